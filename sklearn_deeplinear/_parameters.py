@@ -1,0 +1,92 @@
+"""Checks of the parameters that describe a network, shared by theory and estimators.
+
+Every function returns the parameter in its full form (one value per layer) and raises
+an error that names the parameter and says what would be right.
+"""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+
+
+def check_depth(depth, name="depth"):
+    """Return `depth`, the number of weight matrices, as an int of at least 1."""
+    if isinstance(depth, bool) or not isinstance(depth, Integral):
+        raise TypeError(f"{name} must be an int of at least 1, got {depth!r}.")
+    if depth < 1:
+        raise ValueError(f"{name} must be at least 1, got {depth!r}.")
+    return int(depth)
+
+
+def check_width(width, depth, name="width"):
+    """Return the hidden widths (h_1, ..., h_{L-1}) as a tuple of ints."""
+    widths = [width] * (depth - 1) if isinstance(width, Integral) else width
+    if isinstance(widths, (str, bytes)) or not np.iterable(widths) or isinstance(width, bool):
+        raise TypeError(f"{name} must be an int or a sequence of ints, got {width!r}.")
+    widths = list(widths)
+    if len(widths) != depth - 1:
+        raise ValueError(
+            f"{name} must be an int or have depth - 1 = {depth - 1} entries, "
+            f"got {len(widths)} entries."
+        )
+    for h in [width] if isinstance(width, Integral) else widths:
+        if isinstance(h, bool) or not isinstance(h, Integral):
+            raise TypeError(f"{name} must hold ints, got {h!r}.")
+        if h < 1:
+            raise ValueError(f"{name} must be at least 1, got {h!r}.")
+    return tuple(int(h) for h in widths)
+
+
+def check_weight_decay(weight_decay, depth, name="weight_decay"):
+    """Return (gamma_1, ..., gamma_L) as a float array, finite and not negative."""
+    return _per_layer(weight_decay, depth, name, "depth")
+
+
+def check_noise(noise, depth, name="noise"):
+    """Return the noise variances (s_1, ..., s_{L-1}) of the hidden layers."""
+    return _per_layer(noise, depth - 1, name, "depth - 1")
+
+
+def _per_layer(value, n_layers, name, count):
+    if isinstance(value, (bool, str, bytes)) or value is None:
+        raise TypeError(f"{name} must be a float or {count} floats, got {value!r}.")
+    try:
+        values = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a float or {count} floats, got {value!r}.") from None
+    if values.ndim == 0:
+        _check_finite_nonnegative(values, name)
+        return np.full(n_layers, float(values))
+    if values.shape != (n_layers,):
+        raise ValueError(
+            f"{name} must be a float or have {count} = {n_layers} entries, "
+            f"got shape {values.shape}."
+        )
+    _check_finite_nonnegative(values, name)
+    return values.copy()
+
+
+def _check_finite_nonnegative(values, name):
+    if not np.all(np.isfinite(values)) or np.any(values < 0):
+        raise ValueError(f"{name} must be finite and at least 0, got {values.tolist()!r}.")
+
+
+def check_real(value, name, *, low=0.0, closed=True):
+    """Return `value` as a finite float above `low` (or equal to it, if `closed`)."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a float, got {value!r}.")
+    if not np.isfinite(value) or value < low or (value == low and not closed):
+        bound = "at least" if closed else "greater than"
+        raise ValueError(f"{name} must be finite and {bound} {low:g}, got {value!r}.")
+    return float(value)
+
+
+def check_integer(value, name, *, low=0):
+    """Return `value` as an int of at least `low`."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise TypeError(f"{name} must be an int of at least {low}, got {value!r}.")
+    if value < low:
+        raise ValueError(f"{name} must be at least {low}, got {value!r}.")
+    return int(value)

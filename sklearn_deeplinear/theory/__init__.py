@@ -1,0 +1,3 @@
+from sklearn_deeplinear.theory._moments import SecondMoments
+
+__all__ = ["SecondMoments"]
