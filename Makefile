@@ -1,0 +1,54 @@
+# make PYTHON=/path/to/python3.11 demo     picks the interpreter .venv is created with
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint docs bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.stamp-progress  ## run the demonstration on scikit-learn's diabetes data
+	$(PY) examples/demo_diabetes.py
+
+test: $(VENV)/.stamp-dev  ## run the tests and every example in the documentation
+	$(PY) -m pytest -n 2
+
+lint: $(VENV)/.stamp-dev  ## check style, formatting and types
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+
+docs: $(VENV)/.stamp-docs  ## build the documentation into docs/_build/html
+	@rm -rf docs/generated
+	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
+
+bench: $(VENV)/.stamp-dev  ## run every benchmark at its small size
+	@set -e; for bench in benchmarks/bench_*.py; do \
+	    echo "== $$bench"; $(PY) "$$bench" --quick; \
+	done
+
+clean:  ## remove what these targets made, except .venv
+	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache demo_output \
+	    docs/_build docs/_api_tables.rst docs/generated docs/auto_examples docs/gen_modules \
+	    docs/sg_execution_times.rst
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per extra: it is installed once, and again when a dependency changes.
+$(VENV)/.stamp-%: pyproject.toml constraints.txt | $(PY)
+	$(call require,$(PY),import sys; assert sys.version_info >= (3$(,)11),$(too_old))
+	@echo "Installing sklearn-deeplinear[$*] into $(VENV) ..."
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
+	@touch $@
+
+$(PY):
+	$(call require,$(PYTHON),import sys; assert sys.version_info >= (3$(,)11),$(too_old))
+	$(call require,$(PYTHON),import venv$(,) ensurepip,$(no_venv))
+	@$(PYTHON) -m venv $(VENV)
+
+# require(interpreter, statement, message): stop with the message unless the statement runs.
+require = $(if $(shell $(1) -c "$(2); print('ok')" 2>/dev/null),,$(error $(1): $(3)))
+too_old = Python 3.11 or newer is needed; choose one with: make PYTHON=/path/to/python3.11
+no_venv = the venv module is missing; install it (Debian, Ubuntu: apt install python3-venv)
+, := ,

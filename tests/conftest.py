@@ -1,0 +1,29 @@
+"""Settings shared by all tests, and the devices they run on."""
+
+import os
+
+# Tests are small: threads cost more than they give, and xdist runs two workers. The
+# variables are read when numpy and torch load, and by subprocesses that tests start.
+for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+torch.set_num_threads(1)
+settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=30)
+settings.load_profile("repeatable")
+
+DEVICES = {
+    "cpu": True,
+    "cuda": torch.cuda.is_available(),
+    "mps": torch.backends.mps.is_available(),
+}
+
+
+@pytest.fixture(params=[name for name, present in DEVICES.items() if present])
+def device(request):
+    """Each device of this machine in turn, by torch's name for it."""
+    return request.param

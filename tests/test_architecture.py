@@ -1,0 +1,122 @@
+"""Who may import whom: the table of docs/contributing.rst, read off the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sklearn_deeplinear
+
+PACKAGE = Path(sklearn_deeplinear.__file__).parent
+FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+LEVELS = {
+    **dict.fromkeys(["_results", "_parameters", "_compat"], 0),
+    **dict.fromkeys(["theory", "nn", "datasets"], 1),
+    **dict.fromkeys(["dynamics", "callbacks"], 2),
+    **dict.fromkeys(["estimators", "model_selection", "inspection"], 3),
+    "__init__": 4,
+}
+# The two derivations of the same thing that the tests play against each other.
+THIRD_PARTY = {"theory": {"numpy", "scipy"}, "nn": {"numpy", "torch"}}
+
+
+def imports(tree):
+    """Yield (dotted name, is inside a function) for everything that `tree` imports."""
+    nested = {
+        child
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        for child in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node in nested) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            yield from ((f"{module}.{alias.name}", node in nested) for alias in node.names)
+
+
+def offences(source, file):
+    """Imports in the `source` of `file` (a path inside the package) that are not allowed."""
+    part = file.split("/")[0].removesuffix(".py")
+    found = []
+    for name, nested in imports(ast.parse(source)):
+        top, *rest = name.split(".")
+        if top == "sklearn_deeplinear":
+            above, level = LEVELS.get(rest[0], 5), LEVELS[part]
+            legal = rest[0] == part or above < level or (above == level and level > 1)
+        elif top == "":
+            legal = False
+        elif top == "skorch":
+            legal = part == "callbacks" or file == "dynamics/_minibatch.py"
+        elif top == "matplotlib":
+            legal = part == "inspection" and nested
+        elif top == "sklearn":
+            legal = part == "_compat" or not any(r[0] == "_" and r[1] != "_" for r in rest)
+        else:
+            legal = True
+        if part in THIRD_PARTY and top not in {"sklearn_deeplinear", *sys.stdlib_module_names}:
+            legal = legal and top in THIRD_PARTY[part]
+        if not legal:
+            found.append(name)
+    return found
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_file_imports_only_what_its_place_allows(file):
+    assert offences((PACKAGE / file).read_text(encoding="utf-8"), file) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("_results.py", "from sklearn_deeplinear.theory import SecondMoments"),
+        ("theory/_a.py", "import torch"),
+        ("theory/_a.py", "from sklearn.utils import check_array"),
+        ("theory/_a.py", "from sklearn_deeplinear.nn import LinearNetwork"),
+        ("theory/_a.py", "def f():\n    import torch.linalg"),
+        ("nn/_a.py", "from sklearn_deeplinear.theory._moments import SecondMoments"),
+        ("nn/_a.py", "import scipy.linalg"),
+        ("nn/_a.py", "from .other import f"),
+        ("dynamics/_a.py", "from sklearn_deeplinear.estimators import DeepLinearRegressor"),
+        ("dynamics/_a.py", "def f():\n    from skorch import NeuralNet"),
+        ("estimators/_a.py", "from skorch.callbacks import Callback"),
+        ("estimators/_a.py", "from sklearn.utils._param_validation import Interval"),
+        ("estimators/_a.py", "from sklearn.linear_model import _base"),
+        ("estimators/_a.py", "def f():\n    import matplotlib.pyplot as plt"),
+        ("inspection/_a.py", "import matplotlib.pyplot as plt"),
+        ("inspection/_a.py", "from sklearn_deeplinear import DeepLinearRegressor"),
+    ],
+)
+def test_an_offence_is_seen(file, line):
+    assert len(offences(line, file)) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("_compat.py", "from sklearn.utils._param_validation import Interval"),
+        ("theory/_a.py", "from __future__ import annotations\nimport math, scipy.linalg"),
+        ("dynamics/_minibatch.py", "def f():\n    from skorch import NeuralNet"),
+        ("dynamics/_a.py", "from sklearn_deeplinear.theory import SecondMoments"),
+        ("model_selection/_a.py", "from sklearn_deeplinear.estimators import DeepLinearRegressor"),
+        ("inspection/_a.py", "def plot():\n    import matplotlib.pyplot as plt"),
+    ],
+)
+def test_what_is_allowed_passes(file, line):
+    assert offences(line, file) == []
+
+
+def test_importing_the_package_is_light():
+    """Neither plotting nor mini-batch training is paid for before it is used."""
+    code = (
+        "import sys, sklearn_deeplinear\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules} & {'matplotlib', 'skorch'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert done.stdout.split() == []

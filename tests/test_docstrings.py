@@ -1,0 +1,106 @@
+"""Every public object is documented, in numpydoc form, and the parameters match."""
+
+import importlib
+import inspect
+import pkgutil
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+
+import pytest
+from numpydoc.docscrape import ClassDoc
+from numpydoc.validate import validate
+from sklearn.base import BaseEstimator
+
+import sklearn_deeplinear
+
+# What a reader stumbles over; the codes are explained in numpydoc's manual.
+ERRORS = {
+    *("GL03", "GL05", "GL06", "GL07", "GL08"),  # blank lines, tabs, sections, no docstring
+    *("SS01", "SS03", "SS04"),  # the summary: present, with a full stop
+    *("PR01", "PR02", "PR03", "PR04", "PR07", "PR10"),  # parameters: all, in order, described
+    *("RT01", "YD01"),  # what comes back
+}
+
+
+def public_objects():
+    """Map the dotted name of each public object to it, through every ``__all__``."""
+    packages = [sklearn_deeplinear] + [
+        importlib.import_module(f"sklearn_deeplinear.{module.name}")
+        for module in pkgutil.iter_modules(sklearn_deeplinear.__path__)
+        if module.ispkg and not module.name.startswith("_")
+    ]
+    return {
+        f"{package.__name__}.{name}": getattr(package, name)
+        for package in packages
+        for name in getattr(package, "__all__", [])
+        if not name.startswith("__") and not inspect.ismodule(getattr(package, name))
+    }
+
+
+def public_members(cls):
+    """Names of the methods and properties that `cls` itself defines for its users."""
+    kinds = (type(lambda: None), classmethod, staticmethod, property, cached_property)
+    return [
+        name
+        for name, member in vars(cls).items()
+        if isinstance(member, kinds) and not name.startswith("_")
+    ]
+
+
+OBJECTS = public_objects()
+CLASSES = {name: obj for name, obj in OBJECTS.items() if inspect.isclass(obj)}
+ESTIMATORS = [name for name, cls in CLASSES.items() if issubclass(cls, BaseEstimator)]
+MEMBERS = [f"{name}.{member}" for name, cls in CLASSES.items() for member in public_members(cls)]
+
+
+def complaints(name, ignore=frozenset()):
+    """Errors that numpydoc finds in the docstring of the object called `name`."""
+    chosen = ERRORS - ignore
+    return [f"{code}: {text}" for code, text in validate(name)["errors"] if code in chosen]
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_object_is_documented(name):
+    # The fields of a dataclass are its attributes: they are held to account below.
+    ignore = {"PR01"} if is_dataclass(OBJECTS[name]) else set()
+    assert complaints(name, ignore) == []
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_member_is_documented(name):
+    owner, _, member = name.rpartition(".")
+    doc = inspect.getdoc(inspect.getattr_static(CLASSES[owner], member)) or ""
+    # One line may say it all, except about what users of an estimator call.
+    short = owner not in ESTIMATORS and "\n" not in doc
+    assert complaints(name, {"PR01", "RT01"} if short else set()) == []
+
+
+@pytest.mark.parametrize("name", [name for name, cls in CLASSES.items() if is_dataclass(cls)])
+def test_dataclass_documents_its_fields_in_order(name):
+    doc = ClassDoc(CLASSES[name], config={"show_class_members": False})
+    documented = [entry.name for entry in doc["Parameters"] + doc["Attributes"]]
+    public = [field.name for field in fields(CLASSES[name]) if not field.name.startswith("_")]
+    assert [entry for entry in documented if entry in public] == public
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_estimator_shows_examples_and_references(name):
+    doc = ClassDoc(CLASSES[name], config={"show_class_members": False})
+    assert doc["Examples"], "no Examples section"
+    assert doc["References"], "no References section"
+
+
+def undocumented(a, b):
+    """Add two numbers
+
+    Parameters
+    ----------
+    b : int
+        The second.
+    """
+    return a + b
+
+
+def test_a_bad_docstring_is_seen():
+    codes = {text.split(":")[0] for text in complaints(f"{__name__}.{undocumented.__name__}")}
+    assert codes == {"SS03", "PR01", "RT01"}
