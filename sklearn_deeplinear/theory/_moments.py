@@ -228,22 +228,20 @@ class SecondMoments:
         y = y[:, None] if y.ndim == 1 else y
         if not (np.isfinite(X).all() and np.isfinite(y).all()):
             raise ValueError("X and y must be finite: they hold NaN or infinity.")
-        n, d = X.shape
-        rows = np.empty((n, d + y.shape[1]))
-        if weight is None:
-            sum_weight, means = float(n), np.concatenate([X.mean(axis=0), y.mean(axis=0)])
-        else:
-            sum_weight = weight.sum()
-            means = np.concatenate([weight @ X, weight @ y]) / sum_weight
-        means = means if center else np.zeros_like(means)
-        np.subtract(X, means[:d], out=rows[:, :d])
-        np.subtract(y, means[d:], out=rows[:, d:])
-        if weight is None:
-            rows *= 1 / np.sqrt(sum_weight)
-        else:
-            rows *= np.sqrt(weight / sum_weight)[:, None]
+        rows = np.concatenate([X, y], axis=1)
+        share = np.full(len(X), 1 / len(X)) if weight is None else weight / weight.sum()
+        means = np.zeros(rows.shape[1])
+        if center:
+            # A mean of many rows carries rounding error; the mean of what is left after
+            # subtracting it tells how much.
+            for _ in range(2):
+                correction = share @ rows
+                means += correction
+                rows -= correction
+        rows *= np.sqrt(share)[:, None]
         factor = np.linalg.qr(rows, mode="r")
-        return cls(factor, means[:d], means[d:], n, sum_weight, center)
+        sum_weight = float(len(X)) if weight is None else float(weight.sum())
+        return cls(factor, means[: X.shape[1]], means[X.shape[1] :], len(X), sum_weight, center)
 
     def __add__(self, other):
         """Moments of the two data sets together, from their factors alone."""
@@ -311,10 +309,11 @@ class SecondMoments:
     @cached_property
     def spectrum(self):
         """Singular value decomposition of the input factor, a :class:`Spectrum`."""
-        # A column without spread shows as rounding error of the QR decomposition, which
-        # is small beside the largest singular value.
-        U, sigma, Vt = np.linalg.svd(self.input_factor, full_matrices=False)
-        k = int(np.sum(sigma > max(self.factor.shape) * np.finfo(float).eps * sigma[0]))
+        R_x, eps = self.input_factor, np.finfo(float).eps
+        # What centring leaves of a constant column is rounding error of its mean.
+        spread = np.linalg.norm(R_x, axis=0) > 4 * eps * np.abs(self.mean_x)
+        U, sigma, Vt = np.linalg.svd(R_x * spread, full_matrices=False)
+        k = int(np.sum(sigma > max(self.factor.shape) * eps * sigma[0]))
         targets = U[:, :k].T @ self.output_factor
         residual = self.output_factor - U[:, :k] @ targets
         return Spectrum(sigma[:k], Vt[:k].T, targets, float(np.sum(residual**2)))
