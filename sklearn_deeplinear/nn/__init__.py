@@ -1,0 +1,1 @@
+"""Initial weights and network modules, in torch; no training."""
