@@ -1,0 +1,195 @@
+"""Gradient descent with records: the one loop that trains every full-batch network.
+
+Between records nothing but steps is done. Recorded states are copied into a buffer and
+measured together, a chunk at a time, so that measuring small networks at every step costs
+little more than copying them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_deeplinear._results import BalanceHistory, Trajectory
+from sklearn_deeplinear.dynamics._denormals import flushed_denormals
+
+_MAX_RECORDS = 1000
+_CHUNK_STEPS = 200
+_CHUNK_BYTES = 2**26
+
+
+@dataclass(frozen=True)
+class Run:
+    """Outcome of a training run; the dynamics' state is that of the last record."""
+
+    trajectory: Trajectory
+    balance: BalanceHistory
+    stop_reason: str
+
+    @property
+    def n_iter(self):
+        """Number of steps that led to the state that was kept."""
+        return int(self.trajectory.iteration[-1])
+
+
+def record_iterations(max_iter, record_every=None, record_cost=1):
+    """Iterations at which a run is recorded, the first and the last always among them.
+
+    Parameters
+    ----------
+    max_iter : int
+        Number of steps.
+    record_every : int or None
+        Steps between records. None spaces at most 1,000 records evenly, so far apart
+        that measuring takes no longer than training.
+    record_cost : int
+        Cost of measuring a record, in steps.
+
+    Returns
+    -------
+    iterations : ndarray of int
+    """
+    if record_every is None:
+        record_every = max(1, -(-max_iter // (_MAX_RECORDS - 1)), record_cost)
+    iterations = np.arange(0, max_iter + 1, record_every)
+    return iterations if iterations[-1] == max_iter else np.append(iterations, max_iter)
+
+
+def chunks(iterations, state):
+    """Split the records after the first into the chunks that are measured together."""
+    spacing = int(iterations[1] - iterations[0]) if len(iterations) > 1 else 1
+    fitting = _CHUNK_BYTES // (state.numel() * state.element_size())
+    size = int(np.clip(_CHUNK_STEPS // spacing, 1, max(1, fitting)))
+    return [iterations[i : i + size] for i in range(1, len(iterations), size)]
+
+
+@torch.no_grad()
+def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, watch=None):
+    """Train by gradient descent and record the run.
+
+    Parameters
+    ----------
+    dynamics : object with `state`, `step(eta)` and `measure(states)`
+        The network, trained in place.
+    schedule : callable
+        Step size eta at iteration t = 0, 1, ...
+    iterations : ndarray of int
+        Iterations to record, from :func:`record_iterations`.
+    tol : float
+        Stop at the first record whose gradient norm is at most `tol` times the first
+        one; 0 makes all steps.
+    record_weights : bool
+        Keep the weights of every record.
+    watch : callable, optional
+        Called before each chunk of steps as ``watch(index, None)`` and after it as
+        ``watch(index, curves)``; training stops when it returns True.
+
+    Returns
+    -------
+    run : Run
+        `stop_reason` is "converged", "max_iter", "diverged", "interrupted" or
+        "callback". A run that diverges or is interrupted keeps its last good record.
+    """
+    log = _Log(dynamics, tol, record_weights)
+    reason = log.add(dynamics.state[None].clone(), [0], [0.0])
+    if reason == "diverged":
+        raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
+    iteration, time = 0, 0.0
+    for index, marks in enumerate(chunks(iterations, dynamics.state)):
+        if reason is not None:
+            break
+        if watch is not None:
+            watch(index, None)
+        states = dynamics.state.new_empty((len(marks), dynamics.state.numel()))
+        times: list[float] = []
+        try:
+            with flushed_denormals():
+                for row, mark in enumerate(marks):
+                    for t in range(iteration, mark):
+                        eta = schedule(t)
+                        dynamics.step(eta)
+                        time += eta
+                    iteration = mark
+                    states[row].copy_(dynamics.state)
+                    times.append(time)
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        reason = log.add(states[: len(times)], marks[: len(times)], times) or reason
+        if watch is not None and watch(index, log) and reason is None:
+            reason = "callback"
+    dynamics.state.copy_(log.kept)
+    run = log.run(reason or "max_iter")
+    _warn(run, tol, schedule)
+    return run
+
+
+class _Log:
+    """Measured records of a run, cut off at the first one that ends it."""
+
+    def __init__(self, dynamics, tol, record_weights):
+        self.dynamics, self.tol, self.record_weights = dynamics, tol, record_weights
+        self.kept = dynamics.state.clone()
+        self.parts: list[dict[str, np.ndarray]] = []
+        self.states: list[np.ndarray] = []
+
+    def add(self, states, iterations, times):
+        """Append records; return the reason to stop, if there is one."""
+        if not times:
+            return None
+        measured = {k: v.cpu().numpy() for k, v in self.dynamics.measure(states).items()}
+        measured |= {"iteration": np.asarray(iterations), "time": np.asarray(times)}
+        norm, reason = measured["gradient_norm"], None
+        finite = np.isfinite(measured["objective"]) & np.isfinite(norm)
+        good = len(times) if finite.all() else int(np.argmin(finite))
+        if good < len(times):
+            reason = "diverged"
+        first = self.parts[0]["gradient_norm"][0] if self.parts else norm[0]
+        small = norm[:good] <= self.tol * first
+        if self.tol > 0 and small.any():
+            good, reason = int(np.argmax(small)) + 1, "converged"
+        if good:
+            self.kept.copy_(states[good - 1])
+            self.parts.append({name: values[:good] for name, values in measured.items()})
+            if self.record_weights:
+                self.states.append(states[:good].cpu().numpy())
+        return reason
+
+    def run(self, reason):
+        """Return the run as immutable results."""
+        curves = {
+            name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]
+        }
+        axis = {name: curves.pop(name) for name in ("iteration", "time")}
+        curves = {name: values.astype(np.float64) for name, values in curves.items()}
+        scalars = {name: curves.pop(name) for name in ("loss", "objective", "gradient_norm")}
+        weights = [self.dynamics.unpacked(state) for part in self.states for state in part]
+        return Run(
+            Trajectory(**axis, **scalars, weights=weights if self.record_weights else None),
+            BalanceHistory(**axis, matrix=curves.pop("matrix", None), **curves),
+            reason,
+        )
+
+
+def _warn(run, tol, schedule):
+    curves = run.trajectory
+    message = {
+        "diverged": (
+            f"Gradient descent diverged: the weights of iteration {run.n_iter}, the last finite "
+            f"record, are kept. Take a step_size below {schedule(0):.3g}, or "
+            'step_size="auto".'
+        ),
+        "interrupted": (
+            f"Training was interrupted: the weights recorded at iteration {run.n_iter} are kept."
+        ),
+        "max_iter": (
+            f"Gradient descent stopped at max_iter={run.n_iter} with the gradient norm at "
+            f"{curves.gradient_norm[-1] / curves.gradient_norm[0]:.2g} of its first value "
+            f"(tol={tol:g}). Raise max_iter, or set tol=0 to make max_iter steps on purpose."
+        ),
+    }.get(run.stop_reason)
+    if message and not (run.stop_reason == "max_iter" and tol == 0):
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)

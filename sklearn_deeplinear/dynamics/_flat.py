@@ -1,0 +1,19 @@
+"""All layers of a network in one flat tensor, and the layers as views of it."""
+
+from __future__ import annotations
+
+import torch
+
+
+def pack(weights):
+    """Copy layers into one flat tensor of shape (n_parameters,)."""
+    return torch.cat([W.reshape(-1) for W in weights])
+
+
+def layers(state, shapes):
+    """View a flat tensor (..., n_parameters) as layers of shape (..., h_l, h_{l-1})."""
+    sizes = [rows * columns for rows, columns in shapes]
+    return [
+        part.unflatten(-1, shape)
+        for part, shape in zip(state.split(sizes, dim=-1), shapes, strict=True)
+    ]

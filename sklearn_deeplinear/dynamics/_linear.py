@@ -1,0 +1,75 @@
+"""Deep linear network in training: parameters, descent step and what a record holds."""
+
+from __future__ import annotations
+
+import torch
+
+from sklearn_deeplinear.dynamics._balance import BalanceMeter
+from sklearn_deeplinear.dynamics._flat import layers, pack
+from sklearn_deeplinear.dynamics._moment_gradient import MomentGradient
+from sklearn_deeplinear.dynamics._noisy_gradient import NoisyMomentGradient
+
+
+class LinearDynamics:
+    """The state of a deep linear network and the rule by which it moves.
+
+    Parameters
+    ----------
+    weights : list of tensors
+        Initial W_1, ..., W_L; copied into one flat buffer, `state`.
+    gradient : MomentGradient or NoisyMomentGradient
+        Loss and gradient of the data term.
+    weight_decay : sequence of L floats
+        gamma_1, ..., gamma_L.
+    """
+
+    def __init__(self, weights, gradient, weight_decay):
+        self.shapes = [tuple(W.shape) for W in weights]
+        self.state = pack(weights)
+        self.weights = layers(self.state, self.shapes)
+        self.gradient = gradient
+        self.weight_decay = [float(gamma) for gamma in weight_decay]
+        self.step = gradient.stepper(self.weights, self.weight_decay)
+        self.balance = BalanceMeter(self.weights)
+
+    @classmethod
+    def from_moments(cls, weights, moments, weight_decay, noise):
+        """Build the dynamics on the device and in the precision of `weights`."""
+        R_x, R_y = (
+            torch.as_tensor(factor, dtype=weights[0].dtype, device=weights[0].device)
+            for factor in (moments.input_factor, moments.output_factor)
+        )
+        noisy = len(weights) > 1 and any(s > 0 for s in noise)
+        rule = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
+        return cls(weights, rule, weight_decay)
+
+    def measure(self, states):
+        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
+        weights = layers(states, self.shapes)
+        loss = self.gradient.loss(weights)
+        decayed = list(zip(weights, self.weight_decay, strict=True))
+        penalty = sum(gamma * W.square().sum(dim=(-2, -1)) for W, gamma in decayed)
+        gradients = self.gradient.gradients(weights)
+        square = sum(
+            (g + 2 * gamma * W).square().sum(dim=(-2, -1))
+            for g, (W, gamma) in zip(gradients, decayed, strict=True)
+        )
+        return {
+            "loss": loss,
+            "objective": loss + penalty,
+            "gradient_norm": square.sqrt(),
+            **self.balance(weights),
+        }
+
+    def unpacked(self, state):
+        """Layers of a state given as a numpy array (n_parameters,), as views of it."""
+        return [W.numpy() for W in layers(torch.from_numpy(state), self.shapes)]
+
+    def record_cost(self):
+        """Cost of measuring one record, in units of one descent step (at least one)."""
+        thin = min(self.shapes[0][1], self.shapes[-1][0])
+        parameters = self.state.numel()
+        # Calling a step's dozen of small operations costs about as much as a million
+        # floating-point operations, whatever the size of the layers.
+        step = 1e6 + 6 * thin * parameters
+        return max(1, round((self.balance.cost + 6 * thin * parameters) / step))
