@@ -1,0 +1,295 @@
+"""Global minima of the objective of deep linear networks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from sklearn_deeplinear._parameters import (
+    check_depth,
+    check_integer,
+    check_noise,
+    check_weight_decay,
+    check_width,
+)
+from sklearn_deeplinear.theory._balance import end_to_end
+from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
+from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
+from sklearn_deeplinear.theory._moments import SecondMoments
+from sklearn_deeplinear.theory._noise import expected_loss
+from sklearn_deeplinear.theory._noisy_factors import noisy_minimum
+from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
+from sklearn_deeplinear.theory._schatten import (
+    normalised_log_decay,
+    schatten_minimum,
+    schatten_penalty,
+    whitened_minimum,
+)
+
+# Relative size below which singular values of S or differences of sigma are rounding.
+_ROUNDING = 1e-12
+
+
+def global_minimum(moments, *, depth, width=None, weight_decay=0.0, noise=0.0, rank=None):
+    """Global minimum of the objective of a deep linear network.
+
+    Minimises ``J = E||y - W_L ... W_1 x - b||^2 + sum_l gamma_l ||W_l||_F^2`` over all
+    weights, the loss being averaged over multiplicative noise on the hidden units.
+
+    Parameters
+    ----------
+    moments : SecondMoments
+        Moments of the data.
+    depth : int
+        Number of weight matrices L.
+    width : int or sequence of L - 1 ints, default=None
+        Hidden widths; None stands for wide enough. Needed with noise.
+    weight_decay : float or sequence of L floats, default=0.0
+        Decays gamma_l.
+    noise : float or sequence of L - 1 floats, default=0.0
+        Variances s_l of the multiplicative noise on the hidden layers.
+    rank : int, default=None
+        Further bound on the rank of the end-to-end map; not with noise on a network of
+        several outputs.
+
+    Returns
+    -------
+    minimum : GlobalMinimum
+        Its ``kind`` tells what is known:
+
+        ============================================== =================================
+        problem                                        kind
+        ============================================== =================================
+        depth 1, or no decay and no noise              exact ((reduced-rank) regression)
+        S of rank one, e.g. one output                 exact (one scalar equation)
+        A = a I, no noise                              exact (one scalar equation a mode)
+        depth 2, no noise, wide enough                 certified (nuclear norm)
+        depth > 2, or a bottleneck; noise              stationary
+        decay in some layers only                      unattained
+        ============================================== =================================
+
+    Raises
+    ------
+    ValueError
+        If a parameter is out of range, noise comes without `width`, or `rank` is below
+        full with noise and S of rank two or more.
+
+    References
+    ----------
+    .. [1] Ziyin, L., Li, B., Meng, X. (2022). "Exact solutions of a deep linear
+       network." NeurIPS 35, Theorems 1 and 3 (one output).
+
+    Examples
+    --------
+    >>> from sklearn_deeplinear.theory import SecondMoments, global_minimum
+    >>> moments = SecondMoments.from_moments([[1.0]], [[2.0]], 5.0)
+    >>> minimum = global_minimum(moments, depth=2, weight_decay=0.5)
+    >>> minimum.coef, minimum.objective
+    (array([[1.5]]), 2.75)
+    >>> W_1, W_2 = minimum.weights()
+    >>> (W_2 @ W_1).round(12)
+    array([[1.5]])
+    """
+    return solve(Problem.checked(moments, depth, width, weight_decay, noise, rank))
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Checked parameters of :func:`global_minimum`, and what decides between the cases."""
+
+    moments: SecondMoments
+    depth: int
+    width: tuple | None
+    gamma: np.ndarray
+    noise: np.ndarray
+    rank: int
+
+    @classmethod
+    def checked(cls, moments, depth, width, weight_decay, noise, rank=None):
+        """Check the parameters; `rank` becomes the bound on the rank of the map."""
+        if not isinstance(moments, SecondMoments):
+            raise TypeError(f"moments must be a SecondMoments, got {type(moments).__name__}.")
+        depth = check_depth(depth)
+        width = None if width is None else check_width(width, depth)
+        noise = check_noise(noise, depth)
+        if noise.any() and width is None:
+            raise ValueError("width must be given when noise is not zero.")
+        bounds = [moments.n_inputs, moments.n_outputs, *(width or ())]
+        if rank is not None:
+            bounds.append(check_integer(rank, "rank", low=1))
+        gamma = check_weight_decay(weight_decay, depth)
+        return cls(moments, depth, width, gamma, noise, min(bounds))
+
+    def with_weight_decay(self, gamma):
+        """The same problem with other decays, an array of shape (L,)."""
+        return replace(self, gamma=gamma)
+
+    @cached_property
+    def log_decay(self):
+        """Sum of the logarithms of the decays, -inf if one of them is zero."""
+        return float(np.sum(np.log(self.gamma))) if self.gamma.all() else -np.inf
+
+    @cached_property
+    def direction(self):
+        """Unit vector u (m,) with S = u u^T S if S has rank one, else None."""
+        targets = self.moments.spectrum.targets
+        if targets.shape[1] == 1:
+            return np.ones(1)
+        _, s, Vt = np.linalg.svd(targets, full_matrices=False)
+        return Vt[0] if len(s) == 1 or s[1] <= _ROUNDING * s[0] else None
+
+    @property
+    def uncorrelated(self):
+        """Whether S = 0, up to rounding."""
+        targets, size = self.moments.spectrum.targets, np.linalg.norm(self.moments.output_factor)
+        rounding = max(self.moments.factor.shape) * np.finfo(float).eps
+        return bool(np.linalg.norm(targets) <= rounding * size)
+
+    @property
+    def undecayed(self):
+        """Whether the scale of the network is free, so that the penalty can be made zero."""
+        return self.depth > 1 and not self.gamma.all()
+
+    @property
+    def overwhelmed(self):
+        """Whether the decay is so large that zero is known to be the minimum."""
+        log_g = self.log_decay / self.depth
+        return normalised_log_decay(self.moments.spectrum, log_g, self.depth) >= 0
+
+    @property
+    def is_white(self):
+        """Whether A has one eigenvalue, besides zero."""
+        sigma = self.moments.spectrum.sigma
+        return bool(sigma[-1] >= (1 - _ROUNDING / 2) * sigma[0])
+
+    def result(self, B, loss, penalty, kind, lower_bound=None, **others):
+        """The minimum at the map with coordinates B; `loss` is above least squares."""
+        spectrum = self.moments.spectrum
+        coef = B.T @ spectrum.directions.T
+        loss, penalty = float(spectrum.residual + loss), float(penalty)
+        bound = loss + penalty if lower_bound is None else spectrum.residual + lower_bound
+        is_zero = not coef.any()
+        return GlobalMinimum(
+            coef=coef,
+            intercept=self.moments.intercept(coef),
+            objective=loss + penalty,
+            loss=loss,
+            penalty=penalty,
+            kind="unattained" if self.undecayed and self.gamma.any() and not is_zero else kind,
+            lower_bound=min(float(bound), loss + penalty),
+            is_zero=is_zero,
+            depth=self.depth,
+            width=self.width,
+            weight_decay=self.gamma,
+            noise=self.noise,
+            single_target=self.moments.single_target,
+            **{"candidates": (), **others},
+        )
+
+
+def solve(problem, start=None):
+    """Minimum of a checked problem; `start` (k, m) is a map to start iterations from."""
+    minimise = next(minimise for applies, minimise in _CASES if applies(problem))
+    return minimise(problem, start)
+
+
+def _zero(problem, start):
+    targets = problem.moments.spectrum.targets
+    return problem.result(np.zeros_like(targets), np.sum(targets**2), 0.0, "exact")
+
+
+def _regression(problem, start):
+    spectrum = problem.moments.spectrum
+    gamma = problem.gamma[0] if problem.depth == 1 else 0.0
+    B = reduced_rank_ridge(spectrum, gamma, problem.rank)
+    return problem.result(B, excess_loss(spectrum, B), gamma * np.sum(B**2), "exact")
+
+
+def scalar_family(problem):
+    """The family for a cross moment of rank one, and the loss it cannot reach."""
+    spectrum, u = problem.moments.spectrum, problem.direction
+    log_rho = log_shrinkage(problem.noise, problem.width) if problem.noise.any() else 0.0
+    target = spectrum.targets @ u
+    missed = float(np.sum((spectrum.targets - target[:, None] * u) ** 2))
+    return ScalarFamily(spectrum.sigma, target, problem.depth, log_rho), missed
+
+
+def _scalar(problem, start):
+    family, missed = scalar_family(problem)
+    log_decay = np.array([problem.log_decay])
+    x, excess, penalty = family.minimum(log_decay)
+    B = family.coordinates(x[0])[:, None] * problem.direction
+    return problem.result(
+        B,
+        excess[0] + missed,
+        penalty[0],
+        "exact",
+        candidates=_candidates(problem, family, missed) if np.isfinite(log_decay[0]) else (),
+    )
+
+
+def _candidates(problem, family, missed):
+    spectrum = problem.moments.spectrum
+    points = family.stationary(np.array([problem.log_decay])).ravel()
+    points = np.append(points[~np.isnan(points)], np.inf)
+    excess, penalty, log_t = family.terms(points, np.array(problem.log_decay))
+    objectives = spectrum.residual + missed + excess + penalty
+    maps = (family.coordinates(points) @ spectrum.directions.T)[:, None] * problem.direction[
+        :, None
+    ]
+    return tuple(
+        StationaryPoint(float(np.exp(log_t[i])), float(objectives[i]), maps[i])
+        for i in np.argsort(objectives)
+    )
+
+
+def _white(problem, start):
+    spectrum = problem.moments.spectrum
+    B = whitened_minimum(spectrum, problem.log_decay / problem.depth, problem.depth, problem.rank)
+    penalty = schatten_penalty(B, problem.log_decay / problem.depth, problem.depth)
+    return problem.result(B, excess_loss(spectrum, B), penalty, "exact")
+
+
+def _schatten(problem, start):
+    spectrum, log_g = problem.moments.spectrum, problem.log_decay / problem.depth
+    B, bound, certified = schatten_minimum(spectrum, log_g, problem.depth, problem.rank, start)
+    penalty = schatten_penalty(B, log_g, problem.depth)
+    kind = "certified" if certified else "stationary"
+    return problem.result(B, excess_loss(spectrum, B), penalty, kind, bound)
+
+
+def _noisy(problem, start):
+    moments, spectrum = problem.moments, problem.moments.spectrum
+    if problem.rank < min(moments.n_inputs, moments.n_outputs, *problem.width):
+        raise ValueError("rank cannot be combined with noise when S has rank two or more.")
+    log_g, maps = problem.log_decay / problem.depth, []
+    if problem.undecayed:
+        bound = excess_loss(spectrum, reduced_rank_ridge(spectrum, 0.0, problem.rank))
+    else:
+        # Noise adds to the objective, so what bounds it without noise is still a bound.
+        B, bound, _ = schatten_minimum(spectrum, log_g, problem.depth, problem.rank)
+        maps.append(B)
+    W = noisy_minimum(spectrum, log_g, problem.noise, problem.width, maps)
+    factors = [W[0] @ spectrum.directions.T, *W[1:]]
+    copies = [h // len(V) for h, V in zip(problem.width, W[:-1], strict=True)]
+    loss = expected_loss(factors, moments, problem.noise / copies) - spectrum.residual
+    penalty = np.exp(log_g) * sum(np.sum(V**2) for V in W)
+    if not problem.undecayed:
+        scales = np.exp((log_g - np.log(problem.gamma)) / 2)
+        factors = [c * V for c, V in zip(scales, factors, strict=True)]
+    return problem.result(end_to_end(W).T, loss, penalty, "stationary", bound, _factors=factors)
+
+
+# The first case that applies is taken.
+_CASES = (
+    (lambda problem: problem.uncorrelated, _zero),
+    (lambda problem: problem.depth == 1, _regression),
+    (lambda problem: problem.undecayed and not problem.noise.any(), _regression),
+    (lambda problem: problem.direction is not None, _scalar),
+    (lambda problem: problem.overwhelmed, _zero),
+    (lambda problem: problem.noise.any(), _noisy),
+    (lambda problem: problem.is_white, _white),
+    (lambda problem: True, _schatten),
+)

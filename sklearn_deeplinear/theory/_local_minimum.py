@@ -1,0 +1,76 @@
+"""Local minima of smooth functions to rounding: L-BFGS, then Newton steps."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import minimize
+from scipy.sparse.linalg import LinearOperator, minres
+
+_OPTIONS = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-13, "maxcor": 40}
+
+
+def local_minimum(function, start):
+    """Stationary point that descent from `start` reaches.
+
+    L-BFGS stops where the function no longer changes, with a gradient of the square root
+    of the rounding error; Newton steps on the gradient alone go on from there.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(x) -> value, gradient`` with x of the shape of `start`. Variables and
+        values should be of order one.
+    start : ndarray
+        Starting point, not empty.
+
+    Returns
+    -------
+    x : ndarray
+        Of the shape of `start`.
+    """
+    x = descend(function, start)
+    return _newton(lambda w: function(w.reshape(x.shape))[1].ravel(), x.ravel()).reshape(x.shape)
+
+
+def best_local_minimum(function, starts):
+    """The lowest of the stationary points that descent from several `starts` reaches."""
+    ends = [descend(function, start, ftol=1e-11) for start in starts]
+    return local_minimum(function, min(ends, key=lambda x: function(x)[0]))
+
+
+def descend(function, start, ftol=0.0):
+    """Descent by L-BFGS until the relative decrease of a step is at most `ftol`."""
+
+    def flat(w):
+        value, gradient = function(w.reshape(start.shape))
+        return value, gradient.ravel()
+
+    options = {**_OPTIONS, "ftol": ftol}
+    result = minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    return result.x.reshape(start.shape)
+
+
+def _newton(gradient, w, max_iter=10):
+    """Newton steps towards a zero of `gradient`, while they at least halve it.
+
+    The Hessian enters through central differences along directions, whose error of about
+    1e-8 slows the quadratic convergence only at its end. It may be singular, as it is
+    along rotations of a hidden space, so the steps come from MINRES.
+    """
+    current = gradient(w)
+    for _ in range(max_iter):
+        if np.linalg.norm(current) <= np.finfo(float).eps:
+            break
+        length = 1e-4 * max(np.linalg.norm(w), 1e-3) / np.sqrt(w.size)
+
+        def product(v, w=w, length=length):
+            h = length / max(np.linalg.norm(v), np.finfo(float).tiny)
+            return (gradient(w + h * v.ravel()) - gradient(w - h * v.ravel())) / (2 * h)
+
+        H = LinearOperator((w.size, w.size), matvec=product, dtype=float)
+        new = w + minres(H, -current, rtol=1e-5, maxiter=200)[0]
+        proposed = gradient(new)
+        if not np.linalg.norm(proposed) < 0.5 * np.linalg.norm(current):
+            break
+        w, current = new, proposed
+    return w

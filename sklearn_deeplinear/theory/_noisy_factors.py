@@ -1,0 +1,191 @@
+"""Stationary points of noisy deep linear networks with several outputs.
+
+No closed form is known. The expected objective is a polynomial in the weights and is
+minimised over all of them, from several deterministic starts. Second moments run forwards,
+C_0 = A, C_l = W_l C~_{l-1} W_l^T, C~_l = C_l + s_l diag(C_l); their adjoints K_l run
+backwards by the transposed rule. The objective is quadratic in the first layer,
+
+    tr(W_1^T K_1 W_1 A) - 2 tr(W_1^T N^T S) + g ||W_1||_F^2,    N = W_L ... W_2,
+
+which is therefore solved for and leaves an objective of the layers above alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.fft import dct
+
+from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
+from sklearn_deeplinear.theory._local_minimum import best_local_minimum
+from sklearn_deeplinear.theory._schatten import NEGLIGIBLE_DECAY, normalised_log_decay
+
+# One unit with noise s / q stands for q copies of a unit with noise s, at the same penalty.
+# Layers wider than this, and than twice the rank, are built from such copies.
+_MIN_WIDTH = 32
+
+_N_RANDOM_STARTS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class NoisyProblem:
+    """Expected objective in the eigenbasis of A, above the residual of least squares.
+
+    Attributes
+    ----------
+    sigma : ndarray of shape (k,)
+        Singular values of the input factor.
+    Y : ndarray of shape (k, m)
+        Targets in the same basis.
+    widths : tuple of L - 1 ints
+        Hidden widths.
+    g : float
+        Decay of every layer.
+    noise : ndarray of shape (L - 1,)
+        Noise variances.
+    """
+
+    sigma: np.ndarray
+    Y: np.ndarray
+    widths: tuple
+    g: float
+    noise: np.ndarray
+
+    def objective(self, upper):
+        """Objective and its gradients, for W_2, ..., W_L and the best W_1."""
+        adjoints, backs = self._backwards(upper)
+        W = self._first_layer(adjoints[-1], backs[-1])
+        value = np.sum(self.Y**2) - np.sum(backs[-1] * W)
+        P, C, gradients = W, W * self.sigma**2 @ W.T, []
+        for W, s, K, back in zip(upper, self.noise, adjoints[-2::-1], backs[-2::-1], strict=True):
+            C = C + s * np.diag(np.diag(C))
+            gradients.append(2 * (K @ W @ C - back @ P.T + self.g * W))
+            value += self.g * np.sum(W**2)
+            P, C = W @ P, W @ C @ W.T
+        return value, gradients
+
+    def complete(self, upper):
+        """All the weights, with the best W_1."""
+        adjoints, backs = self._backwards(upper)
+        return [self._first_layer(adjoints[-1], backs[-1]), *upper]
+
+    def _backwards(self, upper):
+        """Adjoints K_l of the second moments and (W_L ... W_{l+1})^T S, from l = L to 1."""
+        adjoints, backs = [np.eye(self.Y.shape[1])], [(self.sigma[:, None] * self.Y).T]
+        for W, s in zip(upper[::-1], self.noise[::-1], strict=True):
+            K = W.T @ adjoints[-1] @ W
+            adjoints.append(K + s * np.diag(np.diag(K)))
+            backs.append(W.T @ backs[-1])
+        return adjoints, backs
+
+    def _first_layer(self, K, back):
+        """Columns w_i of W_1, with (sigma_i^2 K + g I) w_i = column i of N^T S."""
+        kappa, Q = np.linalg.eigh(K)
+        scale = np.maximum(kappa, 0.0)[:, None] * self.sigma**2 + self.g
+        # Without decay a unit without outgoing weights needs no incoming ones.
+        dead = scale <= np.finfo(float).eps * kappa[-1] * self.sigma**2
+        return Q @ np.where(dead, 0.0, Q.T @ back / np.where(dead, 1.0, scale))
+
+    def minimise(self, starts):
+        """Best stationary W_2, ..., W_L reached from the starts."""
+        ends = np.cumsum([rows * cols for rows, cols in self.shapes])[:-1]
+
+        def unpack(w):
+            parts = np.split(w, ends)
+            return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+
+        def function(w):
+            value, gradients = self.objective(unpack(w))
+            return value, _flat(gradients)
+
+        return unpack(best_local_minimum(function, [_flat(weights) for weights in starts]))
+
+    @property
+    def shapes(self):
+        """Shapes (h_l, h_{l-1}) of W_2, ..., W_L."""
+        sizes = (*self.widths, self.Y.shape[1])
+        return list(zip(sizes[1:], sizes[:-1], strict=True))
+
+
+def noisy_minimum(spectrum, log_g, noise, widths, maps):
+    """Best stationary weights found for the expected objective with noise.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of the moments of the data.
+    log_g : float
+        Logarithm of the decay, equal in all layers; -inf for none. (Unequal decays are the
+        same problem with the layers rescaled, for noise knows no scale.)
+    noise : ndarray of shape (L - 1,)
+        Noise variances.
+    widths : tuple of L - 1 ints
+        Hidden widths.
+    maps : list of ndarray of shape (k, m)
+        Coordinates of maps to start from, besides truncated least squares and zero.
+
+    Returns
+    -------
+    weights : list of L ndarray
+        W_1 (h_1, k) acts on coordinates in the eigenbasis of A. Widths are those of the
+        reduced network; :func:`spread_copies` makes it as wide as asked for.
+    """
+    L = len(widths) + 1
+    sigma, unit = spectrum.sigma / spectrum.sigma[0], np.linalg.norm(spectrum.targets)
+    # In units with sigma_1 = ||Y|| = 1 every layer is c times smaller.
+    c = (unit / spectrum.sigma[0]) ** (1 / L)
+    enough = max(_MIN_WIDTH, 2 * min(spectrum.targets.shape))
+    small = tuple(_reduced_width(h, enough) for h in widths)
+    copies = np.array([h // p for h, p in zip(widths, small, strict=True)])
+    g = np.exp(normalised_log_decay(spectrum, log_g, L))
+    g = 0.0 if np.isneginf(log_g) else max(g, NEGLIGIBLE_DECAY)
+    problem = NoisyProblem(sigma, spectrum.targets / unit, small, g, noise / copies)
+    rank = min(*small, *spectrum.targets.shape)
+    maps = [B / c**L for B in maps]
+    maps += [reduced_rank_ridge(spectrum, 0.0, r) / c**L for r in range(1, rank + 1)]
+    zero = [np.zeros(shape) for shape in problem.shapes]
+    found = problem.minimise(_starts(problem, maps))
+    best = min([zero, found], key=lambda weights: problem.objective(weights)[0])
+    return [c * W for W in problem.complete(best)]
+
+
+def spread_copies(weights, widths):
+    """The network `weights` with its hidden units split into copies, up to `widths`.
+
+    q copies of a unit carry its incoming and outgoing weights divided by q^(1/2), which
+    leaves the map and the penalty as they are and divides the variance of the noise by q.
+    """
+    sizes = [(W.shape[0], h // W.shape[0], h) for W, h in zip(weights[:-1], widths, strict=True)]
+    sizes = [(weights[0].shape[1], 1, weights[0].shape[1]), *sizes, (len(weights[-1]), 1, 0)]
+    wide = []
+    for W, (_, q_in, h_in), (_, q_out, h_out) in zip(weights, sizes[:-1], sizes[1:], strict=True):
+        block = np.kron(W, np.full((q_out, q_in), (q_in * q_out) ** -0.5))
+        padding = (0, max(h_out - block.shape[0], 0)), (0, h_in - block.shape[1])
+        wide.append(np.pad(block, padding))
+    return wide
+
+
+def _reduced_width(width, enough):
+    """Width of at most `enough` whose copies leave the fewest of `width` units idle."""
+    if width <= enough:
+        return width
+    return max(range(-(-enough // 2), enough + 1), key=lambda p: (width // p * p, p))
+
+
+def _starts(problem, maps):
+    """W_2, ..., W_L of the given maps, spread over the hidden units, and random ones."""
+    for B in maps:
+        weights = balanced_factors(B.T, problem.widths)[1:]
+        # Noise punishes unequal loads: mix the units by orthogonal matrices without zeros.
+        mixers = [dct(np.eye(h), norm="ortho") for h in problem.widths]
+        left, right = [*mixers[1:], np.eye(len(weights[-1]))], mixers
+        yield [Q @ W @ P.T for Q, W, P in zip(left, weights, right, strict=True)]
+    random = np.random.RandomState(0)
+    for _ in range(_N_RANDOM_STARTS):
+        yield [random.standard_normal(shape) / np.sqrt(max(shape)) for shape in problem.shapes]
+
+
+def _flat(matrices):
+    return np.concatenate([W.ravel() for W in matrices])

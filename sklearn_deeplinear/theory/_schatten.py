@@ -1,0 +1,251 @@
+"""Deep linear networks with several outputs and weight decay: Schatten-q regression.
+
+The least penalty of a map M over all its factorisations is L g ||M||_q^q with q = 2 / L
+and g the geometric mean of the decays: the sum of the singular values to the power q.
+In the eigenbasis of A what is left to minimise is
+
+    ||diag(sigma) B - Y||_F^2 + L g ||B||_q^q,      B (k, p), p = rank of S.
+
+Split B^T = N W_1, and let N N^T = (W W^T)^D with D = L - 1 and W (p, r). For given W the
+first layer is ridge regression and can be eliminated:
+
+    F(W) = tr sum_i y_i^T y_i (sigma_i^2 (W W^T)^D + g I)^(-1) + D ||W||_F^2
+
+times g is the least objective. F is smooth, its r x p unknowns do not grow with the number
+of inputs, and the conditioning of the data has been eliminated with the first layer. For
+L = 2 it is convex in W W^T, and the residuals of its minimiser certify it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
+from sklearn_deeplinear.theory._local_minimum import best_local_minimum
+from sklearn_deeplinear.theory._scalar_family import ScalarFamily
+
+# A relative duality gap below this certifies a solution of the convex problem.
+CERTIFIED_GAP = 1e-8
+
+# Decays below this, in units of the data, change nothing that float64 can show.
+NEGLIGIBLE_DECAY = 1e-30
+
+# Modes this far below the largest one have died out in the iteration.
+_DEAD = 1e-12
+
+# At most about so many ranks are tried as starting points of the non-convex problem.
+_MAX_RANKS = 12
+
+
+@dataclass(frozen=True, eq=False)
+class SchattenProblem:
+    """The problem in units where sigma_1 = ||Y||_F = 1.
+
+    Attributes
+    ----------
+    sigma : ndarray of shape (k,)
+        Singular values of the input factor, positive.
+    Y : ndarray of shape (k, p)
+        Targets, of full column rank.
+    g : float
+        Geometric mean of the decays, positive.
+    depth : int
+        Number of weight matrices L, at least 2.
+    """
+
+    sigma: np.ndarray
+    Y: np.ndarray
+    g: float
+    depth: int
+
+    def objective(self, W):
+        """F(W) and its gradient."""
+        s, U, kept, y = self._modes(W)
+        D = self.depth - 1
+        K = self.sigma[:, None] * y * kept
+        # Divided differences of s -> s^D carry the gradient from (W W^T)^D to W W^T.
+        Phi = sum(s[:, None] ** j * s ** (D - 1 - j) for j in range(D))
+        gradient = 2 * D * W - 2 * U @ ((K.T @ K * Phi) @ (U.T @ W))
+        return np.sum(y**2 * kept) + D * np.sum(W**2), gradient
+
+    def coordinates(self, W):
+        """The map B (k, p) with the best first layer for W."""
+        s, U, kept, y = self._modes(W)
+        return self.sigma[:, None] * y * kept * s ** (self.depth - 1) @ U.T
+
+    def factor(self, B, rank):
+        """W (p, r) of the map `B` cut to rank r <= `rank`, from balanced layers."""
+        _, s, Vt = np.linalg.svd(B, full_matrices=False)
+        r = max(min(rank, int(np.sum(s > _DEAD * s[0]))), 1)
+        return Vt[:r].T * s[:r] ** (1 / self.depth)
+
+    def minimise(self, starts):
+        """Best stationary point reached from the starts, without modes that died out."""
+        W = best_local_minimum(self.objective, starts)
+        U, s, _ = np.linalg.svd(W, full_matrices=False)
+        alive = s**2 > _DEAD * s[0] ** 2
+        return U[:, alive] * s[alive]
+
+    def value(self, W):
+        """Objective, g F(W), in units of ||Y||_F^2."""
+        return self.g * float(self.objective(W)[0])
+
+    def dual_value(self, W):
+        """Lower bound on the objective for L = 2, from the residuals R = Y - diag(sigma) B.
+
+        c R is dual feasible while ``c ||diag(sigma) R||_2 <= g``; its dual value is
+        ``2 c <R, Y> - c^2 ||R||^2``.
+        """
+        _, _, kept, y = self._modes(W)
+        R = self.g * y * kept
+        inner, square = np.sum(R * y), np.sum(R**2)
+        c = min(inner / square, self.g / np.linalg.norm(self.sigma[:, None] * R, 2))
+        return float(2 * c * inner - c**2 * square)
+
+    def _modes(self, W):
+        """Eigenvalues and vectors of W W^T, 1 / (sigma_i^2 s_j^D + g), and Y in that basis."""
+        s, U = np.linalg.eigh(W @ W.T)
+        # A line search may try weights whose D-th power overflows.
+        s = np.clip(s, 0.0, 1e100 ** (1 / (self.depth - 1)))
+        kept = 1 / (self.sigma[:, None] ** 2 * s ** (self.depth - 1) + self.g)
+        return s, U, kept, self.Y @ U
+
+
+def schatten_minimum(spectrum, log_g, depth, rank, start=None):
+    """Best stationary point found, and a true lower bound on the excess objective.
+
+    Parameters
+    ----------
+    spectrum : Spectrum
+        Of the moments of the data; S must not be zero.
+    log_g : float
+        Mean of the logarithms of the decays.
+    depth : int
+        Number of weight matrices L, at least 2.
+    rank : int
+        Bound on the rank of the map.
+    start : ndarray of shape (k, m), default=None
+        Coordinates of a map near the minimum; helps only with two layers.
+
+    Returns
+    -------
+    B : ndarray of shape (k, m)
+        Coordinates of the map.
+    lower_bound : float
+        Lower bound on excess loss plus penalty.
+    certified : bool
+        Whether B is the global minimum: depth 2, and the duality gap closed.
+    """
+    problem, basis, unit = _normalised(spectrum, log_g, depth)
+    p = problem.Y.shape[1]
+    rank = min(rank, p)
+    scale = unit / spectrum.sigma[0]
+    if depth == 2:
+        B = None if start is None else start @ basis / scale
+        W, dual = _nuclear(problem, B)
+        if W.shape[1] <= rank:
+            certified = problem.value(W) - dual <= CERTIFIED_GAP * problem.value(W)
+            return problem.coordinates(W) @ basis.T * scale, dual * unit**2, certified
+    W = min([np.zeros((p, 0)), problem.minimise(_starts(problem, rank))], key=problem.value)
+    B = problem.coordinates(W)
+    if depth > 2:
+        dual = _nuclear_bound(problem, problem.value(W))
+    unavoidable = excess_loss(spectrum, reduced_rank_ridge(spectrum, 0.0, rank))
+    return B @ basis.T * scale, max(dual * unit**2, unavoidable), False
+
+
+def whitened_minimum(spectrum, log_g, depth, rank):
+    """Coordinates B of the global minimum when all sigma are equal: one problem per mode."""
+    U, s, Vt = np.linalg.svd(spectrum.targets, full_matrices=False)
+    sigma = spectrum.sigma[:1]
+    strength = np.zeros_like(s)
+    for k in range(min(rank, len(s))):
+        if s[k] > 0:
+            family = ScalarFamily(sigma, s[k : k + 1], depth)
+            x = family.minimum(np.array([depth * log_g]))[0]
+            strength[k] = family.coordinates(x)[0, 0]
+    return (U * strength) @ Vt
+
+
+def schatten_penalty(B, log_g, depth):
+    """Least penalty L g ||B||_q^q of the map B, not counting modes that are rounding."""
+    s = np.linalg.svd(B, compute_uv=False)
+    s = s[s > max(B.shape) * np.finfo(float).eps * s[0]]
+    return float(depth * np.sum(np.exp(log_g + 2 / depth * np.log(s))))
+
+
+def normalised_log_decay(spectrum, log_g, depth):
+    """Logarithm of g in units where sigma_1 = ||Y||_F = 1.
+
+    B = (||Y|| / sigma_1) B' turns L g ||B||_q^q into ||Y||^2 L g' ||B'||_q^q. From g' = 1 on
+    zero is the global minimum, with or without noise: it gains at most min(2 ||B'||_F, 1)
+    over zero, and the penalty is at least L ||B'||_F^q >= 2 min(||B'||_F, 1).
+    """
+    log_unit = np.log(np.linalg.norm(spectrum.targets))
+    return log_g + 2 / depth * (log_unit - np.log(spectrum.sigma[0])) - 2 * log_unit
+
+
+def _normalised(spectrum, log_g, depth):
+    """The problem in its own units, the basis (m, p) of its outputs, and the unit of y."""
+    U, s, Vt = np.linalg.svd(spectrum.targets, full_matrices=False)
+    p = int(np.sum(s > max(spectrum.targets.shape) * np.finfo(float).eps * s[0]))
+    unit = float(np.linalg.norm(s))
+    g = max(np.exp(normalised_log_decay(spectrum, log_g, depth)), NEGLIGIBLE_DECAY)
+    sigma = spectrum.sigma / spectrum.sigma[0]
+    return SchattenProblem(sigma, U[:, :p] * (s[:p] / unit), float(g), depth), Vt[:p].T, unit
+
+
+def _nuclear(problem, B=None):
+    """Minimiser W and dual value of the convex problem, L = 2."""
+    p = problem.Y.shape[1]
+    if np.linalg.norm(problem.sigma[:, None] * problem.Y, 2) <= problem.g:
+        W = np.zeros((p, 0))
+        return W, problem.dual_value(W)
+    W = problem.factor(_ridge(problem) if B is None or not B.any() else B, p)
+    # A mode that is missing from the start would be missing for ever.
+    U, s, _ = np.linalg.svd(np.hstack([W, 1e-2 * np.linalg.norm(W, 2) * np.eye(p)]))
+    W = problem.minimise([U * s])
+    return W, problem.dual_value(W)
+
+
+def _nuclear_bound(problem, value):
+    """Lower bound for L > 2: the nuclear norm lies below the penalty on [0, R].
+
+    sigma^(2/L) >= sigma R^(2/L - 1) for sigma <= R, and neither the penalty nor the loss
+    of a minimiser exceeds `value`, which bounds its largest singular value by R.
+    """
+    L = problem.depth
+    log_by_penalty = L / 2 * np.log(value / (L * problem.g))
+    log_by_loss = np.log((1 + np.sqrt(value)) / problem.sigma[-1])
+    slope = L * problem.g * np.exp((2 / L - 1) * min(log_by_penalty, log_by_loss))
+    relaxed = SchattenProblem(problem.sigma, problem.Y, slope / 2, 2)
+    return _nuclear(relaxed)[1]
+
+
+def _ridge(problem):
+    return (problem.sigma / (problem.sigma**2 + problem.g))[:, None] * problem.Y
+
+
+def _starts(problem, rank):
+    """Deterministic starting points W of the non-convex problem."""
+    U, s, Vt = np.linalg.svd(problem.Y, full_matrices=False)
+    ranks = np.unique(np.geomspace(1, rank, _MAX_RANKS).round().astype(int))
+    ranks = range(1, rank + 1) if rank <= _MAX_RANKS else ranks
+    for r in ranks:
+        least_squares = (U[:, :r] * s[:r]) @ Vt[:r] / problem.sigma[:, None]
+        yield problem.factor(least_squares, r)
+        yield problem.factor(_ridge(problem), r)
+    # Mode by mode, as if the inputs were white with the gain that mode has.
+    gain = np.sqrt((U**2).T @ problem.sigma**2)
+    log_decay = np.array([problem.depth * np.log(problem.g)])
+    strength = np.zeros_like(s)
+    for k in range(min(rank, len(s))):
+        family = ScalarFamily(gain[k : k + 1], s[k : k + 1], problem.depth)
+        strength[k] = family.coordinates(family.minimum(log_decay)[0])[0, 0]
+    if strength.any():
+        yield problem.factor((U * strength) @ Vt, rank)
+    nuclear, _ = _nuclear(SchattenProblem(problem.sigma, problem.Y, problem.g, 2))
+    if nuclear.shape[1]:
+        yield nuclear[:, :rank]
