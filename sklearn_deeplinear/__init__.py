@@ -1,0 +1,9 @@
+"""Deep linear networks and homogeneous MLPs in which theory and training meet."""
+
+from importlib.metadata import version
+
+from sklearn_deeplinear.estimators import DeepLinearRegressor
+
+__version__ = version("sklearn-deeplinear")
+
+__all__ = ["DeepLinearRegressor", "__version__"]

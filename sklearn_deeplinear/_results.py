@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Trajectory:
     """What was recorded while a network was trained.
 
@@ -61,13 +61,11 @@ class Trajectory:
         """
         import pandas as pd
 
-        curves = {field.name: getattr(self, field.name) for field in fields(self)}
-        return pd.DataFrame(
-            {name: v for name, v in curves.items() if np.ndim(v) == 1 and name != "weights"}
-        )
+        curves = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
+        return pd.DataFrame({name: v for name, v in curves.items() if np.ndim(v) == 1})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BalanceHistory:
     """Differences between adjacent layers that gradient flow conserves.
 

@@ -7,7 +7,6 @@ little more than copying them.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear._results import BalanceHistory, Trajectory
+from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics._denormals import flushed_denormals
 
 _MAX_RECORDS = 1000
@@ -119,11 +119,12 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
         except KeyboardInterrupt:
             reason = "interrupted"
         reason = log.add(states[: len(times)], marks[: len(times)], times) or reason
+        if reason is not None:
+            dynamics.state.copy_(log.kept)
         if watch is not None and watch(index, log) and reason is None:
             reason = "callback"
-    dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
-    _warn(run, tol, schedule)
+    _warn(run, tol)
     return run
 
 
@@ -167,29 +168,41 @@ class _Log:
         curves = {name: values.astype(np.float64) for name, values in curves.items()}
         scalars = {name: curves.pop(name) for name in ("loss", "objective", "gradient_norm")}
         weights = [self.dynamics.unpacked(state) for part in self.states for state in part]
+        recorded = {
+            "weights": weights if self.record_weights else None,
+            "mode_strengths": curves.pop("mode_strengths", None),
+        }
         return Run(
-            Trajectory(**axis, **scalars, weights=weights if self.record_weights else None),
+            Trajectory(**axis, **scalars, **recorded),
             BalanceHistory(**axis, matrix=curves.pop("matrix", None), **curves),
             reason,
         )
 
 
-def _warn(run, tol, schedule):
-    curves = run.trajectory
-    message = {
-        "diverged": (
-            f"Gradient descent diverged: the weights of iteration {run.n_iter}, the last finite "
-            f"record, are kept. Take a step_size below {schedule(0):.3g}, or "
-            'step_size="auto".'
-        ),
-        "interrupted": (
-            f"Training was interrupted: the weights recorded at iteration {run.n_iter} are kept."
-        ),
-        "max_iter": (
-            f"Gradient descent stopped at max_iter={run.n_iter} with the gradient norm at "
-            f"{curves.gradient_norm[-1] / curves.gradient_norm[0]:.2g} of its first value "
-            f"(tol={tol:g}). Raise max_iter, or set tol=0 to make max_iter steps on purpose."
-        ),
-    }.get(run.stop_reason)
-    if message and not (run.stop_reason == "max_iter" and tol == 0):
-        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+def _warn(run, tol):
+    messages = {"diverged": _diverged, "interrupted": _interrupted}
+    if tol > 0:
+        messages["max_iter"] = _unfinished
+    if run.stop_reason in messages:
+        message = messages[run.stop_reason](run, tol)
+        warn_user(message, ConvergenceWarning)
+
+
+def _diverged(run, tol):
+    return (
+        f"Gradient descent diverged: the weights of iteration {run.n_iter}, the last finite "
+        'record, are kept. Take a smaller step_size, or step_size="auto".'
+    )
+
+
+def _interrupted(run, tol):
+    return f"Training was interrupted: the weights recorded at iteration {run.n_iter} are kept."
+
+
+def _unfinished(run, tol):
+    norm = run.trajectory.gradient_norm
+    return (
+        f"Gradient descent stopped at max_iter={run.n_iter} with the gradient norm at "
+        f"{norm[-1] / norm[0]:.2g} of its first value (tol={tol:g}). Raise max_iter, or set "
+        "tol=0 to make max_iter steps on purpose."
+    )

@@ -17,19 +17,27 @@ class LinearDynamics:
     ----------
     weights : list of tensors
         Initial W_1, ..., W_L; copied into one flat buffer, `state`.
-    gradient : MomentGradient or NoisyMomentGradient
+    rule : MomentGradient or NoisyMomentGradient
         Loss and gradient of the data term.
     weight_decay : sequence of L floats
         gamma_1, ..., gamma_L.
+
+    Attributes
+    ----------
+    state : tensor of shape (n_parameters,)
+        All weights; writing into it moves the network.
+    gradient : tensor of shape (n_parameters,)
+        Gradient of the objective where it was last evaluated.
     """
 
-    def __init__(self, weights, gradient, weight_decay):
+    def __init__(self, weights, rule, weight_decay):
         self.shapes = [tuple(W.shape) for W in weights]
         self.state = pack(weights)
         self.weights = layers(self.state, self.shapes)
-        self.gradient = gradient
+        self.rule = rule
         self.weight_decay = [float(gamma) for gamma in weight_decay]
-        self.step = gradient.stepper(self.weights, self.weight_decay)
+        self.step = rule.stepper(self.weights, self.weight_decay)
+        self.gradient = torch.empty_like(self.state)
         self.balance = BalanceMeter(self.weights)
 
     @classmethod
@@ -43,17 +51,25 @@ class LinearDynamics:
         rule = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
         return cls(weights, rule, weight_decay)
 
+    def evaluate(self):
+        """Leave the gradient of the objective in `gradient`."""
+        parts = layers(self.gradient, self.shapes)
+        for part, g in zip(parts, self._gradients(self.weights), strict=True):
+            part.copy_(g)
+
+    def _gradients(self, weights):
+        gradients = zip(self.rule.gradients(weights), weights, self.weight_decay, strict=True)
+        return [g + 2 * gamma * W if gamma else g for g, W, gamma in gradients]
+
     def measure(self, states):
         """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         weights = layers(states, self.shapes)
-        loss = self.gradient.loss(weights)
-        decayed = list(zip(weights, self.weight_decay, strict=True))
-        penalty = sum(gamma * W.square().sum(dim=(-2, -1)) for W, gamma in decayed)
-        gradients = self.gradient.gradients(weights)
-        square = sum(
-            (g + 2 * gamma * W).square().sum(dim=(-2, -1))
-            for g, (W, gamma) in zip(gradients, decayed, strict=True)
+        loss = self.rule.loss(weights)
+        penalty = sum(
+            gamma * W.square().sum(dim=(-2, -1))
+            for W, gamma in zip(weights, self.weight_decay, strict=True)
         )
+        square = sum(g.square().sum(dim=(-2, -1)) for g in self._gradients(weights))
         return {
             "loss": loss,
             "objective": loss + penalty,

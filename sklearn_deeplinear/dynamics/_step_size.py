@@ -42,7 +42,10 @@ def auto_step_size(weights, moments, weight_decay, noise, max_iter):
     depth = len(weights)
     top = moments.spectrum.sigma[0] ** 2 if moments.spectrum.sigma.size else 0.0
     top *= np.prod(1 + noise)  # lambda
-    coef = np.linalg.multi_dot(weights[::-1]) if depth > 1 else weights[0]
+    with np.errstate(over="ignore", invalid="ignore"):
+        coef = np.linalg.multi_dot(weights[::-1]) if depth > 1 else weights[0]
+    if not np.isfinite(coef).all():
+        raise ValueError("init gives a network whose output is not finite: use a smaller one.")
     reach = max(_norm(coef), _reachable_norm(moments, max_iter))  # s
     residual = coef @ moments.input_factor.T - moments.output_factor.T
     gradient = max(_norm(moments.cross_moment), _norm(residual @ moments.input_factor))

@@ -1,0 +1,1 @@
+"""Running the equations: gradient descent and gradient flow, recorded."""

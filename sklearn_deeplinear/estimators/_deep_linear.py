@@ -1,0 +1,336 @@
+"""Deep linear regression: training and its exact global minimum side by side."""
+
+from __future__ import annotations
+
+from functools import partial, reduce
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_deeplinear._compat import Interval, StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._parameters import (
+    check_depth,
+    check_noise,
+    check_weight_decay,
+    check_width,
+)
+from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._linear_solvers import SOLVERS, LinearProblem
+from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
+from sklearn_deeplinear.nn._initialisers import INITIALISERS
+from sklearn_deeplinear.theory import SecondMoments, predictive_variance
+
+
+class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Linear regression parametrised by a product of matrices, trained like a network.
+
+    The model is ``f(x) = W_L ... W_1 x + b``; fitting minimises
+
+        J(W) = sum_i w_i ||y_i - f(x_i)||^2 / sum_i w_i + sum_l gamma_l ||W_l||_F^2
+
+    by full-batch gradient descent, which needs only the second moments of the data, or
+    exactly. `global_minimum_` and `optimality_gap_` tell how good the fit is.
+
+    Parameters
+    ----------
+    depth : int, default=2
+        Number L of weight matrices. Depth 1 is ridge regression.
+    width : int or sequence of L - 1 ints, default=100
+        Hidden widths h_1, ..., h_{L-1}. A width below the numbers of inputs and outputs
+        bounds the rank of `coef_`.
+    weight_decay : float or sequence of L floats, default=0.0
+        gamma_l; `Ridge(alpha)` is depth 1 with ``alpha = n_samples * weight_decay``.
+    noise : float or sequence of L - 1 floats, default=0.0
+        Variances of multiplicative noise of mean 1 on the hidden units. Training
+        minimises the expected objective, exactly. Dropout of rate p has variance
+        p / (1 - p).
+    solver : {"gd", "analytic"}, default="gd"
+        "gd" trains by gradient descent; "analytic" puts the weights at the global
+        minimum.
+    step_size : float, "auto" or callable, default="auto"
+        Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
+        "auto" is the inverse of a bound on the curvature of J along the run,
+        ``2 lambda sum_l prod_{j != l} u_j^2 + 2 (L - 1) ||G|| max_{l < k} prod_{j != l, k} u_j
+        + 2 max_l gamma_l``, with lambda the largest eigenvalue of E[x x^T], u_l a bound
+        on ``||W_l||`` and G the gradient of the loss in the end-to-end map. It follows
+        the units of X and y.
+    max_iter : int, default=1000
+        Largest number of steps.
+    tol : float, default=1e-6
+        Stop when the norm of the gradient is at most `tol` times its first value, seen
+        at the next record. 0 makes all `max_iter` steps.
+    init : str or list of array-like, default="spectral"
+        Initial weights: "spectral" (balanced factors of the first gradient step
+        S / lambda_max(A), with hidden units sharing the modes if there is noise),
+        "balanced" (factors of a random map), "normal", "xavier_uniform",
+        "xavier_normal", "orthogonal", "identity", or the weights [W_1, ..., W_L].
+    init_scale : float or sequence of L floats, default=None
+        For "normal" the standard deviation (None: 1/sqrt(h_{l-1})), for "balanced" the
+        Frobenius norm of the end-to-end map (None: that of "spectral"), else a factor on
+        the weights or, for "spectral", on the map (None: 1). One per layer for
+        "normal", "xavier_uniform", "xavier_normal", "orthogonal" and "identity".
+    fit_intercept : bool, default=True
+        Fit b, by centring the data. It is never penalised.
+    record_every : int, default=None
+        Steps between records. None makes at most 1,000 records, far enough apart that
+        measuring takes no longer than training.
+    record_weights : bool, default=False
+        Keep the weights of every record in `trajectory_`.
+    warm_start : bool, default=False
+        Start from the weights of the previous fit.
+    device : str or torch.device, default="auto"
+        Where training runs; "auto" takes CUDA where there is one, else the CPU.
+    dtype : {None, "float64", "float32"}, default=None
+        Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    random_state : int, RandomState instance or None, default=None
+        Seed of random initial weights.
+    verbose : bool or int, default=0
+        Print about ten lines of progress.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (d,) or (m, d)
+        End-to-end map W_L ... W_1.
+    intercept_ : float or ndarray of shape (m,)
+        Intercept b.
+    weights_ : list of ndarray
+        [W_1, ..., W_L], of shapes (h_l, h_{l-1}).
+    loss_ : float
+        Weighted mean squared error (expected, if there is noise) of `weights_`.
+    objective_ : float
+        ``loss_`` plus the penalty, the J that was minimised.
+    global_minimum_ : GlobalMinimum
+        Exact minimum of J, computed on first access.
+    optimality_gap_ : float
+        ``objective_ - global_minimum_.objective``.
+    trajectory_ : Trajectory
+        Curves of the run.
+    balance_history_ : BalanceHistory
+        Balance of adjacent layers along the run.
+    moments_ : SecondMoments
+        Second moments of the training data.
+    n_iter_ : int
+        Number of steps that led to `weights_`; 1 with ``solver="analytic"``.
+    step_size_ : float or callable
+        Step size used; None with ``solver="analytic"``.
+    converged_ : bool
+        Whether `tol` was reached (or the solver is analytic).
+    stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
+        Why training ended. After divergence the last finite record is kept.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during fit, if X has string names.
+
+    See Also
+    --------
+    sklearn_deeplinear.theory.global_minimum : The minimum without an estimator.
+    sklearn_deeplinear.theory.deep_linear_path : Minima for many weight decays at once.
+
+    References
+    ----------
+    .. [1] Ziyin, L., Li, B., Meng, X. (2022). "Exact solutions of a deep linear
+       network." NeurIPS 35. arXiv:2202.04777.
+    .. [2] Du, S. S., Hu, W., Lee, J. D. (2018). "Algorithmic regularization in
+       learning deep homogeneous models: layers are automatically balanced." NeurIPS 31.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.preprocessing import StandardScaler
+    >>> from sklearn_deeplinear import DeepLinearRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> X = StandardScaler().fit_transform(X)
+    >>> model = DeepLinearRegressor(depth=2, weight_decay=5.0, max_iter=10_000).fit(X, y)
+    >>> model.stop_reason_
+    'converged'
+    >>> bool(0 <= model.optimality_gap_ < 1e-8 * model.objective_)
+    True
+    """
+
+    _parameter_constraints: dict = {
+        "depth": [Interval(Integral, 1, None, closed="left")],
+        "width": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "weight_decay": ["array-like", Interval(Real, 0, None, closed="left")],
+        "noise": ["array-like", Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions(set(SOLVERS))],
+        "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "init": [StrOptions(set(INITIALISERS)), list, tuple],
+        "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "record_every": [None, Interval(Integral, 1, None, closed="left")],
+        "record_weights": ["boolean"],
+        "warm_start": ["boolean"],
+        "device": "no_validation",
+        "dtype": "no_validation",
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        depth=2,
+        width=100,
+        *,
+        weight_decay=0.0,
+        noise=0.0,
+        solver="gd",
+        step_size="auto",
+        max_iter=1000,
+        tol=1e-6,
+        init="spectral",
+        init_scale=None,
+        fit_intercept=True,
+        record_every=None,
+        record_weights=False,
+        warm_start=False,
+        device="auto",
+        dtype=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.depth = depth
+        self.width = width
+        self.weight_decay = weight_decay
+        self.noise = noise
+        self.solver = solver
+        self.step_size = step_size
+        self.max_iter = max_iter
+        self.tol = tol
+        self.init = init
+        self.init_scale = init_scale
+        self.fit_intercept = fit_intercept
+        self.record_every = record_every
+        self.record_weights = record_weights
+        self.warm_start = warm_start
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network to training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, in any units.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets, in any units.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights w_i of the samples; None weights all equally.
+
+        Returns
+        -------
+        self : DeepLinearRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not valid; the message names the parameter.
+        """
+        device = check_device(self.device)
+        dtype = check_dtype(self.dtype, device)
+        check_run_options(self)
+        data = self._check_data(X, y, sample_weight)
+        problem = self._problem_of(*data)
+        listener = self._listener(problem, *data)
+        outcome = SOLVERS[self.solver](self, problem, device, dtype, listener)
+        self._keep(problem, outcome)
+        listener.end()
+        return self
+
+    def predict(self, X, return_std=False):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        return_std : bool, default=False
+            Also return the standard deviation that the noise on the hidden units gives
+            the output; zero without noise.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions, the mean over the noise.
+        y_std : ndarray of the shape of y
+            Standard deviations, in the units of y; only if `return_std` is True.
+        """
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        y = X @ self.coef_.T + self.intercept_
+        if not return_std:
+            return y
+        centred = X - self.moments_.mean_x
+        variance = predictive_variance(self.weights_, centred, self._problem.noise)
+        return y, np.sqrt(variance).reshape(y.shape)
+
+    @property
+    def global_minimum_(self):
+        """Exact minimum of the training objective, computed on first access."""
+        check_is_fitted(self)
+        return self._problem.global_minimum
+
+    @property
+    def optimality_gap_(self):
+        """``objective_ - global_minimum_.objective``."""
+        return self.objective_ - self.global_minimum_.objective
+
+    def _check_data(self, X, y, sample_weight):
+        X, y = validate_data(
+            self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32]
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        return X, y, sample_weight
+
+    def _problem_of(self, X, y, sample_weight):
+        depth = check_depth(self.depth)
+        return LinearProblem(
+            depth=depth,
+            width=check_width(self.width, depth),
+            weight_decay=check_weight_decay(self.weight_decay, depth),
+            noise=check_noise(self.noise, depth),
+            moments=SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept),
+        )
+
+    def _listener(self, problem, X, y, sample_weight):
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        attributes = partial(_network_attributes, problem)
+        return FitListener(self, attributes, X=X, y=y, metadata=metadata)
+
+    def _keep(self, problem, outcome):
+        for name, value in _network_attributes(problem, outcome.weights).items():
+            setattr(self, name, value)
+        self.trajectory_ = outcome.run.trajectory
+        self.balance_history_ = outcome.run.balance
+        self.loss_ = float(self.trajectory_.loss[-1])
+        self.objective_ = float(self.trajectory_.objective[-1])
+        self.n_iter_ = outcome.n_iter
+        self.step_size_ = outcome.step_size
+        self.stop_reason_ = outcome.run.stop_reason
+        self.converged_ = self.stop_reason_ == "converged"
+
+
+def _network_attributes(problem, weights):
+    """Attributes that predictions need; `coef_` and `intercept_` shaped like Ridge's."""
+    moments = problem.moments
+    coef = reduce(lambda product, W: product @ W, reversed(weights))  # M
+    intercept = moments.intercept(coef)
+    return {
+        "weights_": weights,
+        "coef_": coef[0] if moments.single_target else coef,
+        "intercept_": float(intercept[0]) if moments.single_target else intercept,
+        "moments_": moments,
+        "_problem": problem,
+    }

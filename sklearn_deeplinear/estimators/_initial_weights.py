@@ -1,0 +1,82 @@
+"""Initial weights of a linear network, from the parameters `init` and `init_scale`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear.nn._initialisers import INITIALISERS, spread_spectral
+
+_ONE_SCALE = {"spectral", "balanced"}
+
+
+def initial_weights(init, init_scale, shapes, generator, first_step, noisy):
+    """Return the initial layers as float64 tensors on the CPU.
+
+    Parameters
+    ----------
+    init : str or list of array-like
+        Name of an initialiser, or the weights.
+    init_scale : float, sequence of floats or None
+        See the estimators.
+    shapes : list of (h_l, h_{l-1})
+        Shapes of the layers.
+    generator : torch.Generator
+        Source of random numbers.
+    first_step : ndarray of shape (m, d)
+        S / lambda_max(A).
+    noisy : bool
+        Whether hidden units are noisy.
+
+    Returns
+    -------
+    weights : list of tensors
+
+    Raises
+    ------
+    ValueError
+        If given weights do not have the shapes, or the scale does not suit `init`.
+    """
+    if not isinstance(init, str):
+        return given_weights(init, shapes, "init")
+    scale = _check_scale(init_scale, init, len(shapes))
+    initialise = spread_spectral if init == "spectral" and noisy else INITIALISERS[init]
+    return initialise(shapes, scale, generator, torch.from_numpy(first_step))
+
+
+def given_weights(weights, shapes, name):
+    """Check weights given by the user and copy them into float64 tensors."""
+    if len(weights) != len(shapes):
+        raise ValueError(f"{name} must hold depth = {len(shapes)} arrays, got {len(weights)}.")
+    tensors = []
+    for layer, (W, shape) in enumerate(zip(weights, shapes, strict=True), start=1):
+        try:
+            W = np.array(W, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must hold numbers; W_{layer} does not.") from None
+        if W.shape != shape:
+            raise ValueError(f"{name} must hold W_{layer} of shape {shape}, got {W.shape}.")
+        if not np.isfinite(W).all():
+            raise ValueError(f"{name} must hold finite numbers; W_{layer} does not.")
+        tensors.append(torch.from_numpy(W))
+    return tensors
+
+
+def first_gradient_step(moments):
+    """S / lambda_max(A), the map that one step of linear regression from zero reaches."""
+    sigma, targets = moments.spectrum.sigma, moments.spectrum.targets
+    if sigma.size == 0:
+        return np.zeros((moments.n_outputs, moments.n_inputs))
+    return (targets.T * (sigma / sigma[0] ** 2)) @ moments.spectrum.directions.T
+
+
+def _check_scale(init_scale, init, depth):
+    if init_scale is None:
+        return None
+    if np.ndim(init_scale) == 0:
+        return check_real(init_scale, "init_scale", closed=False)
+    if init in _ONE_SCALE or len(init_scale) != depth:
+        allowed = "a float" if init in _ONE_SCALE else f"a float or depth = {depth} floats"
+        raise ValueError(f"init_scale must be {allowed} with init={init!r}, got {init_scale!r}.")
+    return [check_real(scale, "init_scale", closed=False) for scale in init_scale]

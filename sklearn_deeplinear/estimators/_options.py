@@ -1,0 +1,96 @@
+"""Meaning of the constructor parameters that all estimators share."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from sklearn_deeplinear._parameters import check_integer, check_real
+
+
+def check_device(device):
+    """Return the torch device named by `device`; "auto" takes CUDA where there is one."""
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.zeros(1, device=resolved).cpu()
+    except (RuntimeError, AssertionError, TypeError, NotImplementedError) as error:
+        raise ValueError(
+            f'device must be "auto" or a device that torch can use here, such as "cpu"; '
+            f"got {device!r} ({str(error).splitlines()[0]})."
+        ) from None
+    return resolved
+
+
+def check_dtype(dtype, device):
+    """Return the torch dtype; None takes float64 on the CPU and float32 elsewhere."""
+    if dtype is None:
+        return torch.float64 if device.type == "cpu" else torch.float32
+    try:
+        name = str(dtype).removeprefix("torch.") if _is_torch(dtype) else np.dtype(dtype).name
+    except TypeError:
+        name = repr(dtype)
+    if name not in ("float64", "float32"):
+        raise ValueError(f'dtype must be None, "float64" or "float32", got {dtype!r}.')
+    if device.type == "mps" and name == "float64":
+        raise ValueError('dtype must be "float32" on device "mps", which has no float64.')
+    return getattr(torch, name)
+
+
+def _is_torch(dtype):
+    return isinstance(dtype, torch.dtype)
+
+
+def check_run_options(estimator):
+    """Check the parameters that say how long to train and what to record."""
+    check_integer(estimator.max_iter, "max_iter")
+    check_real(estimator.tol, "tol")
+    if estimator.record_every is not None:
+        check_integer(estimator.record_every, "record_every", low=1)
+
+
+def check_step_size(step_size, automatic):
+    """Return the schedule t -> eta and the `step_size_` to report.
+
+    Parameters
+    ----------
+    step_size : float, "auto" or callable
+        As given by the user.
+    automatic : callable
+        Computes the step size of "auto"; called only if it is needed.
+    """
+    if isinstance(step_size, str) and step_size == "auto":
+        eta = automatic()
+    elif callable(step_size):
+        return _checked_schedule(step_size), step_size
+    elif isinstance(step_size, Real) and not isinstance(step_size, bool):
+        eta = check_real(step_size, "step_size", closed=False)
+    else:
+        raise TypeError(
+            f'step_size must be a float greater than 0, "auto" or a callable, got {step_size!r}.'
+        )
+    return (lambda t: eta), eta
+
+
+def _checked_schedule(step_size):
+    def schedule(t):
+        return check_real(step_size(t), f"step_size({t})", closed=False)
+
+    return schedule
+
+
+def torch_generator(random_state):
+    """Return a torch generator of its own, seeded by a scikit-learn `random_state`.
+
+    None seeds it from the operating system: the global generators are left alone.
+    """
+    if random_state is None:
+        generator = torch.Generator()
+        generator.seed()
+        return generator
+    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    return torch.Generator().manual_seed(int(seed))

@@ -1,0 +1,25 @@
+"""Axes for the displays; matplotlib is imported only when something is drawn."""
+
+from __future__ import annotations
+
+
+def axes_and_figure(ax):
+    """Return `ax` and its figure, new ones if `ax` is None."""
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        _, ax = plt.subplots()
+    return ax, ax.figure
+
+
+def fitted(estimator, attribute, display):
+    """Return a fitted attribute of an estimator, or say what is missing."""
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator)
+    if not hasattr(estimator, attribute):
+        raise TypeError(
+            f"estimator must have the fitted attribute {attribute} for a {display}; "
+            f"{type(estimator).__name__} has none."
+        )
+    return getattr(estimator, attribute)

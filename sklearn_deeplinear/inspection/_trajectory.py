@@ -1,0 +1,138 @@
+"""Training curves above the exact minimum."""
+
+from __future__ import annotations
+
+from sklearn_deeplinear.inspection._plotting import axes_and_figure, fitted
+
+_LABELS = {
+    "loss": "loss",
+    "objective": "objective J",
+    "gradient_norm": "gradient norm",
+    "gap": "J - minimum of J",
+    "iteration": "iteration",
+    "time": "time (sum of step sizes)",
+}
+
+
+class TrajectoryDisplay:
+    """Curves of a training run, with the exact minimum where it is known.
+
+    Parameters
+    ----------
+    trajectory : Trajectory
+        Run to draw.
+    minimum : float, default=None
+        Global minimum of the objective; None if it is not known.
+    name : str, default=None
+        Name in the legend.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the curve.
+    figure_ : matplotlib Figure
+        Figure containing the curve.
+    line_ : matplotlib Line2D
+        The training curve.
+    minimum_line_ : matplotlib Line2D or None
+        The exact minimum.
+
+    See Also
+    --------
+    BalanceDisplay : Balance of adjacent layers along the run.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn_deeplinear import DeepLinearRegressor
+    >>> from sklearn_deeplinear.inspection import TrajectoryDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = DeepLinearRegressor(max_iter=50, tol=0).fit(X, y)
+    >>> display = TrajectoryDisplay.from_estimator(model)
+    >>> display.ax_.get_ylabel()
+    'objective J'
+    """
+
+    def __init__(self, trajectory, *, minimum=None, name=None):
+        self.trajectory = trajectory
+        self.minimum = minimum
+        self.name = name
+
+    @classmethod
+    def from_estimator(cls, estimator, *, name=None, ax=None, **plot_options):
+        """Draw the run of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : estimator
+            Fitted estimator with a `trajectory_`.
+        name : str, default=None
+            Name in the legend; None takes the class of the estimator.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **plot_options
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : TrajectoryDisplay
+        """
+        trajectory = fitted(estimator, "trajectory_", cls.__name__)
+        known = getattr(estimator, "global_minimum_", None)
+        name = type(estimator).__name__ if name is None else name
+        display = cls(trajectory, minimum=None if known is None else known.objective, name=name)
+        return display.plot(ax=ax, **plot_options)
+
+    def plot(self, ax=None, *, curve="objective", against="iteration", name=None, **line_kw):
+        """Draw a curve.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        curve : {"objective", "loss", "gradient_norm", "gap"}, default="objective"
+            What to draw; "gap" is the objective less its minimum, on a log scale.
+        against : {"iteration", "time"}, default="iteration"
+            Horizontal axis.
+        name : str, default=None
+            Name in the legend; None takes that of the display.
+        **line_kw
+            Passed to the `plot` method of the axes.
+
+        Returns
+        -------
+        display : TrajectoryDisplay
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If `curve` or `against` is unknown, or a gap is asked for without a minimum.
+        """
+        if curve not in ("objective", "loss", "gradient_norm", "gap"):
+            raise ValueError(
+                f'curve must be "objective", "loss", "gradient_norm" or "gap", got {curve!r}.'
+            )
+        if against not in ("iteration", "time"):
+            raise ValueError(f'against must be "iteration" or "time", got {against!r}.')
+        if curve == "gap" and self.minimum is None:
+            raise ValueError('curve="gap" needs the minimum of the objective, which is not known.')
+        self.ax_, self.figure_ = axes_and_figure(ax)
+        values = (
+            self.trajectory.objective - self.minimum
+            if curve == "gap"
+            else getattr(self.trajectory, curve)
+        )
+        line_kw = {"label": self.name if name is None else name, **line_kw}
+        (self.line_,) = self.ax_.plot(getattr(self.trajectory, against), values, **line_kw)
+        self.minimum_line_ = None
+        if curve == "objective" and self.minimum is not None:
+            self.minimum_line_ = self.ax_.axhline(
+                self.minimum, color=self.line_.get_color(), linestyle="--", linewidth=1
+            )
+        self.ax_.set(xlabel=_LABELS[against], ylabel=_LABELS[curve])
+        if curve in ("gap", "gradient_norm") and (values > 0).any():
+            self.ax_.set_yscale("log")
+        if self.line_.get_label() and not self.line_.get_label().startswith("_"):
+            self.ax_.legend()
+        return self
