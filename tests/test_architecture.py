@@ -13,7 +13,7 @@ PACKAGE = Path(sklearn_deeplinear.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 LEVELS = {
-    **dict.fromkeys(["_results", "_parameters", "_compat"], 0),
+    **dict.fromkeys(["_results", "_parameters", "_warnings", "_compat"], 0),
     **dict.fromkeys(["theory", "nn", "datasets"], 1),
     **dict.fromkeys(["dynamics", "callbacks"], 2),
     **dict.fromkeys(["estimators", "model_selection", "inspection"], 3),

@@ -1,1 +1,5 @@
 """Generators and loaders of data."""
+
+from sklearn_deeplinear.datasets._mnist import load_mnist_subset
+
+__all__ = ["load_mnist_subset"]

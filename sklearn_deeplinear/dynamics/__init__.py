@@ -1,1 +1,14 @@
-"""Running the equations: gradient descent and gradient flow, recorded."""
+"""Running the equations: gradient descent, gradient flow and curvature."""
+
+from sklearn_deeplinear.dynamics._comparison import StepSizeComparison, compare_step_sizes
+from sklearn_deeplinear.dynamics._curvature import hessian_eigenvalues
+from sklearn_deeplinear.dynamics._module_descent import gradient_descent
+from sklearn_deeplinear.dynamics._module_flow import gradient_flow
+
+__all__ = [
+    "StepSizeComparison",
+    "compare_step_sizes",
+    "gradient_descent",
+    "gradient_flow",
+    "hessian_eigenvalues",
+]

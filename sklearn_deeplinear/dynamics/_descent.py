@@ -61,7 +61,7 @@ def record_iterations(max_iter, record_every=None, record_cost=1):
 
 def chunks(iterations, state):
     """Split the records after the first into the chunks that are measured together."""
-    spacing = int(iterations[1] - iterations[0]) if len(iterations) > 1 else 1
+    spacing = max(1, int(iterations[1] - iterations[0])) if len(iterations) > 1 else 1
     fitting = _CHUNK_BYTES // (state.numel() * state.element_size())
     size = int(np.clip(_CHUNK_STEPS // spacing, 1, max(1, fitting)))
     return [iterations[i : i + size] for i in range(1, len(iterations), size)]
@@ -81,7 +81,7 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
         Iterations to record, from :func:`record_iterations`.
     tol : float
         Stop at the first record whose gradient norm is at most `tol` times the first
-        one; 0 makes all steps.
+        one, or rounding error; 0 makes all steps.
     record_weights : bool
         Keep the weights of every record.
     watch : callable, optional
@@ -102,11 +102,11 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
     for index, marks in enumerate(chunks(iterations, dynamics.state)):
         if reason is not None:
             break
-        if watch is not None:
-            watch(index, None)
         states = dynamics.state.new_empty((len(marks), dynamics.state.numel()))
         times: list[float] = []
         try:
+            if watch is not None:
+                watch(index, None)
             with flushed_denormals():
                 for row, mark in enumerate(marks):
                     for t in range(iteration, mark):
@@ -118,11 +118,15 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
                     times.append(time)
         except KeyboardInterrupt:
             reason = "interrupted"
-        reason = log.add(states[: len(times)], marks[: len(times)], times) or reason
-        if reason is not None:
-            dynamics.state.copy_(log.kept)
-        if watch is not None and watch(index, log) and reason is None:
-            reason = "callback"
+        try:
+            reason = log.add(states[: len(times)], marks[: len(times)], times) or reason
+            if reason is not None:
+                dynamics.state.copy_(log.kept)
+            if watch is not None and watch(index, log) and reason is None:
+                reason = "callback"
+        except KeyboardInterrupt:
+            reason = "interrupted"
+    dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
     _warn(run, tol)
     return run
@@ -134,6 +138,8 @@ class _Log:
     def __init__(self, dynamics, tol, record_weights):
         self.dynamics, self.tol, self.record_weights = dynamics, tol, record_weights
         self.kept = dynamics.state.clone()
+        # A gradient of the size of its own rounding error cannot become much smaller.
+        self.rounding = getattr(dynamics, "rounding", 0.0)
         self.parts: list[dict[str, np.ndarray]] = []
         self.states: list[np.ndarray] = []
 
@@ -149,7 +155,7 @@ class _Log:
         if good < len(times):
             reason = "diverged"
         first = self.parts[0]["gradient_norm"][0] if self.parts else norm[0]
-        small = norm[:good] <= self.tol * first
+        small = norm[:good] <= max(self.tol * first, self.rounding)
         if self.tol > 0 and small.any():
             good, reason = int(np.argmax(small)) + 1, "converged"
         if good:
@@ -166,7 +172,8 @@ class _Log:
         }
         axis = {name: curves.pop(name) for name in ("iteration", "time")}
         curves = {name: values.astype(np.float64) for name, values in curves.items()}
-        scalars = {name: curves.pop(name) for name in ("loss", "objective", "gradient_norm")}
+        names = ("loss", "objective", "gradient_norm", "sharpness")
+        scalars = {name: curves.pop(name) for name in names if name in curves}
         weights = [self.dynamics.unpacked(state) for part in self.states for state in part]
         recorded = {
             "weights": weights if self.record_weights else None,

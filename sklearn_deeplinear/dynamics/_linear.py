@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from sklearn_deeplinear.dynamics._balance import BalanceMeter
+from sklearn_deeplinear.dynamics._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics._flat import layers, pack
 from sklearn_deeplinear.dynamics._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics._noisy_gradient import NoisyMomentGradient
@@ -21,6 +24,8 @@ class LinearDynamics:
         Loss and gradient of the data term.
     weight_decay : sequence of L floats
         gamma_1, ..., gamma_L.
+    record_sharpness : bool
+        Whether records hold the largest eigenvalue of the Hessian.
 
     Attributes
     ----------
@@ -28,20 +33,24 @@ class LinearDynamics:
         All weights; writing into it moves the network.
     gradient : tensor of shape (n_parameters,)
         Gradient of the objective where it was last evaluated.
+    rounding : float
+        Size of the rounding error in the norm of the gradient, at the initial weights.
     """
 
-    def __init__(self, weights, rule, weight_decay):
+    def __init__(self, weights, rule, weight_decay, record_sharpness=False):
         self.shapes = [tuple(W.shape) for W in weights]
         self.state = pack(weights)
         self.weights = layers(self.state, self.shapes)
         self.rule = rule
         self.weight_decay = [float(gamma) for gamma in weight_decay]
+        self.record_sharpness = record_sharpness
         self.step = rule.stepper(self.weights, self.weight_decay)
         self.gradient = torch.empty_like(self.state)
         self.balance = BalanceMeter(self.weights)
+        self.rounding = self._rounding()
 
     @classmethod
-    def from_moments(cls, weights, moments, weight_decay, noise):
+    def from_moments(cls, weights, moments, weight_decay, noise, record_sharpness=False):
         """Build the dynamics on the device and in the precision of `weights`."""
         R_x, R_y = (
             torch.as_tensor(factor, dtype=weights[0].dtype, device=weights[0].device)
@@ -49,7 +58,15 @@ class LinearDynamics:
         )
         noisy = len(weights) > 1 and any(s > 0 for s in noise)
         rule = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
-        return cls(weights, rule, weight_decay)
+        return cls(weights, rule, weight_decay, record_sharpness)
+
+    def _rounding(self):
+        """Rounding error of the terms 2 B_l^T S F_{l-1}^T and 2 gamma_l W_l."""
+        norms = [float(W.norm()) for W in self.weights]
+        outer = max(math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms)))
+        cross = float((self.rule.output_factor.mT @ self.rule.input_factor).norm())
+        decay = sum(g * norm for g, norm in zip(self.weight_decay, norms, strict=True))
+        return 100 * torch.finfo(self.state.dtype).eps * 2 * (cross * outer + decay)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
@@ -70,12 +87,26 @@ class LinearDynamics:
             for W, gamma in zip(weights, self.weight_decay, strict=True)
         )
         square = sum(g.square().sum(dim=(-2, -1)) for g in self._gradients(weights))
+        sharpness = {"sharpness": self._sharpness(states)} if self.record_sharpness else {}
         return {
             "loss": loss,
             "objective": loss + penalty,
             "gradient_norm": square.sqrt(),
             **self.balance(weights),
+            **sharpness,
         }
+
+    def _sharpness(self, states):
+        rule, noise = self.rule, getattr(self.rule, "noise", 0.0)
+        A = rule.input_factor.mT @ rule.input_factor
+        S = rule.output_factor.mT @ rule.input_factor
+        eigenvalues = [
+            linear_hessian_eigenvalues(layers(state, self.shapes), A, S, self.weight_decay, noise)[
+                0
+            ]
+            for state in states
+        ]
+        return torch.tensor(eigenvalues)
 
     def unpacked(self, state):
         """Layers of a state given as a numpy array (n_parameters,), as views of it."""

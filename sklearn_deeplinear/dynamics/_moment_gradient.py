@@ -44,83 +44,142 @@ class MomentGradient:
 
     def loss(self, weights):
         """Mean squared error; weights may carry leading batch dimensions."""
-        coef = _products(self.chain(weights))[-1]
-        coef = coef.mT if self.transposed else coef
+        return self.loss_of(products(self.chain(weights))[-1])
+
+    def loss_of(self, product):
+        """Mean squared error of the product of a chain."""
+        coef = product.mT if self.transposed else product
         residual = self.input_factor @ coef.mT - self.output_factor
         return residual.square().sum(dim=(-2, -1))
 
     def gradients(self, weights):
         """Gradients dloss/dW_1, ..., dloss/dW_L; weights may carry batch dimensions."""
         chain = self.chain(weights)
-        products = _products(chain)
-        back = self._map_gradient(products[-1])  # R_l
-        gradients = []
-        for layer in range(len(chain) - 1, 0, -1):
-            gradients.append(2 * products[layer - 1].mT @ back)
-            back = back @ chain[layer].mT
-        gradients.append(2 * back)
-        return [g.mT for g in reversed(gradients)] if self.transposed else gradients
+        partial = products(chain)
+        return self.unchained(chain_gradients(chain, partial, self.map_gradient(partial[-1])))
 
-    def _map_gradient(self, coef):
+    def unchained(self, parts):
+        """Undo :meth:`chain`."""
+        return [part.mT for part in parts] if self.transposed else list(reversed(parts))
+
+    def map_gradient(self, product):
+        """G = M A - S for the product M of a chain, or G^T for M^T."""
         if self.uses_factor:
             rows, cols = self.input_factor, self.output_factor
             if self.transposed:
-                return rows.mT @ (rows @ coef - cols)
-            return (coef @ rows.mT - cols.mT) @ rows
+                return rows.mT @ (rows @ product - cols)
+            return (product @ rows.mT - cols.mT) @ rows
         if self.transposed:
-            return self.input_moment @ coef - self.cross_moment.mT
-        return coef @ self.input_moment - self.cross_moment
+            return self.input_moment @ product - self.cross_moment.mT
+        return product @ self.input_moment - self.cross_moment
 
-    def stepper(self, weights, weight_decay):
-        """Return ``step(eta)``, which makes one descent step on `weights` in place.
-
-        Buffers are allocated once, every operation writes into them, and the decay is
-        the factor 1 - 2 eta gamma_l of the same fused update.
-        """
-        chain = self.chain(weights)
-        decay = weight_decay[::-1] if not self.transposed else weight_decay
-        products = [chain[0], *(torch.empty_like(p) for p in _products(chain)[1:])]  # B_l
-        backs = [torch.empty_like(p) for p in products]  # R_l
-        map_gradient = self._map_gradient_into(products[-1], backs[-1])
-        forward = [(products[j - 1], chain[j], products[j]) for j in range(1, len(chain))]
-        backward = [
-            (chain[j], chain[j].mT, backs[j], backs[j - 1], products[j - 1].mT, 2 * decay[j])
-            for j in range(len(chain) - 1, 0, -1)
-        ]
-        first, first_back, first_decay = chain[0], backs[0], 2 * decay[0]
-        mm = torch.mm
-
-        def step(eta):
-            for left, layer, product in forward:
-                mm(left, layer, out=product)
-            map_gradient()
-            for layer, layer_t, back, next_back, product_t, rate in backward:
-                mm(back, layer_t, out=next_back)
-                layer.addmm_(product_t, back, beta=1 - eta * rate, alpha=-2 * eta)
-            if first_decay:
-                first.mul_(1 - eta * first_decay)
-            first.add_(first_back, alpha=-2 * eta)
-
-        return step
-
-    def _map_gradient_into(self, coef, out):
-        """Return a function that writes G (or G^T) for the map in `coef` into `out`."""
+    def map_gradient_into(self, product, out):
+        """Return a function that writes the :meth:`map_gradient` of `product` into `out`."""
         mm, addmm = torch.mm, torch.addmm
         if self.uses_factor:
             rows, cols = self.input_factor, self.output_factor
             if self.transposed:
-                return lambda: mm(rows.mT, addmm(cols, rows, coef, beta=-1), out=out)
-            return lambda: mm(addmm(cols.mT, coef, rows.mT, beta=-1), rows, out=out)
+                return lambda: mm(rows.mT, addmm(cols, rows, product, beta=-1), out=out)
+            return lambda: mm(addmm(cols.mT, product, rows.mT, beta=-1), rows, out=out)
         if self.transposed:
             A, minus_S = self.input_moment, -self.cross_moment.mT
-            return lambda: addmm(minus_S, A, coef, out=out)
+            return lambda: addmm(minus_S, A, product, out=out)
         A, minus_S = self.input_moment, -self.cross_moment
-        return lambda: addmm(minus_S, coef, A, out=out)
+        return lambda: addmm(minus_S, product, A, out=out)
+
+    def stepper(self, weights, weight_decay):
+        """Return ``step(eta)``, which makes one descent step on `weights` in place."""
+        chain = ChainStepper(self.chain(weights), self.chain_order(weight_decay))
+        forward, backward = chain.forward, chain.backward
+        map_gradient = self.map_gradient_into(chain.product, chain.slope)
+
+        def step(eta):
+            forward()
+            map_gradient()
+            backward(eta)
+
+        return step
+
+    def chain_order(self, values):
+        """Values of layers 1, ..., L in the order of the chain."""
+        return list(values) if self.transposed else list(reversed(values))
 
 
-def _products(chain):
+class ChainStepper:
+    """One descent step of a chain of layers, in two halves.
+
+    Buffers are allocated once, every operation writes into them, and the decay is the
+    factor 1 - 2 eta gamma_l of the same fused update.
+
+    Parameters
+    ----------
+    chain : list of tensors
+        T_1, ..., T_L, moved in place.
+    weight_decay : list of floats
+        Their decays.
+    slope : tensor, optional
+        Buffer to read G from; by default one is made.
+
+    Attributes
+    ----------
+    product : tensor
+        T_1 ... T_L, written by `forward`.
+    slope : tensor
+        G, read by `backward` and to be written in between.
+    """
+
+    def __init__(self, chain, weight_decay, slope=None):
+        partial = [chain[0], *(torch.empty_like(p) for p in products(chain)[1:])]  # B_l
+        self.product = partial[-1]
+        self.slope = torch.empty_like(self.product) if slope is None else slope
+        backs = [*(torch.empty_like(p) for p in partial[:-1]), self.slope]  # R_l
+        self.forward = self._forward(chain, partial)
+        self.backward = self._backward(chain, partial, backs, weight_decay)
+
+    @staticmethod
+    def _forward(chain, partial):
+        mm = torch.mm
+        calls = [(partial[j - 1], chain[j], partial[j]) for j in range(1, len(chain))]
+
+        def forward():
+            for left, layer, product in calls:
+                mm(left, layer, out=product)
+
+        return forward
+
+    @staticmethod
+    def _backward(chain, partial, backs, weight_decay):
+        mm = torch.mm
+        calls = [
+            (chain[j], chain[j].mT, backs[j], backs[j - 1], partial[j - 1].mT, 2 * weight_decay[j])
+            for j in range(len(chain) - 1, 0, -1)
+        ]
+        first, first_back, first_rate = chain[0], backs[0], 2 * weight_decay[0]
+
+        def backward(eta):
+            for layer, layer_t, back, next_back, product_t, rate in calls:
+                mm(back, layer_t, out=next_back)
+                layer.addmm_(product_t, back, beta=1 - eta * rate, alpha=-2 * eta)
+            if first_rate:
+                first.mul_(1 - eta * first_rate)
+            first.add_(first_back, alpha=-2 * eta)
+
+        return backward
+
+
+def products(chain):
     """Products T_1, T_1 T_2, ..., T_1 ... T_L of the chain."""
-    products = [chain[0]]
+    partial = [chain[0]]
     for layer in chain[1:]:
-        products.append(products[-1] @ layer)
-    return products
+        partial.append(partial[-1] @ layer)
+    return partial
+
+
+def chain_gradients(chain, partial, slope):
+    """Gradients of the loss in T_1, ..., T_L, from the products and G."""
+    gradients = []
+    for layer in range(len(chain) - 1, 0, -1):
+        gradients.append(2 * partial[layer - 1].mT @ slope)
+        slope = slope @ chain[layer].mT
+    gradients.append(2 * slope)
+    return gradients[::-1]

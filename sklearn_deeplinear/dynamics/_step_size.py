@@ -16,6 +16,7 @@ of variance s_l multiplies lambda by prod_l (1 + s_l).
 from __future__ import annotations
 
 import numpy as np
+import scipy.linalg
 
 
 def auto_step_size(weights, moments, weight_decay, noise, max_iter):
@@ -74,4 +75,11 @@ def _reachable_norm(moments, max_iter):
 
 
 def _norm(matrix):
-    return float(np.linalg.norm(matrix, 2))
+    """Spectral norm, from the Gram matrix of the thin side in units of the largest entry."""
+    unit = np.abs(matrix).max(initial=0.0)
+    if unit == 0:
+        return 0.0
+    thin = (matrix if len(matrix) <= matrix.shape[1] else matrix.T) / unit
+    last = len(thin) - 1
+    top = scipy.linalg.eigvalsh(thin @ thin.T, subset_by_index=[last, last])
+    return float(unit * np.sqrt(top[0]))

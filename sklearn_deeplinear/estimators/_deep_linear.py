@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial, reduce
 from numbers import Integral, Real
 
@@ -17,8 +18,9 @@ from sklearn_deeplinear._parameters import (
     check_weight_decay,
     check_width,
 )
+from sklearn_deeplinear.dynamics._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._linear_solvers import SOLVERS, LinearProblem
+from sklearn_deeplinear.estimators._linear_solvers import SOLVERS, LinearProblem, dynamics_starter
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory import SecondMoments, predictive_variance
@@ -47,21 +49,27 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Variances of multiplicative noise of mean 1 on the hidden units. Training
         minimises the expected objective, exactly. Dropout of rate p has variance
         p / (1 - p).
-    solver : {"gd", "analytic"}, default="gd"
-        "gd" trains by gradient descent; "analytic" puts the weights at the global
-        minimum.
+    solver : {"gd", "flow", "analytic"}, default="gd"
+        "gd" trains by gradient descent; "flow" follows the gradient flow that the
+        descent approximates, by an adaptive method; "analytic" puts the weights at the
+        global minimum.
     step_size : float, "auto" or callable, default="auto"
         Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
         "auto" is the inverse of a bound on the curvature of J along the run,
         ``2 lambda sum_l prod_{j != l} u_j^2 + 2 (L - 1) ||G|| max_{l < k} prod_{j != l, k} u_j
         + 2 max_l gamma_l``, with lambda the largest eigenvalue of E[x x^T], u_l a bound
         on ``||W_l||`` and G the gradient of the loss in the end-to-end map. It follows
-        the units of X and y.
+        the units of X and y, and depends on `max_iter`, which limits what training can
+        reach. Decays that differ by orders of magnitude are not accounted for: they
+        rescale the layers along the run, and the objective may rise for a while.
     max_iter : int, default=1000
         Largest number of steps.
+    flow_time : float, default=None
+        End of the flow; None takes the sum of the step sizes that gradient descent
+        would make, so that changing only `solver` gives the flow of the same run.
     tol : float, default=1e-6
-        Stop when the norm of the gradient is at most `tol` times its first value, seen
-        at the next record. 0 makes all `max_iter` steps.
+        Stop when the norm of the gradient is at most `tol` times its first value, or
+        rounding error, at a record. 0 makes all `max_iter` steps.
     init : str or list of array-like, default="spectral"
         Initial weights: "spectral" (balanced factors of the first gradient step
         S / lambda_max(A), with hidden units sharing the modes if there is noise),
@@ -79,8 +87,11 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         measuring takes no longer than training.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
+    record_sharpness : bool, default=False
+        Record the largest eigenvalue of the Hessian of J as ``trajectory_.sharpness``.
+        It costs some tens of gradients a record.
     warm_start : bool, default=False
-        Start from the weights of the previous fit.
+        Start from the weights of the previous fit; iterations count from 0 again.
     device : str or torch.device, default="auto"
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
@@ -113,7 +124,8 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     moments_ : SecondMoments
         Second moments of the training data.
     n_iter_ : int
-        Number of steps that led to `weights_`; 1 with ``solver="analytic"``.
+        Number of steps (gradient evaluations of the flow) that led to `weights_`; 1 with
+        ``solver="analytic"``.
     step_size_ : float or callable
         Step size used; None with ``solver="analytic"``.
     converged_ : bool
@@ -160,12 +172,14 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "solver": [StrOptions(set(SOLVERS))],
         "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "flow_time": [None, Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "init": [StrOptions(set(INITIALISERS)), list, tuple],
         "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
         "record_every": [None, Interval(Integral, 1, None, closed="left")],
         "record_weights": ["boolean"],
+        "record_sharpness": ["boolean"],
         "warm_start": ["boolean"],
         "device": "no_validation",
         "dtype": "no_validation",
@@ -183,12 +197,14 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         solver="gd",
         step_size="auto",
         max_iter=1000,
+        flow_time=None,
         tol=1e-6,
         init="spectral",
         init_scale=None,
         fit_intercept=True,
         record_every=None,
         record_weights=False,
+        record_sharpness=False,
         warm_start=False,
         device="auto",
         dtype=None,
@@ -202,12 +218,14 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.solver = solver
         self.step_size = step_size
         self.max_iter = max_iter
+        self.flow_time = flow_time
         self.tol = tol
         self.init = init
         self.init_scale = init_scale
         self.fit_intercept = fit_intercept
         self.record_every = record_every
         self.record_weights = record_weights
+        self.record_sharpness = record_sharpness
         self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
@@ -237,9 +255,7 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        device = check_device(self.device)
-        dtype = check_dtype(self.dtype, device)
-        check_run_options(self)
+        device, dtype = self._check_options()
         data = self._check_data(X, y, sample_weight)
         problem = self._problem_of(*data)
         listener = self._listener(problem, *data)
@@ -286,6 +302,30 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         """``objective_ - global_minimum_.objective``."""
         return self.objective_ - self.global_minimum_.objective
 
+    def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
+        check_is_fitted(self)
+        problem = replace(self._problem, moments=self._moments_of(X, y, sample_weight))
+        return linear_hessian_eigenvalues(
+            self.weights_,
+            problem.moments.input_moment,
+            problem.moments.cross_moment,
+            problem.weight_decay,
+            problem.noise,
+            k=k,
+            which=which,
+        )
+
+    def _dynamics_starter(self, X, y):
+        self._validate_params()
+        device, dtype = self._check_options()
+        problem = self._problem_of(X, y, None)
+        return dynamics_starter(self, problem, device, dtype)
+
+    def _check_options(self):
+        device = check_device(self.device)
+        check_run_options(self)
+        return device, check_dtype(self.dtype, device)
+
     def _check_data(self, X, y, sample_weight):
         X, y = validate_data(
             self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32]
@@ -301,8 +341,11 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             width=check_width(self.width, depth),
             weight_decay=check_weight_decay(self.weight_decay, depth),
             noise=check_noise(self.noise, depth),
-            moments=SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept),
+            moments=self._moments_of(X, y, sample_weight),
         )
+
+    def _moments_of(self, X, y, sample_weight):
+        return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
 
     def _listener(self, problem, X, y, sample_weight):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}

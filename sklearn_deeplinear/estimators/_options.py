@@ -49,6 +49,8 @@ def check_run_options(estimator):
     """Check the parameters that say how long to train and what to record."""
     check_integer(estimator.max_iter, "max_iter")
     check_real(estimator.tol, "tol")
+    if estimator.flow_time is not None:
+        check_real(estimator.flow_time, "flow_time")
     if estimator.record_every is not None:
         check_integer(estimator.record_every, "record_every", low=1)
 

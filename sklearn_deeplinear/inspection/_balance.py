@@ -82,7 +82,7 @@ class BalanceDisplay:
         history = fitted(estimator, "balance_history_", cls.__name__)
         return cls(history, name=name).plot(ax=ax, **plot_options)
 
-    def plot(self, ax=None, *, quantity="layer", against="iteration", **line_kw):
+    def plot(self, ax=None, *, quantity="layer", against="iteration", name=None, **line_kw):
         """Draw one quantity.
 
         Parameters
@@ -93,6 +93,8 @@ class BalanceDisplay:
             What to draw; see :class:`sklearn_deeplinear._results.BalanceHistory`.
         against : {"iteration", "time"}, default="iteration"
             Horizontal axis.
+        name : str, default=None
+            Prefix of the names in the legend; None takes that of the display.
         **line_kw
             Passed to the `plot` method of the axes.
 
@@ -116,7 +118,8 @@ class BalanceDisplay:
         if values is None:
             raise ValueError(f"quantity={quantity!r} is not conserved by this network.")
         self.ax_, self.figure_ = axes_and_figure(ax)
-        prefix = f"{self.name}, " if self.name else ""
+        name = self.name if name is None else name
+        prefix = f"{name}, " if name else ""
         self.lines_ = []
         for pair, column in enumerate(values.T, start=1):
             options = {"label": f"{prefix}layers {pair} and {pair + 1}", **line_kw}

@@ -22,7 +22,7 @@ class TrajectoryDisplay:
     trajectory : Trajectory
         Run to draw.
     minimum : float, default=None
-        Global minimum of the objective; None if it is not known.
+        Global minimum of the objective, or a lower bound; None if none is known.
     name : str, default=None
         Name in the legend.
 
@@ -35,7 +35,7 @@ class TrajectoryDisplay:
     line_ : matplotlib Line2D
         The training curve.
     minimum_line_ : matplotlib Line2D or None
-        The exact minimum.
+        The minimum.
 
     See Also
     --------
@@ -62,6 +62,9 @@ class TrajectoryDisplay:
     def from_estimator(cls, estimator, *, name=None, ax=None, **plot_options):
         """Draw the run of a fitted estimator.
 
+        The minimum is the `lower_bound` of its `global_minimum_`: the minimum itself
+        unless that is of the kind "stationary".
+
         Parameters
         ----------
         estimator : estimator
@@ -78,9 +81,10 @@ class TrajectoryDisplay:
         display : TrajectoryDisplay
         """
         trajectory = fitted(estimator, "trajectory_", cls.__name__)
-        known = getattr(estimator, "global_minimum_", None)
+        drawn = plot_options.get("curve", "objective") in ("objective", "gap")
+        known = getattr(estimator, "global_minimum_", None) if drawn else None
         name = type(estimator).__name__ if name is None else name
-        display = cls(trajectory, minimum=None if known is None else known.objective, name=name)
+        display = cls(trajectory, minimum=None if known is None else known.lower_bound, name=name)
         return display.plot(ax=ax, **plot_options)
 
     def plot(self, ax=None, *, curve="objective", against="iteration", name=None, **line_kw):

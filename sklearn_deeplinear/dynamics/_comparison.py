@@ -1,0 +1,296 @@
+"""Gradient descent against smaller steps and against gradient flow, from one start."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from time import monotonic
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from sklearn_deeplinear._parameters import check_integer
+from sklearn_deeplinear._warnings import warn_user
+from sklearn_deeplinear.dynamics._data_loss import data_loss
+from sklearn_deeplinear.dynamics._denormals import flushed_denormals
+from sklearn_deeplinear.dynamics._descent import record_iterations
+from sklearn_deeplinear.dynamics._module import ModuleDynamics
+from sklearn_deeplinear.dynamics._module_descent import step_size_schedule
+from sklearn_deeplinear.dynamics._module_flow import FlowError, as_state, flow_states
+
+_INTERVALS = 100
+
+
+@dataclass(frozen=True)
+class StepSizeComparison:
+    """Runs of one network from the same weights with ever smaller steps.
+
+    The keys of the dictionaries are the divisors r of the step size, and "flow" for the
+    gradient flow. `loss` and `n_gradients` also have the key 1, the run that the others
+    are held against.
+
+    Attributes
+    ----------
+    iteration : ndarray of shape (n_records,), int
+        Iterations of the run with step size eta_0 at which all runs were recorded.
+    time : ndarray of shape (n_records,)
+        Sum of the step sizes up to each record, the same for all runs.
+    loss : dict of ndarray of shape (n_records,)
+        Loss, without the penalty.
+    distance_from_init : ndarray of shape (n_records,)
+        ``||theta_eta0 - theta(0)||`` over all trainable parameters.
+    distance : dict of ndarray of shape (n_records,)
+        ``||theta_eta0 - theta_r||``, where theta_r made r steps of size eta_0 / r for
+        each step of size eta_0.
+    n_gradients : dict of int
+        Gradient evaluations that each run spent on moving; its records cost one more
+        each.
+    """
+
+    iteration: np.ndarray
+    time: np.ndarray
+    loss: dict
+    distance_from_init: np.ndarray
+    distance: dict
+    n_gradients: dict
+
+    def __len__(self):
+        return len(self.iteration)
+
+
+def compare_step_sizes(
+    estimator_or_module,
+    X,
+    y,
+    *,
+    step_size,
+    divisors=(2, 5, 10, 20),
+    flow=True,
+    max_iter=None,
+    loss=None,
+    weight_decay=0.0,
+    record_every=None,
+    rtol=1e-6,
+    atol=1e-9,
+    method="RK45",
+    verbose=0,
+):
+    """Compare full-batch gradient descent with smaller steps and with gradient flow.
+
+    All runs start from the same weights: those of a module, or the initial weights of an
+    estimator. Neither is changed.
+
+    Parameters
+    ----------
+    estimator_or_module : estimator or torch.nn.Module
+        Network. The outputs ``module(X)`` of a module go to the loss; an estimator need
+        not be fitted, and brings its own loss and weight decay.
+    X : array-like or tensor of shape (n_samples, ...)
+        Inputs, in the shape that the network takes.
+    y : array-like or tensor of shape (n_samples,) or (n_samples, m)
+        Targets: integers for classes, floats otherwise.
+    step_size : float or callable
+        eta_0, or a function of the iteration t that returns it.
+    divisors : sequence of int, default=(2, 5, 10, 20)
+        The other runs make r steps of size eta_0 / r for each step of size eta_0.
+    flow : bool, default=True
+        Also follow the gradient flow by an adaptive method. For a smooth network that is
+        far cheaper than a large divisor, and more accurate; where the gradient jumps, as
+        with ReLU, it is neither by much, and `divisors` are the safer reference.
+    max_iter : int, default=None
+        Number of steps of size eta_0; None takes that of the estimator, or 1,000.
+    loss : callable, default=None
+        ``loss(module(X), y)`` returns the mean loss, a tensor of one element; modules
+        only. None takes cross-entropy if y holds integers, and otherwise the squared
+        error, summed over the outputs and averaged over the samples.
+    weight_decay : float or sequence of floats, default=0.0
+        As in :func:`gradient_descent`; modules only.
+    record_every : int, default=None
+        Number of eta_0-steps between records; None makes about 100 records.
+    rtol, atol : float, default=1e-6 and 1e-9
+        Tolerances of the flow, as in :func:`gradient_flow`.
+    method : str, default="RK45"
+        Method of the flow, as in :func:`gradient_flow`.
+    verbose : int, default=0
+        1 prints how far the comparison is, every tenth of the way.
+
+    Returns
+    -------
+    comparison : StepSizeComparison
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If a run diverges; the comparison ends before that record.
+
+    References
+    ----------
+    .. [1] Elkabetz, O., Cohen, N. (2021). "Continuous vs. discrete optimization of deep
+       neural networks." NeurIPS 34, Figure 1.
+    """
+    schedule = step_size_schedule(step_size)
+    divisors = [check_integer(r, "divisors", low=2) for r in divisors]
+    if max_iter is None:
+        max_iter = getattr(estimator_or_module, "max_iter", 1000)
+    iterations = comparison_iterations(max_iter, record_every)
+    start = _starter(estimator_or_module, X, y, loss, weight_decay)
+    runs = {r: descent_run(start(), schedule, iterations, r) for r in (1, *divisors)}
+    if flow:
+        times = times_of(schedule, iterations)
+        runs["flow"] = flow_run(start(), times, rtol=rtol, atol=atol, method=method)
+    return compare_runs(runs, iterations, times_of(schedule, iterations), verbose=verbose)
+
+
+def _starter(estimator, X, y, loss, weight_decay):
+    """Return a function that makes the same network anew at each call."""
+    if isinstance(estimator, torch.nn.Module):
+        closure = data_loss(estimator, X, y, loss)
+        return lambda: ModuleDynamics(copy.deepcopy(estimator), closure, weight_decay)
+    if not hasattr(estimator, "_dynamics_starter"):
+        raise TypeError(
+            "estimator_or_module must be an estimator of this package or a torch.nn.Module, got "
+            f"{type(estimator).__name__}."
+        )
+    if loss is not None or np.any(weight_decay):
+        raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
+    return estimator._dynamics_starter(X, y)
+
+
+def comparison_iterations(max_iter, record_every=None):
+    """Choose the eta_0-iterations to record, about 100 unless `record_every` is given."""
+    max_iter = check_integer(max_iter, "max_iter")
+    if record_every is None:
+        return record_iterations(max_iter, max(1, -(-max_iter // _INTERVALS)))
+    return record_iterations(max_iter, check_integer(record_every, "record_every", low=1))
+
+
+def times_of(schedule, iterations):
+    """Time of each of `iterations`: the sum of the step sizes made before it."""
+    steps = [schedule(t) for t in range(iterations[-1])]
+    return np.concatenate([[0.0], np.cumsum(steps)])[iterations]
+
+
+def descent_run(dynamics, schedule, iterations, divisor=1):
+    """Yield (loss, state, n_gradients) of steps eta / divisor at each of `iterations`.
+
+    The state is the running one: it is overwritten when the next record is asked for.
+
+    Parameters
+    ----------
+    dynamics : object with `state`, `step(eta)` and `measure(states)`
+        The network.
+    schedule : callable
+        Step size eta at iteration t of the run with divisor 1.
+    iterations : ndarray of int
+        Iterations to record, counted in steps of the run with divisor 1.
+    divisor : int
+        Number of steps made in place of each step.
+    """
+    done = 0
+    for mark in iterations:
+        for t in range(done, mark):
+            eta = schedule(t) / divisor
+            for _ in range(divisor):
+                dynamics.step(eta)
+        done = mark
+        yield _loss(dynamics), dynamics.state, int(mark) * divisor
+
+
+def flow_run(dynamics, times, *, rtol, atol, method):
+    """Yield (loss, state, n_gradients) of the gradient flow at each of `times`."""
+    states = flow_states(dynamics, times, times[-1], rtol=rtol, atol=atol, method=method)
+    try:
+        for (n_gradients, _, y), _ in zip(states, times, strict=False):
+            dynamics.state.copy_(as_state(y, dynamics.state))
+            yield _loss(dynamics), dynamics.state, n_gradients
+    except FlowError:
+        yield float("nan"), dynamics.state, 0
+
+
+def _loss(dynamics):
+    return float(dynamics.measure(dynamics.state[None])["loss"])
+
+
+def compare_runs(runs, iterations, times, *, verbose=0):
+    """Advance runs record by record, side by side, and measure how far apart they are.
+
+    Parameters
+    ----------
+    runs : dict of iterators
+        By key (1 first, then divisors and "flow"), iterators over records
+        ``(loss, state, n_gradients)``, the state as a flat tensor. One state of each run
+        is held at a time.
+    iterations, times : ndarray of shape (n_records,)
+        Axes of the records.
+    verbose : int
+        Whether to print the progress.
+
+    Returns
+    -------
+    comparison : StepSizeComparison
+    """
+    losses, distances = [], []
+    n_gradients: dict = {}
+    progress = _Progress(iterations, verbose)
+    with flushed_denormals():
+        for records in zip(*runs.values(), strict=False):
+            loss, states, counts = zip(*records, strict=True)
+            if not losses:
+                init = states[0].clone()
+            others = (init, *states[1:])
+            distance = [torch.dist(states[0], s).item() for s in others]
+            if not np.isfinite([*loss, *distance]).all():
+                _warn_of_divergence(dict(zip(runs, loss, strict=True)), iterations[len(losses)])
+                break
+            losses.append(loss)
+            distances.append(distance)
+            n_gradients = dict(zip(runs, counts, strict=True))
+            progress.show(len(losses))
+    n_records = len(losses)
+    curves = dict(zip(runs, np.transpose(losses), strict=True))
+    from_init, *between = np.transpose(distances)
+    return StepSizeComparison(
+        iterations[:n_records],
+        times[:n_records],
+        curves,
+        from_init,
+        dict(zip(list(runs)[1:], between, strict=True)),
+        n_gradients,
+    )
+
+
+def _warn_of_divergence(loss, iteration):
+    if iteration == 0:
+        raise ValueError("module must have a finite loss at the start.")
+    diverged = [key for key, value in loss.items() if not np.isfinite(value)] or list(loss)
+    warn_user(
+        f"The runs {diverged} (divisors of the step size, or the flow) diverged before "
+        f"iteration {iteration}; the comparison ends there.",
+        ConvergenceWarning,
+    )
+
+
+class _Progress:
+    """Prints, about ten times, how far a comparison is and how long it will take."""
+
+    def __init__(self, iterations, verbose):
+        self.iterations, self.verbose = iterations, verbose
+        self.start, self.tenth = monotonic(), 0
+
+    def show(self, n_records):
+        share = (self.iterations[n_records - 1] or 1) / max(self.iterations[-1], 1)
+        if not self.verbose or int(10 * share) <= self.tenth:
+            return
+        self.tenth = int(10 * share)
+        spent = monotonic() - self.start
+        print(
+            f"compare_step_sizes: iteration {self.iterations[n_records - 1]} of "
+            f"{self.iterations[-1]}, {spent:.0f} s, about {spent / share - spent:.0f} s to go",
+            flush=True,
+        )

@@ -1,0 +1,262 @@
+"""Extreme eigenvalues of the Hessian, from Hessian-vector products.
+
+With g the gradient of the objective as a differentiable graph, H v is the gradient of
+<g, v>: one backward pass through a graph that is built once. Lanczos iterations (ARPACK)
+find the extreme eigenvalues from such products.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from sklearn_deeplinear._parameters import check_integer, check_noise, check_weight_decay
+from sklearn_deeplinear.dynamics._data_loss import data_loss
+from sklearn_deeplinear.dynamics._module import trainable_parameters
+
+# Up to this size the whole Hessian costs no more products than Lanczos iterations.
+_DENSE = 100
+_TOL = 1e-9
+
+
+def hessian_eigenvalues(
+    estimator, X, y, *, k=1, which="LA", sample_weight=None, loss=None, weight_decay=0.0
+):
+    """Extreme eigenvalues of the Hessian of the training objective, at the current weights.
+
+    For linear estimators the Hessian-vector products work on moments, so that their cost
+    does not depend on the number of samples.
+
+    Parameters
+    ----------
+    estimator : fitted estimator or torch.nn.Module
+        The network. Estimators bring their own loss and weight decay.
+    X : array-like of shape (n_samples, d)
+        Inputs.
+    y : array-like of shape (n_samples,) or (n_samples, m)
+        Targets.
+    k : int, default=1
+        Number of eigenvalues.
+    which : {"LA", "SA", "LM"}, default="LA"
+        The largest eigenvalues, the smallest ones, or those largest in magnitude.
+    sample_weight : array-like of shape (n_samples,), default=None
+        Weights of the samples; estimators only.
+    loss : callable, default=None
+        ``loss(module(X), y)``; modules only. None takes cross-entropy if y holds
+        integers, and otherwise the squared error, summed over the outputs and averaged
+        over the samples.
+    weight_decay : float or sequence of floats, default=0.0
+        gamma of the trainable parameters of two dimensions or more; modules only.
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (k,)
+        The most extreme one first. Gradient descent is stable there while the largest is
+        below ``2 / step_size``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range, or belongs to the other kind
+        of network.
+
+    References
+    ----------
+    .. [1] Cohen, J., Kaur, S., Li, Y., Kolter, J. Z., Talwalkar, A. (2021). "Gradient
+       descent on neural networks typically occurs at the edge of stability." ICLR.
+
+    Examples
+    --------
+    One mode of strength 2 with white inputs has curvature 2 L s^(2-2/L) = 8 at L = 2.
+
+    >>> import numpy as np
+    >>> from sklearn_deeplinear import DeepLinearRegressor
+    >>> from sklearn_deeplinear.dynamics import hessian_eigenvalues
+    >>> X, y = np.array([[-1.0], [1.0]]), np.array([-2.0, 2.0])
+    >>> model = DeepLinearRegressor(depth=2, solver="analytic").fit(X, y)
+    >>> hessian_eigenvalues(model, X, y).round(8)
+    array([8.])
+    """
+    if isinstance(estimator, torch.nn.Module):
+        if sample_weight is not None:
+            raise ValueError("sample_weight must be None for a module: put it into its loss.")
+        closure = data_loss(estimator, X, y, loss)
+        return module_hessian_eigenvalues(
+            estimator, closure, weight_decay=weight_decay, k=k, which=which
+        )
+    if not hasattr(estimator, "_hessian_eigenvalues"):
+        raise TypeError(
+            "estimator must be an estimator of this package or a torch.nn.Module, got "
+            f"{type(estimator).__name__}."
+        )
+    if loss is not None or np.any(weight_decay):
+        raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
+    return estimator._hessian_eigenvalues(X, y, sample_weight, k=k, which=which)
+
+
+def module_hessian_eigenvalues(module, loss, *, weight_decay=0.0, k=1, which="LA"):
+    """Extreme eigenvalues of the Hessian of a module's objective.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network, not changed.
+    loss : callable
+        ``loss(module)`` returns the loss on the training data, a tensor of one element,
+        twice differentiable and not random.
+    weight_decay : float or sequence of floats, default=0.0
+        gamma of the trainable parameters of two dimensions or more; others are not
+        decayed.
+    k : int, default=1
+        Number of eigenvalues.
+    which : {"LA", "SA", "LM"}, default="LA"
+        The largest eigenvalues, the smallest ones, or those largest in magnitude.
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (k,)
+        The most extreme one first. Copies of a multiple eigenvalue may be missed when the
+        network has more than 100 parameters.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = torch.nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    >>> scales = torch.tensor([[3.0, 1.0]], dtype=torch.float64)
+    >>> module_hessian_eigenvalues(net, lambda net: (scales * net.weight**2).sum(), k=2)
+    array([6., 2.])
+    """
+    parameters = trainable_parameters(module)
+    matrices = [p for p in parameters if p.ndim >= 2]
+    gammas = check_weight_decay(weight_decay, len(matrices))
+    with torch.enable_grad():
+        objective = loss(module) + _penalty(matrices, gammas)
+        return _extreme_eigenvalues(objective, parameters, k, which)
+
+
+def linear_hessian_eigenvalues(
+    weights, input_moment, cross_moment, weight_decay=0.0, noise=0.0, *, k=1, which="LA"
+):
+    """Extreme eigenvalues of the Hessian of a deep linear network's objective.
+
+    Works on moments, so that the cost does not depend on the number of samples.
+
+    Parameters
+    ----------
+    weights : list of arrays or tensors
+        W_1, ..., W_L, W_l of shape (h_l, h_{l-1}).
+    input_moment : array or tensor of shape (d, d)
+        A = E[x x^T].
+    cross_moment : array or tensor of shape (m, d)
+        S = E[y x^T].
+    weight_decay : float or sequence of L floats, default=0.0
+        gamma_l.
+    noise : float or sequence of L - 1 floats, default=0.0
+        Variances s_l of the multiplicative noise on the hidden layers; the objective then
+        is the expected one.
+    k : int, default=1
+        Number of eigenvalues.
+    which : {"LA", "SA", "LM"}, default="LA"
+        The largest eigenvalues, the smallest ones, or those largest in magnitude.
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (k,)
+        The most extreme one first.
+    """
+    layers = [torch.as_tensor(W).detach().clone().requires_grad_() for W in weights]
+    A, S = (torch.as_tensor(moment).to(layers[0]) for moment in (input_moment, cross_moment))
+    gammas = check_weight_decay(weight_decay, len(layers))
+    variances = check_noise(noise, len(layers))
+    with torch.enable_grad():
+        objective = _expected_loss(layers, A, S, variances) + _penalty(layers, gammas)
+        return _extreme_eigenvalues(objective, layers, k, which)
+
+
+def _expected_loss(weights, A, S, variances):
+    """tr(C_L) - 2 tr(M S^T), the loss but for a constant."""
+    M = weights[-1]
+    for W in weights[-2::-1]:
+        M = M @ W
+    if not variances.any():
+        return (M @ A * M).sum() - 2 * (M * S).sum()
+    C = weights[0] @ A @ weights[0].T
+    for W, s in zip(weights[1:], variances.tolist(), strict=True):
+        C = W @ (C + s * torch.diag(C.diagonal())) @ W.T
+    return C.trace() - 2 * (M * S).sum()
+
+
+def _penalty(weights, gammas):
+    return sum(gamma * W.square().sum() for W, gamma in zip(weights, gammas.tolist(), strict=True))
+
+
+def _extreme_eigenvalues(objective, parameters, k, which):
+    n = sum(p.numel() for p in parameters)
+    k = check_integer(k, "k", low=1)
+    if k > n:
+        raise ValueError(f"k must be at most the number of parameters, {n}, got {k}.")
+    if which not in _ORDER:
+        raise ValueError(f"which must be one of {', '.join(_ORDER)}, got {which!r}.")
+    product = _hessian_product(objective, parameters)
+    if n <= max(_DENSE, 4 * k):
+        hessian = np.stack([product(row) for row in np.eye(n)])
+        eigenvalues = np.linalg.eigvalsh((hessian + hessian.T) / 2)
+    else:
+        eigenvalues = _lanczos(product, n, k, which)
+    return eigenvalues[_ORDER[which](eigenvalues)][:k]
+
+
+_ORDER = {
+    "LA": lambda eigenvalues: np.argsort(-eigenvalues),
+    "SA": np.argsort,
+    "LM": lambda eigenvalues: np.argsort(-np.abs(eigenvalues)),
+}
+
+
+def _lanczos(product, n, k, which):
+    start = np.random.RandomState(0).standard_normal(n)
+    if not product(start).any():
+        return np.zeros(k)
+
+    def solve(shift, k, which, tol):
+        operator = LinearOperator((n, n), lambda v: product(v) + shift * v, dtype=np.float64)
+        return eigsh(operator, k, which=which, v0=start, tol=tol, return_eigenvectors=False)
+
+    if which == "LM":
+        return solve(0.0, k, which, _TOL)
+    # ARPACK's tolerance is relative to the eigenvalue sought, which may be zero (a
+    # minimum of a deep linear network has a flat valley). Shifted by twice the norm of H
+    # all eigenvalues are of the size of that norm.
+    shift = 2 * np.abs(solve(0.0, 1, "LM", 1e-2)).max()
+    return solve(shift, k, which, _TOL) - shift
+
+
+def _hessian_product(objective, parameters):
+    """Build the function v -> H v of vectors over all parameters, as float64 arrays."""
+    gradients = torch.autograd.grad(
+        objective, parameters, create_graph=True, materialize_grads=True
+    )
+    curved = [(g, i) for i, g in enumerate(gradients) if g.requires_grad]
+    sizes, like = [p.numel() for p in parameters], parameters[0]
+
+    def product(v):
+        if not curved:
+            return np.zeros_like(v)
+        parts = torch.as_tensor(np.ravel(v)).to(like.dtype).to(like.device).split(sizes)
+        products = torch.autograd.grad(
+            [g for g, _ in curved],
+            parameters,
+            [parts[i].view_as(parameters[i]) for _, i in curved],
+            retain_graph=True,
+            materialize_grads=True,
+        )
+        flat = torch.cat([part.reshape(-1) for part in products])
+        return flat.detach().cpu().double().numpy()
+
+    return product
