@@ -35,8 +35,8 @@ CASES = {
     "more inputs than rows": (60, 2000, 1, 50, 3, 1000, 1),
     "images": (1000, 784, 10, 50, 3, 1000, 1),
     "hierarchical, depth 2": (8, 8, 15, 1000, 2, 1000, 1),
-    "hierarchical, depth 3": (8, 8, 15, 1000, 3, 200, 1),
-    "hierarchical, depth 7": (8, 8, 15, 1000, 7, 100, 1),
+    "hierarchical, depth 3": (8, 8, 15, 1000, 3, 1000, 1),
+    "hierarchical, depth 7": (8, 8, 15, 1000, 7, 500, 1),
 }
 
 

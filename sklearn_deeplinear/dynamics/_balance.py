@@ -17,6 +17,8 @@ def difference(W, W_next):
 class BalanceMeter:
     """Measures the balance of networks against the network a run started from.
 
+    That network is to be the first one measured.
+
     Parameters
     ----------
     weights : list of tensors of shape (h_l, h_{l-1})
@@ -30,7 +32,8 @@ class BalanceMeter:
     Attributes
     ----------
     cost : float
-        Floating-point operations of a measurement, memory traffic counted as such.
+        Time of a measurement in the floating-point operations that would take it at 10
+        gigaflops, memory traffic included.
     """
 
     def __init__(self, weights, linear=True, biases=None):
@@ -88,19 +91,23 @@ def _incoming(weights, biases):
 def _matrix_meter(W, W_next):
     """Meter of D_l: by factors where these are much narrower than D_l itself."""
     narrow = _NarrowMeter(W, W_next)
-    dense_cost = 2 * len(W) ** 2 * (W.shape[1] + len(W_next) + 50)
-    return narrow if narrow.cost < dense_cost else _DenseMeter(W, W_next, dense_cost)
+    # Products of small matrices run far below the speed of large ones.
+    slowness = 30 / min(max(len(W), 30), 300)
+    dense_cost = 2 * len(W) ** 2 * (W.shape[1] + len(W_next) + 50) * slowness
+    return narrow if narrow.cost < dense_cost else _DenseMeter(dense_cost)
 
 
 class _DenseMeter:
     """Norms of D_l and D_l - D_l(0), formed as matrices."""
 
-    def __init__(self, W, W_next, cost):
-        self.start = difference(W, W_next)
+    def __init__(self, cost):
+        self.start = None
         self.cost = cost
 
     def __call__(self, W, W_next, unit):
         D = difference(W, W_next)
+        if self.start is None:  # forming D_l of a wide layer takes as long as many steps
+            self.start = D[0].clone()
         return {"matrix": _norm(D), "change": _norm(D - self.start)}
 
 
@@ -116,8 +123,8 @@ class _NarrowMeter:
         signs = torch.ones(self.start.shape[-1], dtype=W.dtype, device=W.device)
         signs[W.shape[1] :] = -1
         self.signs = torch.cat([signs, -signs])
-        # QR of tall matrices runs at about a tenth of the speed of a product.
-        self.cost = 20 * len(W) * self.signs.numel() ** 2
+        # QR of tall matrices runs far below the speed of a product.
+        self.cost = 10 * len(W) * self.signs.numel() ** 2
 
     def __call__(self, W, W_next, unit):
         start = self.start.expand(W.shape[0], *self.start.shape)

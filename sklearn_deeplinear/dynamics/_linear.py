@@ -12,6 +12,11 @@ from sklearn_deeplinear.dynamics._flat import layers, pack
 from sklearn_deeplinear.dynamics._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics._noisy_gradient import NoisyMomentGradient
 
+# Seconds that calling the dozen small operations of a step takes, and floating-point
+# operations a second of thin products; the order of magnitude is what matters.
+_STEP_OVERHEAD = 15e-6
+_PRODUCT_RATE = 1e10
+
 
 class LinearDynamics:
     """The state of a deep linear network and the rule by which it moves.
@@ -113,10 +118,8 @@ class LinearDynamics:
         return [W.numpy() for W in layers(torch.from_numpy(state), self.shapes)]
 
     def record_cost(self):
-        """Cost of measuring one record, in units of one descent step (at least one)."""
+        """Cost of measuring one record, in units of one descent step."""
         thin = min(self.shapes[0][1], self.shapes[-1][0])
-        parameters = self.state.numel()
-        # Calling a step's dozen of small operations costs about as much as a million
-        # floating-point operations, whatever the size of the layers.
-        step = 1e6 + 6 * thin * parameters
-        return max(1, round((self.balance.cost + 6 * thin * parameters) / step))
+        products = 6 * thin * self.state.numel() / _PRODUCT_RATE
+        step = _STEP_OVERHEAD + products
+        return (self.balance.cost + products) / step

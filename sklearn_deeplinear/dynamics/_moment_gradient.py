@@ -129,10 +129,10 @@ class ChainStepper:
     """
 
     def __init__(self, chain, weight_decay, slope=None):
-        partial = [chain[0], *(torch.empty_like(p) for p in products(chain)[1:])]  # B_l
+        partial = [chain[0], *(_buffer(p) for p in products(chain)[1:])]  # B_l
         self.product = partial[-1]
-        self.slope = torch.empty_like(self.product) if slope is None else slope
-        backs = [*(torch.empty_like(p) for p in partial[:-1]), self.slope]  # R_l
+        self.slope = _buffer(self.product) if slope is None else slope
+        backs = [*(_buffer(p) for p in partial[:-1]), self.slope]  # R_l
         self.forward = self._forward(chain, partial)
         self.backward = self._backward(chain, partial, backs, weight_decay)
 
@@ -165,6 +165,11 @@ class ChainStepper:
             first.add_(first_back, alpha=-2 * eta)
 
         return backward
+
+
+def _buffer(like):
+    # Thin products run three times faster into rows than into columns.
+    return torch.empty_like(like, memory_format=torch.contiguous_format)
 
 
 def products(chain):

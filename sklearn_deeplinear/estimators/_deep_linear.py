@@ -83,8 +83,8 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     fit_intercept : bool, default=True
         Fit b, by centring the data. It is never penalised.
     record_every : int, default=None
-        Steps between records. None makes at most 1,000 records, far enough apart that
-        measuring takes no longer than training.
+        Steps between records. None makes at most 1,000 records, so far apart that
+        measuring them takes about a quarter of the time of training.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
     record_sharpness : bool, default=False

@@ -18,6 +18,11 @@ import numpy as np
 # the data and large beside the factor it is folded into.
 _BLOCK_BYTES = 2**25
 
+# BLAS libraries work on larger blocks with threads, which then spin for tens of
+# milliseconds: longer than it takes to train on a small data set.
+_SMALL_DATA_BYTES = 2**19
+_SMALL_BLOCK_BYTES = 2**16
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -372,5 +377,8 @@ def _check_sample_weight(sample_weight, n_samples):
 
 def _row_blocks(n_samples, n_columns):
     """Slices of rows; each holds at least ten times as many rows as columns."""
-    size = max(_BLOCK_BYTES // (8 * n_columns), 10 * n_columns)
+    row_bytes = 8 * n_columns
+    small = n_samples * row_bytes <= _SMALL_DATA_BYTES
+    block_bytes = _SMALL_BLOCK_BYTES if small else _BLOCK_BYTES
+    size = max(block_bytes // row_bytes, 10 * n_columns)
     return (slice(start, start + size) for start in range(0, n_samples, size))
