@@ -49,10 +49,10 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Variances of multiplicative noise of mean 1 on the hidden units. Training
         minimises the expected objective, exactly. Dropout of rate p has variance
         p / (1 - p).
-    solver : {"gd", "flow", "analytic"}, default="gd"
+    solver : {"gd", "flow", "sgd", "adam", "analytic"}, default="gd"
         "gd" trains by gradient descent; "flow" follows the gradient flow that the
-        descent approximates, by an adaptive method; "analytic" puts the weights at the
-        global minimum.
+        descent approximates, by an adaptive method; "sgd" and "adam" train on
+        mini-batches through skorch; "analytic" puts the weights at the global minimum.
     step_size : float, "auto" or callable, default="auto"
         Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
         "auto" is the inverse of a bound on the curvature of J along the run,
@@ -62,14 +62,18 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         the units of X and y, and depends on `max_iter`, which limits what training can
         reach. Decays that differ by orders of magnitude are not accounted for: they
         rescale the layers along the run, and the objective may rise for a while.
+        For "sgd" lambda is that of the batch with the longest inputs; for "adam" the
+        step is a hundredth of the root mean square of the initial weights.
     max_iter : int, default=1000
-        Largest number of steps.
+        Largest number of steps, or of epochs with "sgd" and "adam".
     flow_time : float, default=None
         End of the flow; None takes the sum of the step sizes that gradient descent
         would make, so that changing only `solver` gives the flow of the same run.
     tol : float, default=1e-6
         Stop when the norm of the gradient is at most `tol` times its first value, or
         rounding error, at a record. 0 makes all `max_iter` steps.
+    batch_size : int, default=200
+        Size of the mini-batches of "sgd" and "adam".
     init : str or list of array-like, default="spectral"
         Initial weights: "spectral" (balanced factors of the first gradient step
         S / lambda_max(A), with hidden units sharing the modes if there is noise),
@@ -82,6 +86,8 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "normal", "xavier_uniform", "xavier_normal", "orthogonal" and "identity".
     fit_intercept : bool, default=True
         Fit b, by centring the data. It is never penalised.
+    callbacks : list of skorch callbacks, default=None
+        Passed on to skorch by "sgd" and "adam".
     record_every : int, default=None
         Steps between records. None makes at most 1,000 records, so far apart that
         measuring them takes about a quarter of the time of training.
@@ -123,9 +129,11 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         Balance of adjacent layers along the run.
     moments_ : SecondMoments
         Second moments of the training data.
+    net_ : skorch.NeuralNet
+        The fitted net, after "sgd" and "adam".
     n_iter_ : int
-        Number of steps (gradient evaluations of the flow) that led to `weights_`; 1 with
-        ``solver="analytic"``.
+        Number of steps (gradient evaluations of the flow, epochs of "sgd" and "adam") that
+        led to `weights_`; 1 with ``solver="analytic"``.
     step_size_ : float or callable
         Step size used; None with ``solver="analytic"``.
     converged_ : bool
@@ -174,6 +182,8 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "callbacks": [None, list, tuple],
         "init": [StrOptions(set(INITIALISERS)), list, tuple],
         "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
@@ -199,9 +209,11 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         max_iter=1000,
         flow_time=None,
         tol=1e-6,
+        batch_size=200,
         init="spectral",
         init_scale=None,
         fit_intercept=True,
+        callbacks=None,
         record_every=None,
         record_weights=False,
         record_sharpness=False,
@@ -220,9 +232,11 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         self.max_iter = max_iter
         self.flow_time = flow_time
         self.tol = tol
+        self.batch_size = batch_size
         self.init = init
         self.init_scale = init_scale
         self.fit_intercept = fit_intercept
+        self.callbacks = callbacks
         self.record_every = record_every
         self.record_weights = record_weights
         self.record_sharpness = record_sharpness
@@ -259,7 +273,7 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         data = self._check_data(X, y, sample_weight)
         problem = self._problem_of(*data)
         listener = self._listener(problem, *data)
-        outcome = SOLVERS[self.solver](self, problem, device, dtype, listener)
+        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
         self._keep(problem, outcome)
         listener.end()
         return self
@@ -355,6 +369,10 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
     def _keep(self, problem, outcome):
         for name, value in _network_attributes(problem, outcome.weights).items():
             setattr(self, name, value)
+        if outcome.net is None:
+            self.__dict__.pop("net_", None)
+        else:
+            self.net_ = outcome.net
         self.trajectory_ = outcome.run.trajectory
         self.balance_history_ = outcome.run.balance
         self.loss_ = float(self.trajectory_.loss[-1])

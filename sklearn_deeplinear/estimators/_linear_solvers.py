@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
+import torch
 
 from sklearn_deeplinear.dynamics._comparison import times_of
 from sklearn_deeplinear.dynamics._descent import Run, chunks, descend, record_iterations
 from sklearn_deeplinear.dynamics._flow_run import flow
 from sklearn_deeplinear.dynamics._linear import LinearDynamics
+from sklearn_deeplinear.dynamics._network_step_size import auto_network_step_size
 from sklearn_deeplinear.dynamics._step_size import auto_step_size
 from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
@@ -22,6 +24,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
 )
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
+from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
 
 # Relative accuracy of the flow: far better than gradient descent follows it.
@@ -58,21 +61,22 @@ class LinearProblem:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Weights found, the run that found them, its step size and number of iterations."""
+    """Weights found, the run that found them, and what it used."""
 
     weights: list[np.ndarray]
     run: Run
     step_size: object
     n_iter: int
+    net: object = None
 
 
 def dynamics_starter(estimator, problem, device, dtype):
     """Return a function that makes the initial network of `estimator` anew at each call."""
-    weights = _initial_weights(estimator, problem)
+    weights = _initial_weights(estimator, problem, torch_generator(estimator.random_state))
     return lambda: _dynamics(estimator, weights, problem, device, dtype)
 
 
-def gradient_descent_solver(estimator, problem, device, dtype, listener):
+def gradient_descent_solver(estimator, problem, data, device, dtype, listener):
     """Full-batch gradient descent on the moments of the data."""
     dynamics, schedule, step_size = _start(estimator, problem, device, dtype)
     iterations = _iterations(estimator, dynamics)
@@ -88,7 +92,7 @@ def gradient_descent_solver(estimator, problem, device, dtype, listener):
     return Outcome(_weights(dynamics), run, step_size, run.n_iter)
 
 
-def gradient_flow_solver(estimator, problem, device, dtype, listener):
+def gradient_flow_solver(estimator, problem, data, device, dtype, listener):
     """Gradient flow on the moments, over the time that gradient descent would take."""
     dynamics, schedule, step_size = _start(estimator, problem, device, dtype)
     times = times_of(schedule, _iterations(estimator, dynamics))
@@ -109,7 +113,71 @@ def gradient_flow_solver(estimator, problem, device, dtype, listener):
     return Outcome(_weights(dynamics), run, step_size, run.n_iter)
 
 
-def analytic_solver(estimator, problem, device, dtype, listener):
+def mini_batch_solver(solver, estimator, problem, data, device, dtype, listener):
+    """Mini-batches of the centred data in a skorch net."""
+    from sklearn_deeplinear.callbacks._resident import ResidentData
+    from sklearn_deeplinear.dynamics._minibatch import train_minibatch
+
+    if problem.noise.any():
+        raise ValueError(
+            f'noise must be 0 with solver="{solver}": "gd" and "flow" train on the exact '
+            "expected objective."
+        )
+    generator = torch_generator(estimator.random_state)
+    weights = _initial_weights(estimator, problem, generator)
+    dynamics = _dynamics(estimator, weights, problem, device, dtype)
+    network = HomogeneousNetwork(problem.shapes, "identity", device=device, dtype=dtype)
+    network.fill(weights)
+    X, y, shares = _resident(problem.moments, data, device, dtype)
+    schedule, step_size = check_step_size(
+        estimator.step_size, partial(_AUTOMATIC[solver], estimator, problem, network, X, y, shares)
+    )
+    iterations = record_iterations(estimator.max_iter, estimator.record_every)
+    run, net = train_minibatch(
+        dynamics,
+        network,
+        ResidentData(X, y, shares),
+        loss="squared_error",
+        solver=solver,
+        schedule=schedule,
+        weight_decay=problem.weight_decay,
+        batch_size=estimator.batch_size,
+        generator=generator,
+        iterations=iterations,
+        tol=estimator.tol,
+        record_weights=estimator.record_weights,
+        callbacks=estimator.callbacks,
+        watch=listener.start(len(iterations) - 1, lambda: _weights(dynamics)),
+    )
+    return Outcome(_weights(dynamics), run, step_size, run.n_iter, net)
+
+
+def _sgd_step_size(estimator, problem, network, X, y, shares):
+    return auto_network_step_size(
+        network, X, y, shares, "squared_error", problem.weight_decay, estimator.batch_size
+    )
+
+
+def _adam_step_size(estimator, problem, network, X, y, shares):
+    """A hundredth of the size of the weights, which Adam moves by one step size at a time."""
+    entries = torch.cat([p.detach().reshape(-1) for p in network.parameters()])
+    entries = entries[entries != 0]
+    return 0.01 * float(entries.square().mean().sqrt()) if len(entries) else 0.01
+
+
+_AUTOMATIC = {"sgd": _sgd_step_size, "adam": _adam_step_size}
+
+
+def _resident(moments, data, device, dtype):
+    """Centred data and the shares of the samples, as tensors on the device."""
+    X, y, sample_weight = data
+    y = np.reshape(y, (len(y), -1))
+    weight = np.ones(len(X)) if sample_weight is None else sample_weight
+    arrays = (X - moments.mean_x, y - moments.mean_y, weight / weight.sum())
+    return [torch.as_tensor(array).to(device=device, dtype=dtype) for array in arrays]
+
+
+def analytic_solver(estimator, problem, data, device, dtype, listener):
     """Weights at the global minimum, as a run of a single record."""
     minimum = problem.global_minimum
     if minimum.kind == "unattained":
@@ -127,13 +195,15 @@ def analytic_solver(estimator, problem, device, dtype, listener):
 SOLVERS: dict[str, Callable[..., Outcome]] = {
     "gd": gradient_descent_solver,
     "flow": gradient_flow_solver,
+    "sgd": partial(mini_batch_solver, "sgd"),
+    "adam": partial(mini_batch_solver, "adam"),
     "analytic": analytic_solver,
 }
 
 
 def _start(estimator, problem, device, dtype):
     """Initial network and step sizes."""
-    weights = _initial_weights(estimator, problem)
+    weights = _initial_weights(estimator, problem, torch_generator(estimator.random_state))
     schedule, step_size = check_step_size(
         estimator.step_size,
         lambda: auto_step_size(
@@ -151,14 +221,14 @@ def _iterations(estimator, dynamics):
     return record_iterations(estimator.max_iter, estimator.record_every, dynamics.record_cost())
 
 
-def _initial_weights(estimator, problem):
+def _initial_weights(estimator, problem, generator):
     if estimator.warm_start and hasattr(estimator, "weights_"):
         return given_weights(estimator.weights_, problem.shapes, "warm_start")
     return initial_weights(
         estimator.init,
         estimator.init_scale,
         problem.shapes,
-        torch_generator(estimator.random_state),
+        generator,
         first_gradient_step(problem.moments),
         noisy=problem.noise.any(),
     )

@@ -1,0 +1,136 @@
+"""Step size and initial scale of perceptrons that follow the units of the data.
+
+The Gauss-Newton matrix at the initial weights theta_0 is
+
+    H_0 = rho sum_i shares_i J_i^T J_i,    J_i = d f(x_i) / d theta,
+
+with rho = 2 for the squared error and 1/2, the largest curvature of the softmax, for the
+cross-entropy. A network of depth L with homogeneous activations and without biases has
+f(k theta) = k^L f(theta), so that H grows by k^(2L - 2) while its outputs grow to the size of
+the targets (to 1 for the cross-entropy). The step size is
+
+    eta = 1 / (k^(2L - 2) lambda_max(H_0) + 2 max_l gamma_l),
+    k^L = max(1, ||targets|| / ||f_0||),
+
+half of what is stable where the network has the size it needs; it follows the units of the
+data. lambda_max comes from power iterations with products J v and J^T u.
+"""
+
+from __future__ import annotations
+
+import torch
+
+_MAX_ITERATIONS = 30
+_TOL = 1e-2
+# Sizes of the initial outputs that are left as they are, in those of the targets.
+_SMALLEST, _LARGEST = 0.1, 2.0
+_CURVATURE = {"squared_error": 2.0, "cross_entropy": 0.5}
+
+
+def gauss_newton_norm(network, X, shares):
+    """Largest eigenvalue of sum_i shares_i J_i^T J_i, to about one percent.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Network, not changed.
+    X : tensor of shape (n, d)
+        Inputs.
+    shares : tensor of shape (n,)
+        Weights of the samples.
+
+    Returns
+    -------
+    eigenvalue : float
+        0 if the outputs are zero.
+    """
+    parameters = list(network.parameters())
+    with torch.enable_grad():
+        f = network(X)
+        u = torch.zeros_like(f, requires_grad=True)
+        # J^T u is linear in u: its derivative in u is a product with J.
+        pulled_back = torch.autograd.grad(f, parameters, u, create_graph=True)
+    # Homogeneous outputs are J theta / L: a start with a share of the top direction.
+    w = f.detach()
+    eigenvalue = 0.0
+    for iteration in range(_MAX_ITERATIONS):
+        v = torch.autograd.grad(f, parameters, w * shares[:, None], retain_graph=True)
+        former, eigenvalue = eigenvalue, _norm(v)
+        if not 0 < eigenvalue < float("inf"):
+            return 0.0
+        if iteration > 1 and abs(eigenvalue - former) <= _TOL * eigenvalue:
+            break
+        unit = [p / eigenvalue for p in v]
+        (w,) = torch.autograd.grad(pulled_back, u, unit, retain_graph=True)
+    return eigenvalue
+
+
+def fitting_factor(network, X, Y, shares, loss):
+    """Factor on all weights that brings the outputs to a tenth to twice the right size.
+
+    It is 1 unless the data are in units that do not suit weights of ordinary size: from
+    there gradient descent would start on a plateau, or from outputs that it has to unlearn.
+    Parameters as in :func:`auto_network_step_size`; biases must be zero.
+    """
+    size, wanted = _output_sizes(network, X, Y, shares, loss)
+    if not (size > 0 and wanted > 0):
+        return 1.0
+    nearest = min(max(size, _SMALLEST * wanted), _LARGEST * wanted)
+    return (nearest / size) ** (1 / len(network.linear_layers))
+
+
+def auto_network_step_size(network, X, Y, shares, loss, weight_decay, batch_size=None):
+    """Step size from the curvature where the outputs have the size of the targets.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        Network with the initial parameters.
+    X : tensor of shape (n, d)
+        Inputs.
+    Y : tensor of shape (n, m)
+        Targets.
+    shares : tensor of shape (n,)
+        Weights of the samples.
+    loss : {"squared_error", "cross_entropy"}
+        Loss of a sample.
+    weight_decay : sequence of L floats
+        gamma_1, ..., gamma_L.
+    batch_size : int, optional
+        Size of the batches. The curvature then is that of the batch with the longest
+        inputs, which stands for the worst one.
+
+    Returns
+    -------
+    step_size : float
+        eta; 1 where the objective is flat.
+    """
+    depth = len(weight_decay)
+    size, wanted = _output_sizes(network, X, Y, shares, loss)
+    growth = max(1.0, (wanted / size) ** (1 / depth)) if size > 0 else 1.0  # k
+    if batch_size is not None and batch_size < len(X):
+        X, shares = _longest_batch(X, shares, batch_size)
+    top = _CURVATURE[loss] * gauss_newton_norm(network, X, shares)
+    curvature = growth ** (2 * depth - 2) * top + 2 * max(weight_decay)
+    return float(1 / curvature) if 0 < curvature < float("inf") else 1.0
+
+
+def _longest_batch(X, shares, batch_size):
+    """The batch with the largest inputs, and the shares of its samples in its mean loss."""
+    rows = (shares * X.square().sum(dim=1)).topk(batch_size).indices
+    return X[rows], shares[rows] * (len(X) / batch_size)
+
+
+def _output_sizes(network, X, Y, shares, loss):
+    """Root mean square of the outputs, and the right one: that of the targets, or 1."""
+    with torch.no_grad():
+        size = _size(network(X), shares)
+    return size, _size(Y, shares) if loss == "squared_error" else 1.0
+
+
+def _size(outputs, shares):
+    return float((shares * outputs.square().sum(dim=1)).sum().sqrt())
+
+
+def _norm(parts):
+    return float(torch.stack([p.norm() for p in parts]).norm())
