@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import torch
 
+# Floating-point operations a second of products of small matrices, in which costs are told.
+BALANCE_RATE = 1e10
+
 
 def difference(W, W_next):
     """D_l = W_l W_l^T - W_{l+1}^T W_{l+1}, shape (..., h_l, h_l)."""
@@ -32,8 +35,8 @@ class BalanceMeter:
     Attributes
     ----------
     cost : float
-        Time of a measurement in the floating-point operations that would take it at 10
-        gigaflops, memory traffic included.
+        Time of a measurement in the floating-point operations that `BALANCE_RATE` allows
+        in it, memory traffic included.
     """
 
     def __init__(self, weights, linear=True, biases=None):
@@ -92,7 +95,7 @@ def _matrix_meter(W, W_next):
     """Meter of D_l: by factors where these are much narrower than D_l itself."""
     narrow = _NarrowMeter(W, W_next)
     # Products of small matrices run far below the speed of large ones.
-    slowness = 30 / min(max(len(W), 30), 300)
+    slowness = 30 / min(max(len(W), 30), 150)
     dense_cost = 2 * len(W) ** 2 * (W.shape[1] + len(W_next) + 50) * slowness
     return narrow if narrow.cost < dense_cost else _DenseMeter(dense_cost)
 

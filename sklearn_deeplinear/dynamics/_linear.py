@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sklearn_deeplinear.dynamics._balance import BalanceMeter
+from sklearn_deeplinear.dynamics._balance import BALANCE_RATE, BalanceMeter
 from sklearn_deeplinear.dynamics._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics._flat import layers, pack
 from sklearn_deeplinear.dynamics._moment_gradient import MomentGradient
@@ -15,7 +15,7 @@ from sklearn_deeplinear.dynamics._noisy_gradient import NoisyMomentGradient
 # Seconds that calling the dozen small operations of a step takes, and floating-point
 # operations a second of thin products; the order of magnitude is what matters.
 _STEP_OVERHEAD = 15e-6
-_PRODUCT_RATE = 1e10
+_PRODUCT_RATE = 4e10
 
 
 class LinearDynamics:
@@ -122,4 +122,4 @@ class LinearDynamics:
         thin = min(self.shapes[0][1], self.shapes[-1][0])
         products = 6 * thin * self.state.numel() / _PRODUCT_RATE
         step = _STEP_OVERHEAD + products
-        return (self.balance.cost + products) / step
+        return (self.balance.cost / BALANCE_RATE + products) / step

@@ -168,3 +168,9 @@ def test_denormals_are_flushed_inside_only(before):
         assert flushed() == before
     finally:
         torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(("hidden", "least"), [((), 500), ((5, 7), 100), ((100, 100), 25)])
+def test_a_default_run_has_enough_records_to_be_drawn(hidden, least):
+    dynamics = make_dynamics(scale=0.05, hidden=hidden)
+    assert least <= len(record_iterations(1000, None, dynamics.record_cost())) <= 1000
