@@ -2,8 +2,8 @@
 
 from importlib.metadata import version
 
-from sklearn_deeplinear.estimators import DeepLinearRegressor
+from sklearn_deeplinear.estimators import DeepLinearRegressor, MultiPathwayRegressor
 
 __version__ = version("sklearn-deeplinear")
 
-__all__ = ["DeepLinearRegressor", "__version__"]
+__all__ = ["DeepLinearRegressor", "MultiPathwayRegressor", "__version__"]

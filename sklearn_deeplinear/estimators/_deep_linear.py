@@ -7,11 +7,9 @@ from functools import partial, reduce
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.callback import CallbackSupportMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_deeplinear._compat import Interval, StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
 from sklearn_deeplinear._parameters import (
     check_depth,
     check_noise,
@@ -20,13 +18,14 @@ from sklearn_deeplinear._parameters import (
 )
 from sklearn_deeplinear.dynamics._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._linear_base import NetworkRegressor
 from sklearn_deeplinear.estimators._linear_solvers import SOLVERS, LinearProblem, dynamics_starter
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory import SecondMoments, predictive_variance
 
 
-class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+class DeepLinearRegressor(NetworkRegressor):
     """Linear regression parametrised by a product of matrices, trained like a network.
 
     The model is ``f(x) = W_L ... W_1 x + b``; fitting minimises
@@ -296,25 +295,13 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         y_std : ndarray of the shape of y
             Standard deviations, in the units of y; only if `return_std` is True.
         """
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        X = self._check_inputs(X)
         y = X @ self.coef_.T + self.intercept_
         if not return_std:
             return y
         centred = X - self.moments_.mean_x
         variance = predictive_variance(self.weights_, centred, self._problem.noise)
         return y, np.sqrt(variance).reshape(y.shape)
-
-    @property
-    def global_minimum_(self):
-        """Exact minimum of the training objective, computed on first access."""
-        check_is_fitted(self)
-        return self._problem.global_minimum
-
-    @property
-    def optimality_gap_(self):
-        """``objective_ - global_minimum_.objective``."""
-        return self.objective_ - self.global_minimum_.objective
 
     def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
         check_is_fitted(self)
@@ -339,14 +326,6 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
         device = check_device(self.device)
         check_run_options(self)
         return device, check_dtype(self.dtype, device)
-
-    def _check_data(self, X, y, sample_weight):
-        X, y = validate_data(
-            self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32]
-        )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
-        return X, y, sample_weight
 
     def _problem_of(self, X, y, sample_weight):
         depth = check_depth(self.depth)
@@ -373,14 +352,7 @@ class DeepLinearRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin
             self.__dict__.pop("net_", None)
         else:
             self.net_ = outcome.net
-        self.trajectory_ = outcome.run.trajectory
-        self.balance_history_ = outcome.run.balance
-        self.loss_ = float(self.trajectory_.loss[-1])
-        self.objective_ = float(self.trajectory_.objective[-1])
-        self.n_iter_ = outcome.n_iter
-        self.step_size_ = outcome.step_size
-        self.stop_reason_ = outcome.run.stop_reason
-        self.converged_ = self.stop_reason_ == "converged"
+        self._keep_run(outcome)
 
 
 def _network_attributes(problem, weights):

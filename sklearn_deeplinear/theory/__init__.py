@@ -7,6 +7,8 @@ from sklearn_deeplinear.theory._landscape import critical_weight_decay, zero_hes
 from sklearn_deeplinear.theory._moments import SecondMoments
 from sklearn_deeplinear.theory._noise import expected_loss, predictive_variance
 from sklearn_deeplinear.theory._path import deep_linear_path
+from sklearn_deeplinear.theory._pathway_flow import pathway_flow
+from sklearn_deeplinear.theory._pathways import pathway_global_minimum
 from sklearn_deeplinear.theory._step_size_bound import flow_step_size_bound
 from sklearn_deeplinear.theory._two_layer_flow import two_layer_flow
 
@@ -22,6 +24,8 @@ __all__ = [
     "flow_step_size_bound",
     "global_minimum",
     "mode_flow",
+    "pathway_flow",
+    "pathway_global_minimum",
     "predictive_variance",
     "two_layer_flow",
     "zero_hessian",

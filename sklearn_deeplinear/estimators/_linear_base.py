@@ -1,0 +1,47 @@
+"""What regressors trained on the squared loss have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_deeplinear._compat import _check_sample_weight
+
+
+class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Validation of data, the minimum beside the fit, and how a run ended."""
+
+    @property
+    def global_minimum_(self):
+        """Exact minimum of the training objective, computed on first access."""
+        check_is_fitted(self)
+        return self._problem.global_minimum
+
+    @property
+    def optimality_gap_(self):
+        """``objective_ - global_minimum_.objective``."""
+        return self.objective_ - self.global_minimum_.objective
+
+    def _check_data(self, X, y, sample_weight):
+        X, y = validate_data(
+            self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32]
+        )
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        return X, y, sample_weight
+
+    def _check_inputs(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+    def _keep_run(self, outcome):
+        self.trajectory_ = outcome.run.trajectory
+        self.balance_history_ = outcome.run.balance
+        self.loss_ = float(self.trajectory_.loss[-1])
+        self.objective_ = float(self.trajectory_.objective[-1])
+        self.n_iter_ = outcome.n_iter
+        self.step_size_ = outcome.step_size
+        self.stop_reason_ = outcome.run.stop_reason
+        self.converged_ = self.stop_reason_ == "converged"

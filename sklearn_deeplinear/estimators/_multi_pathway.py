@@ -1,0 +1,373 @@
+"""Regression by parallel pathways: which of them learns what, and what would be optimal."""
+
+from __future__ import annotations
+
+from functools import partial, reduce
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
+from sklearn_deeplinear._parameters import check_integer
+from sklearn_deeplinear.dynamics._active_pathways import ACTIVATIONS, predict_active
+from sklearn_deeplinear.dynamics._pathways import balance_by_pathway
+from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._linear_base import NetworkRegressor
+from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
+from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem
+from sklearn_deeplinear.estimators._pathway_solvers import SOLVERS, dynamics_starter
+from sklearn_deeplinear.nn._initialisers import INITIALISERS
+from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory._pathway_parameters import (
+    check_depths,
+    check_pathway_decays,
+    check_pathway_widths,
+)
+
+
+class MultiPathwayRegressor(NetworkRegressor):
+    """Regression by the sum of parallel networks, which compete for the modes of the data.
+
+    The model is ``f(x) = sum_p f_p(x) + b``; each pathway f_p is a network without hidden
+    biases, ``W_pL ... W_p1 x`` if it is linear. Fitting minimises
+
+        J(W) = sum_i w_i ||y_i - f(x_i)||^2 / sum_i w_i + sum_p sum_l gamma_pl ||W_pl||_F^2
+
+    by full-batch gradient descent, along its gradient flow or, if linear, exactly. Records
+    hold the strength of each singular mode of the data in each pathway.
+
+    Parameters
+    ----------
+    depth : int or sequence of n_pathways ints, default=2
+        Number L of weight matrices, the same for all pathways or one each.
+    width : int, sequence of L - 1 ints or list of them, default=100
+        Hidden widths: an int for all layers, a sequence for the layers of every pathway,
+        or one of these for each pathway.
+    n_pathways : int, default=2
+        Number of pathways.
+    activation : {"identity", "relu", "leaky_relu", "tanh"}, default="identity"
+        Activation of the hidden layers; "leaky_relu" has slope 0.01.
+    activate_output : bool, default=False
+        Apply the activation to the last layer of each pathway too, before the sum.
+    weight_decay : float, sequence of L floats or list of them, default=0.0
+        gamma_pl, given like `width`.
+    solver : {"gd", "flow", "analytic"}, default="gd"
+        "gd" trains by gradient descent, "flow" follows the gradient flow by an adaptive
+        method, "analytic" puts the weights of linear pathways at the global minimum.
+    step_size : float, "auto" or callable, default="auto"
+        Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
+        "auto" is the inverse of a bound on the curvature of J along the run,
+        ``2 lambda sum_pl prod_{j != l} u_pj^2 + 2 ||G|| max_p (L_p - 1) max_{l < k}
+        prod_{j != l, k} u_pj + 2 max gamma_pl``, with u_pl a bound on ``||W_pl||``, and
+        lambda the largest eigenvalue of E[x x^T] and G the gradient of the loss in the
+        end-to-end map if linear, else E||x||^2 and a bound on E[y x^T].
+    max_iter : int, default=1000
+        Largest number of steps.
+    flow_time : float, default=None
+        End of the flow; None takes the sum of the step sizes of `max_iter` steps.
+    tol : float, default=1e-6
+        Stop when the norm of the gradient is at most `tol` times its first value, seen
+        at the next record. 0 makes all `max_iter` steps.
+    init : str or list of lists of array-like, default="normal"
+        Initial weights: "normal", "balanced", "xavier_uniform", "xavier_normal",
+        "orthogonal", "identity", "spectral" (linear pathways that all start alike), or
+        the weights, a list [W_1, ..., W_L] for each pathway.
+    init_scale : float, sequence of L floats or list of them, default=None
+        For "normal" the standard deviation, for "balanced" the Frobenius norm of the map
+        of a pathway, else a factor on the weights. None gives the pathways of "normal"
+        (in the root mean square) and "balanced" together a tenth of the norm of
+        S / lambda_max(A), the first gradient step, so that the race follows the units of
+        the data and is not over before it starts; it is 1 for the others.
+    fit_intercept : bool, default=True
+        Fit b, by centring the data. It is never penalised.
+    compression : {"exact", "krylov"}, default="exact"
+        Linear pathways wider than d + m often move in few dimensions of their hidden
+        layers only: with two layers, or from balanced or orthogonal initial weights. Then
+        they are trained in those, which changes nothing but rounding. "krylov" does so
+        from any initial weights, in a space that grows until two runs of gradient descent
+        agree; `compression_error_` tells how well. Made for normal initial weights and
+        depth 3 (or 4).
+    record_every : int, default=None
+        Steps between records. None makes at most 1,000 records, far enough apart that
+        measuring takes no longer than training.
+    record_weights : bool, default=False
+        Keep the weights of every record in `trajectory_`.
+    warm_start : bool, default=False
+        Start from the weights of the previous fit.
+    device : str or torch.device, default="auto"
+        Where training runs; "auto" takes CUDA where there is one, else the CPU.
+    dtype : {None, "float64", "float32"}, default=None
+        Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    random_state : int, RandomState instance or None, default=None
+        Seed of random initial weights.
+    verbose : bool or int, default=0
+        Print about ten lines of progress.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (d,) or (m, d)
+        End-to-end map, the sum of `pathway_coefs_`; linear pathways only.
+    pathway_coefs_ : list of ndarray of shape (m, d)
+        Maps M_p of the pathways; linear pathways only.
+    intercept_ : float or ndarray of shape (m,)
+        Intercept b. Non-linear pathways take the inputs less their mean,
+        ``moments_.mean_x``.
+    weights_ : list of lists of ndarray
+        ``weights_[p]`` is [W_1, ..., W_L] of pathway p, of shapes (h_l, h_{l-1}).
+    mode_strengths_ : ndarray of shape (n_pathways, n_modes)
+        ``diag(U^T M_p V)`` at the end, with S = U diag(s) V^T the singular value
+        decomposition of E[y x^T]. M_p of a non-linear pathway is the linear map that is
+        closest to it on the data.
+    dominant_pathway_ : ndarray of shape (n_modes,), int
+        Pathway with the largest strength of each mode.
+    dominant_share_ : ndarray of shape (n_modes,)
+        Its share in the sum of all strengths (their absolute values).
+    compression_error_ : float
+        Largest relative error of a mode strength made by ``compression="krylov"``,
+        measured by the difference of two runs; else 0.
+    loss_ : float
+        Weighted mean squared error of `weights_`.
+    objective_ : float
+        ``loss_`` plus the penalty, the J that was minimised.
+    global_minimum_ : PathwayMinimum
+        Exact minimum of J, computed on first access; linear pathways only.
+    optimality_gap_ : float
+        ``objective_ - global_minimum_.objective``; linear pathways only.
+    trajectory_ : Trajectory
+        Curves of the run; ``mode_strengths`` has shape (n_records, n_pathways, n_modes).
+    balance_history_ : list of BalanceHistory
+        Balance of adjacent layers along the run, for each pathway.
+    moments_ : SecondMoments
+        Second moments of the training data.
+    n_iter_ : int
+        Number of steps that led to `weights_`; with "flow" that of gradients evaluated.
+    step_size_ : float or callable
+        Step size used; None with ``solver="analytic"``.
+    converged_ : bool
+        Whether `tol` was reached (or the solver is analytic).
+    stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
+        Why training ended. After divergence the last finite record is kept.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during fit, if X has string names.
+
+    See Also
+    --------
+    sklearn_deeplinear.theory.pathway_flow : The race for one mode, as a function of time.
+    sklearn_deeplinear.theory.pathway_global_minimum : The minimum without an estimator.
+
+    References
+    ----------
+    .. [1] Shi, J., Shea-Brown, E., Buice, M. A. (2022). "Learning dynamics of deep linear
+       networks with multiple pathways." NeurIPS 35.
+
+    Examples
+    --------
+    The deeper the pathways, the more of the strongest mode goes to one of them.
+
+    >>> from sklearn_deeplinear import MultiPathwayRegressor
+    >>> from sklearn_deeplinear.datasets import make_hierarchical
+    >>> X, Y = make_hierarchical()
+    >>> for depth in (2, 4):
+    ...     model = MultiPathwayRegressor(
+    ...         depth, 30, init="balanced", fit_intercept=False, max_iter=2000, random_state=0
+    ...     ).fit(X, Y)
+    ...     print(depth, model.dominant_share_[0].round(1))
+    2 0.7
+    4 0.9
+    """
+
+    _parameter_constraints: dict = {
+        "depth": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "width": ["array-like", list, Interval(Integral, 1, None, closed="left")],
+        "n_pathways": [Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({"identity", *ACTIVATIONS})],
+        "activate_output": ["boolean"],
+        "weight_decay": ["array-like", list, Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions(set(SOLVERS))],
+        "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "flow_time": [None, Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "init": [StrOptions(set(INITIALISERS)), list, tuple],
+        "init_scale": [None, "array-like", list, Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "compression": [StrOptions({"exact", "krylov"})],
+        "record_every": [None, Interval(Integral, 1, None, closed="left")],
+        "record_weights": ["boolean"],
+        "warm_start": ["boolean"],
+        "device": "no_validation",
+        "dtype": "no_validation",
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        depth=2,
+        width=100,
+        *,
+        n_pathways=2,
+        activation="identity",
+        activate_output=False,
+        weight_decay=0.0,
+        solver="gd",
+        step_size="auto",
+        max_iter=1000,
+        flow_time=None,
+        tol=1e-6,
+        init="normal",
+        init_scale=None,
+        fit_intercept=True,
+        compression="exact",
+        record_every=None,
+        record_weights=False,
+        warm_start=False,
+        device="auto",
+        dtype=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.depth = depth
+        self.width = width
+        self.n_pathways = n_pathways
+        self.activation = activation
+        self.activate_output = activate_output
+        self.weight_decay = weight_decay
+        self.solver = solver
+        self.step_size = step_size
+        self.max_iter = max_iter
+        self.flow_time = flow_time
+        self.tol = tol
+        self.init = init
+        self.init_scale = init_scale
+        self.fit_intercept = fit_intercept
+        self.compression = compression
+        self.record_every = record_every
+        self.record_weights = record_weights
+        self.warm_start = warm_start
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the pathways to training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, in any units.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets, in any units.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights w_i of the samples; None weights all equally.
+
+        Returns
+        -------
+        self : MultiPathwayRegressor
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not valid; the message names the parameter.
+        """
+        device, dtype = self._check_options()
+        data = self._check_data(X, y, sample_weight)
+        problem = self._problem_of(*data)
+        listener = self._listener(problem, *data)
+        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
+        self._keep(problem, outcome)
+        listener.end()
+        return self
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions.
+        """
+        X = self._check_inputs(X)
+        if self._problem.linear:
+            return X @ self.coef_.T + self.intercept_
+        centred, problem = X - self.moments_.mean_x, self._problem
+        y = predict_active(self.weights_, centred, problem.activation, problem.activate_output)
+        return (y[:, 0] if self.moments_.single_target else y) + self.intercept_
+
+    @property
+    def global_minimum_(self):
+        """Exact minimum of the training objective, computed on first access."""
+        check_is_fitted(self)
+        if not self._problem.linear:
+            raise AttributeError('global_minimum_ needs activation="identity".')
+        return self._problem.global_minimum
+
+    def _dynamics_starter(self, X, y):
+        self._validate_params()
+        device, dtype = self._check_options()
+        problem = self._problem_of(X, y, None)
+        return dynamics_starter(self, problem, (X, y, None), device, dtype)
+
+    def _check_options(self):
+        device = check_device(self.device)
+        check_run_options(self)
+        return device, check_dtype(self.dtype, device)
+
+    def _problem_of(self, X, y, sample_weight):
+        depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))
+        return PathwayProblem(
+            moments=SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept),
+            depths=depths,
+            widths=check_pathway_widths(self.width, depths),
+            weight_decay=check_pathway_decays(self.weight_decay, depths),
+            activation=self.activation,
+            activate_output=self.activate_output,
+        )
+
+    def _listener(self, problem, X, y, sample_weight):
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        attributes = partial(_network_attributes, problem)
+        return FitListener(self, attributes, X=X, y=y, metadata=metadata)
+
+    def _keep(self, problem, outcome):
+        state = outcome.pathways, outcome.mean_residual
+        for name, value in _network_attributes(problem, state).items():
+            setattr(self, name, value)
+        self._keep_run(outcome)
+        self.compression_error_ = outcome.compression_error
+        self.balance_history_ = balance_by_pathway(outcome.run.balance, problem.depths)
+        self.mode_strengths_ = self.trajectory_.mode_strengths[-1]
+        size = np.abs(self.mode_strengths_)
+        self.dominant_pathway_ = size.argmax(axis=0)
+        total = size.sum(axis=0)
+        self.dominant_share_ = size.max(axis=0) / np.where(total > 0, total, 1.0)
+
+
+def _network_attributes(problem, state):
+    """Attributes that predictions need; `coef_` and `intercept_` shaped like Ridge's."""
+    weights, mean_residual = state
+    moments = problem.moments
+    attributes = {"weights_": weights, "moments_": moments, "_problem": problem}
+    if problem.linear:
+        maps = [reduce(lambda product, W: product @ W, reversed(path)) for path in weights]
+        coef = sum(maps)
+        intercept = moments.intercept(coef)
+        attributes |= {
+            "pathway_coefs_": maps,
+            "coef_": coef[0] if moments.single_target else coef,
+        }
+    else:
+        intercept = moments.mean_y + mean_residual
+    attributes["intercept_"] = float(intercept[0]) if moments.single_target else intercept
+    return attributes

@@ -1,0 +1,197 @@
+"""Gradient flow of one singular mode that several pathways learn together.
+
+In pathway p one layer has weight u_p and the L_p - 1 others (u_p^2 + lambda)^(1/2): their
+squares differ by lambda, which the flow conserves. With inputs A = I the mode obeys
+
+    K_p = u_p (u_p^2 + lambda)^((L_p - 1) / 2),
+    du_p/dt = 2 (u_p^2 + lambda)^((L_p - 1) / 2) (s - sum_q K_q).
+
+The bracket is common to all pathways, so the flow conserves the differences of
+H_p = int^u_p (x^2 + lambda)^(-(L_p - 1) / 2) dx. For lambda = 0 the layers are balanced and
+a_p = K_p has da_p/dt = 2 L_p a_p^(2 - 2/L_p) (s - sum_q a_q); lambda = 1 is the reduced
+equation of Shi, Shea-Brown and Buice, at twice their speed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.special import hyp2f1
+
+from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear.theory._flows import _AT_REST, _RTOL, _LazySolution, check_time
+from sklearn_deeplinear.theory._pathway_parameters import check_depths
+
+
+def pathway_flow(s, a_0, *, depths, imbalance=0.0):
+    """Race of several linear pathways for singular modes, as a function of time.
+
+    Parameters
+    ----------
+    s : float or array-like of shape (...)
+        Singular values of the cross moment S, for inputs with A = I.
+    a_0 : array-like of shape (n_pathways, ...)
+        Strength of each mode in each pathway at time 0.
+    depths : sequence of n_pathways ints
+        Numbers of weight matrices L_p.
+    imbalance : float, default=0.0
+        lambda, what the squares of the other weights of a pathway exceed that of its
+        weakest one by. 0 stands for balanced pathways. With lambda > 0 a pathway that
+        starts at zero learns too.
+
+    Returns
+    -------
+    flow : PathwayFlow
+        ``flow(t)`` is the strength at time t, of shape (*t.shape, n_pathways, ...).
+        ``flow(np.inf)`` is where the race ends.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, an argument is not finite, or a time is negative.
+
+    Notes
+    -----
+    Balanced pathways of equal depth conserve ``a_p / a_q`` for L = 2, so that a mode stays
+    shared, and ``a_p^(2/L-1) - a_q^(2/L-1)`` for L > 2, so that a head start grows into
+    nearly everything: the winner is the pathway that starts strongest.
+
+    References
+    ----------
+    .. [1] Shi, J., Shea-Brown, E., Buice, M. A. (2022). "Learning dynamics of deep linear
+       networks with multiple pathways." NeurIPS 35.
+
+    Examples
+    --------
+    >>> from sklearn_deeplinear.theory import pathway_flow
+    >>> for depth in (2, 3, 5):
+    ...     flow = pathway_flow(10.0, [0.02, 0.01], depths=[depth, depth])
+    ...     print(depth, flow(float("inf")).round(3), flow.winner)
+    2 [6.667 3.333] 0
+    3 [9.656 0.344] 0
+    5 [9.944 0.056] 0
+    """
+    return PathwayFlow(s, a_0, depths, check_real(imbalance, "imbalance"))
+
+
+class PathwayFlow:
+    """Strengths of modes in pathways as a function of time; see :func:`pathway_flow`.
+
+    Attributes
+    ----------
+    s : ndarray of shape (...)
+        Singular values.
+    a_0 : ndarray of shape (n_pathways, ...)
+        Strengths at time 0.
+    depths : tuple of int
+        Numbers of weight matrices.
+    imbalance : float
+        lambda.
+    """
+
+    def __init__(self, s, a_0, depths, imbalance):
+        self.s, self.a_0 = np.asarray(s, dtype=np.float64), np.array(a_0, dtype=np.float64)
+        self.depths, self.imbalance = check_depths(depths, None, "depths"), imbalance
+        shape = (len(self.depths), *self.s.shape)
+        if self.a_0.shape != shape:
+            raise ValueError(
+                f"a_0 must have shape (n_pathways, ...) = {shape} to match depths and s, "
+                f"got {self.a_0.shape}."
+            )
+        if not (np.isfinite(self.s).all() and np.isfinite(self.a_0).all()):
+            raise ValueError("s and a_0 must be finite.")
+        modes = zip(self.s.ravel(), self.a_0.reshape(len(self.depths), -1).T, strict=True)
+        self._solutions = [self._solution(s_k, a) for s_k, a in modes]
+
+    def __call__(self, t):
+        """Strengths at time `t` >= 0 (an array, or infinity)."""
+        return self._strengths(self.weights(t), axis=np.ndim(t))
+
+    def weights(self, t):
+        """Weights u_p at time `t`, of the shape of the strengths."""
+        t = check_time(t)
+        u = np.stack([solution(t.ravel()) for solution in self._solutions], axis=-1)
+        return np.moveaxis(u, 1, 0).reshape(*t.shape, *self.a_0.shape)
+
+    def invariants(self, t):
+        """Conserved H_p - H_1 of pathways p = 2, 3, ... at time `t`, relative to time 0.
+
+        Returns
+        -------
+        change : ndarray of shape (*t.shape, n_pathways - 1, ...)
+            Zero up to the error of integration, divided by the larger of the two H.
+        """
+        H, H_0 = self._potentials(self.weights(t)), self._potentials(self.weights(0.0))
+        axis = np.ndim(t)
+        first, others = np.split(H, [1], axis=axis)
+        first_0, others_0 = np.split(H_0, [1], axis=0)
+        with np.errstate(invalid="ignore"):
+            size = np.maximum(np.abs(first_0), np.abs(others_0))
+            return np.nan_to_num(((others - first) - (others_0 - first_0)) / size)
+
+    @property
+    def winner(self):
+        """Index of the pathway that ends strongest in each mode, int or array."""
+        winner = np.abs(self(np.inf)).argmax(axis=0)
+        return int(winner) if winner.ndim == 0 else winner
+
+    @property
+    def share(self):
+        """Share of the winner in the sum of all strengths at the end."""
+        end = np.abs(self(np.inf))
+        return end.max(axis=0) / end.sum(axis=0)
+
+    def _solution(self, s, a_0):
+        depths, lam = np.array(self.depths), self.imbalance
+        u_0 = np.array([_weight(a, L, lam) for a, L in zip(a_0, depths, strict=True)])
+
+        def speed(u):
+            return (u**2 + lam) ** ((depths - 1) / 2)
+
+        def velocity(t, u):
+            slope = speed(u)
+            return 2 * slope * (s - u @ slope)
+
+        def at_rest(u):
+            slope = speed(u)
+            size = max(abs(s), np.abs(u * slope).max())
+            return abs(s - u @ slope) <= _AT_REST * size or np.all(slope <= _AT_REST)
+
+        smallest = np.abs(u_0[u_0 != 0]).min(initial=1.0)
+        return _LazySolution(velocity, u_0, at_rest, atol=_RTOL * smallest)
+
+    def _strengths(self, u, axis):
+        depths = _along(self.depths, axis, u.ndim)
+        return u * (u**2 + self.imbalance) ** ((depths - 1) / 2)
+
+    def _potentials(self, u):
+        """H_p, an antiderivative of (x^2 + lambda)^(-(L_p - 1) / 2)."""
+        axis = u.ndim - self.a_0.ndim
+        parts = np.split(u, len(self.depths), axis=axis)
+        H = [_potential(x, L, self.imbalance) for x, L in zip(parts, self.depths, strict=True)]
+        return np.concatenate(H, axis=axis)
+
+
+def _potential(u, depth, lam):
+    if lam > 0:
+        x = u / np.sqrt(lam)
+        return lam ** (1 - depth / 2) * x * hyp2f1(0.5, (depth - 1) / 2, 1.5, -(x**2))
+    with np.errstate(divide="ignore"):
+        size = np.log(np.abs(u)) if depth == 2 else np.abs(u) ** (2.0 - depth) / (2 - depth)
+    return np.sign(u) * size
+
+
+def _weight(a, depth, lam):
+    """Weight u with u (u^2 + lambda)^((L - 1) / 2) = a, which increases in u."""
+    largest = abs(a) ** (1 / depth)
+    if lam == 0 or depth == 1 or a == 0:
+        return np.copysign(largest, a)
+
+    def excess(u):
+        return u * (u**2 + lam) ** ((depth - 1) / 2) - abs(a)
+
+    return np.copysign(brentq(excess, 0.0, largest, xtol=1e-300, rtol=1e-14), a)
+
+
+def _along(values, axis, ndim):
+    return np.reshape(values, [-1 if i == axis else 1 for i in range(ndim)])

@@ -1,0 +1,97 @@
+"""What is known of the minimum of several parallel pathways, and weights that attain it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._minimum_result import GlobalMinimum
+from sklearn_deeplinear.theory._pathway_parameters import check_pathway_widths
+
+
+@dataclass(frozen=True, eq=False)
+class PathwayMinimum:
+    """The least value of J over several pathways; see :func:`pathway_global_minimum`.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (m, d)
+        End-to-end map M, the sum of `pathway_coefs`.
+    pathway_coefs : list of ndarray of shape (m, d)
+        Maps M_p of the pathways at one of the minima.
+    intercept : ndarray of shape (m,)
+        Intercept that goes with `coef`.
+    objective : float
+        J at the minimum, or at the best stationary point found.
+    loss : float
+        Mean squared error.
+    penalty : float
+        ``sum_p sum_l gamma_pl ||W_pl||_F^2``.
+    kind : {"exact", "certified", "stationary", "unattained"}
+        As in :class:`GlobalMinimum`.
+    lower_bound : float
+        Proven lower bound on J; equals the objective up to rounding unless "stationary".
+    is_zero : bool
+        Whether M is zero.
+    depths : tuple of int
+        Numbers of weight matrices L_p.
+    widths : list of tuples of ints, or None
+        Hidden widths; None stands for wide enough.
+    weight_decay : list of ndarray of shape (L_p,)
+        Decays.
+    single_target : bool
+        Whether predictions are vectors.
+    """
+
+    coef: np.ndarray
+    pathway_coefs: list
+    intercept: np.ndarray
+    objective: float
+    loss: float
+    penalty: float
+    kind: str
+    lower_bound: float
+    is_zero: bool
+    depths: tuple
+    widths: list | None
+    weight_decay: list
+    single_target: bool
+
+    predict = GlobalMinimum.predict
+
+    def weights(self, widths=None):
+        """Weights of pathways that attain the minimum.
+
+        Parameters
+        ----------
+        widths : int, sequence of ints or list of them, default=None
+            Hidden widths; None takes those of the problem, or the ranks of the maps.
+
+        Returns
+        -------
+        weights : list of lists of ndarray
+            ``weights[p]`` is [W_1, ..., W_L] of pathway p.
+
+        Raises
+        ------
+        ValueError
+            If the infimum is not attained, or the widths are too narrow.
+        """
+        if self.kind == "unattained":
+            raise ValueError(
+                "no weights attain this infimum: weight_decay is zero in some layers only."
+            )
+        given = self.widths if widths is None else check_pathway_widths(widths, self.depths)
+        pathways = zip(
+            self.pathway_coefs,
+            given or [None] * len(self.depths),
+            self.depths,
+            self.weight_decay,
+            strict=True,
+        )
+        return [
+            balanced_factors(M, width, depth=L, weight_decay=gamma if gamma.all() else None)
+            for M, width, L, gamma in pathways
+        ]
