@@ -2,8 +2,19 @@
 
 from importlib.metadata import version
 
-from sklearn_deeplinear.estimators import DeepLinearRegressor, MultiPathwayRegressor
+from sklearn_deeplinear.estimators import (
+    DeepLinearRegressor,
+    HomogeneousMLPClassifier,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
 
 __version__ = version("sklearn-deeplinear")
 
-__all__ = ["DeepLinearRegressor", "MultiPathwayRegressor", "__version__"]
+__all__ = [
+    "DeepLinearRegressor",
+    "HomogeneousMLPClassifier",
+    "HomogeneousMLPRegressor",
+    "MultiPathwayRegressor",
+    "__version__",
+]

@@ -179,8 +179,7 @@ def predict_active(pathways, X, activation, activate_output):
     """Sum of the outputs of pathways given as arrays, at the inputs X (n, d) in float64."""
     X, rule = torch.from_numpy(np.asarray(X, dtype=np.float64)), ACTIVATIONS[activation]
     tensors = [
-        [torch.from_numpy(np.asarray(W, dtype=np.float64)) for W in weights]
-        for weights in pathways
+        [torch.from_numpy(np.asarray(W, dtype=np.float64)) for W in weights] for weights in pathways
     ]
     outputs = [layer_values(W, X, rule, activate_output)[-1] for W in tensors]
     return torch.stack(outputs).sum(dim=0).numpy()

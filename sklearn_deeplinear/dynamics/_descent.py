@@ -97,7 +97,7 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
         `stop_reason` is "converged", "max_iter", "diverged", "interrupted" or
         "callback". A run that diverges or is interrupted keeps its last good record.
     """
-    log = _Log(dynamics, tol, record_weights)
+    log = Log(dynamics, tol, record_weights)
     reason = log.add(dynamics.state[None].clone(), [0], [0.0])
     if reason == "diverged":
         raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
@@ -131,11 +131,11 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
             reason = "interrupted"
     dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
-    _warn(run, tol)
+    warn_of_ending(run, tol)
     return run
 
 
-class _Log:
+class Log:
     """Measured records of a run, cut off at the first one that ends it."""
 
     def __init__(self, dynamics, tol, record_weights):
@@ -189,7 +189,7 @@ class _Log:
         )
 
 
-def _warn(run, tol):
+def warn_of_ending(run, tol):
     messages = {"diverged": _diverged, "interrupted": _interrupted}
     if tol > 0:
         messages["max_iter"] = _unfinished

@@ -6,7 +6,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear._warnings import warn_user
-from sklearn_deeplinear.dynamics._descent import _Log, chunks
+from sklearn_deeplinear.dynamics._descent import Log, chunks
 from sklearn_deeplinear.dynamics._module_flow import FlowError, flow_states
 
 
@@ -30,7 +30,7 @@ def flow(dynamics, times, *, tol=0.0, record_weights=False, watch=None, method, 
     run : Run
         `iteration` counts the gradient evaluations made up to each record.
     """
-    log = _Log(dynamics, tol, record_weights)
+    log = Log(dynamics, tol, record_weights)
     reason = log.add(dynamics.state[None].clone(), [0], [0.0])
     if reason == "diverged":
         raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
@@ -60,7 +60,7 @@ def flow(dynamics, times, *, tol=0.0, record_weights=False, watch=None, method, 
     dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
     if reason in ("interrupted", "diverged"):
-        cause = trouble or f"it was {reason}" if reason == "interrupted" else "it diverged"
+        cause = trouble or ("it was interrupted" if reason == "interrupted" else "it diverged")
         warn_user(
             f"The gradient flow stopped before time {times[-1]:g}: {cause}. The state of time "
             f"{run.trajectory.time[-1]:.6g} is kept.",

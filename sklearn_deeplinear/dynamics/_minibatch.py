@@ -9,7 +9,7 @@ from skorch.callbacks import Callback
 
 from sklearn_deeplinear.callbacks._resident_net import ResidentNet
 from sklearn_deeplinear.dynamics._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics._descent import _Log, _warn
+from sklearn_deeplinear.dynamics._descent import Log, warn_of_ending
 
 
 def train_minibatch(
@@ -98,7 +98,7 @@ def train_minibatch(
     dynamics.state.copy_(recorder.log.kept)
     _unshare(module)
     run = recorder.log.run(recorder.reason or "max_iter")
-    _warn(run, tol=0)
+    warn_of_ending(run, tol=0)
     return run, net
 
 
@@ -107,7 +107,7 @@ class _Recorder(Callback):
 
     def __init__(self, dynamics, schedule, iterations, tol, record_weights, watch):
         self.dynamics, self.schedule, self.watch = dynamics, schedule, watch
-        self.log = _Log(dynamics, tol, record_weights)
+        self.log = Log(dynamics, tol, record_weights)
         self.marks = {int(mark): index for index, mark in enumerate(iterations[1:])}
         self.epoch, self.time, self.in_epoch = 0, 0.0, False
         self.reason = self.log.add(dynamics.state[None].clone(), [0], [0.0])
@@ -154,6 +154,7 @@ class _Recorder(Callback):
         # A copy: the log keeps what it is given.
         state = self.dynamics.state[None].clone()
         self.reason = self.log.add(state, [self.epoch], [self.time]) or self.reason
+        self.dynamics.state.copy_(self.log.kept)  # the last good one, if this is not
         if self.watch is not None and self.epoch in self.marks:
             stop = self.watch(self.marks[self.epoch], self.log)
             self.reason = self.reason or ("callback" if stop else None)

@@ -34,7 +34,7 @@ def test_shapes_precision_and_reproducibility(name):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", set(INITIALISERS) - {"spectral", "identity"})
+@pytest.mark.parametrize("name", sorted(set(INITIALISERS) - {"spectral", "identity"}))
 def test_seeds_matter(name):
     assert not torch.equal(draw(name, seed=0)[0][0], draw(name, seed=1)[0][0])
 

@@ -1,0 +1,195 @@
+"""What the homogeneous perceptrons have in common: parameters, fit and forward pass."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_deeplinear._compat import Interval, StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
+from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._mlp_solvers import SOLVERS, NetworkProblem
+from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
+from sklearn_deeplinear.nn._homogeneous import ACTIVATIONS, NEGATIVE_SLOPE
+from sklearn_deeplinear.nn._initialisers import INITIALISERS
+
+_FORWARD = {
+    "identity": lambda Z: Z,
+    "relu": lambda Z: np.maximum(Z, 0),
+    "leaky_relu": lambda Z: np.where(Z > 0, Z, NEGATIVE_SLOPE * Z),
+}
+
+
+class HomogeneousMLP(CallbackSupportMixin, BaseEstimator):
+    """Perceptron with homogeneous activations; subclasses say what targets are."""
+
+    _parameter_constraints: dict = {
+        "depth": [Interval(Integral, 1, None, closed="left")],
+        "width": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions(set(ACTIVATIONS))],
+        "weight_decay": ["array-like", Interval(Real, 0, None, closed="left")],
+        "solver": [StrOptions(set(SOLVERS))],
+        "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "flow_time": [None, Interval(Real, 0, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "init": [StrOptions(set(INITIALISERS) - {"spectral"}), list, tuple],
+        "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
+        "fit_bias": ["boolean"],
+        "callbacks": [None, list],
+        "record_every": [None, Interval(Integral, 1, None, closed="left")],
+        "record_weights": ["boolean"],
+        "warm_start": ["boolean"],
+        "device": "no_validation",
+        "dtype": "no_validation",
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        depth=3,
+        width=100,
+        *,
+        activation="relu",
+        weight_decay=0.0,
+        solver="gd",
+        step_size="auto",
+        max_iter=1000,
+        flow_time=None,
+        tol=1e-6,
+        batch_size=200,
+        init="xavier_uniform",
+        init_scale=None,
+        fit_bias=False,
+        callbacks=None,
+        record_every=None,
+        record_weights=False,
+        warm_start=False,
+        device="auto",
+        dtype=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.depth = depth
+        self.width = width
+        self.activation = activation
+        self.weight_decay = weight_decay
+        self.solver = solver
+        self.step_size = step_size
+        self.max_iter = max_iter
+        self.flow_time = flow_time
+        self.tol = tol
+        self.batch_size = batch_size
+        self.init = init
+        self.init_scale = init_scale
+        self.fit_bias = fit_bias
+        self.callbacks = callbacks
+        self.record_every = record_every
+        self.record_weights = record_weights
+        self.warm_start = warm_start
+        self.device = device
+        self.dtype = dtype
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the network to training data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs. They are not standardised: gradient descent learns directions of large
+            variance first, and is slow where the scales of features differ widely.
+        y : array-like of shape (n_samples,) or, in regression, (n_samples, n_targets)
+            Targets or class labels.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights w_i of the samples; None weights all equally.
+
+        Returns
+        -------
+        self : object
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not valid; the message names the parameter.
+        """
+        device = check_device(self.device)
+        dtype = check_dtype(self.dtype, device)
+        check_run_options(self)
+        X, y, sample_weight = self._check_data(X, y, sample_weight)
+        problem = self._problem_of(X, self._targets(y), sample_weight, device, dtype)
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
+        listener = FitListener(self, _layer_attributes, X=X, y=y, metadata=metadata)
+        self._keep(SOLVERS[self.solver](self, problem, listener))
+        listener.end()
+        return self
+
+    def _check_data(self, X, y, sample_weight):
+        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], **self._target_checks)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(
+                sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            )
+        return X, y, sample_weight
+
+    def _problem_of(self, X, Y, sample_weight, device, dtype):
+        depth = check_depth(self.depth)
+        weight = np.ones(len(X)) if sample_weight is None else sample_weight
+        X, Y, shares = (
+            torch.tensor(array, device=device, dtype=dtype)
+            for array in (X, Y, weight / weight.sum())
+        )
+        return NetworkProblem(
+            X,
+            Y,
+            shares,
+            width=check_width(self.width, depth),
+            weight_decay=check_weight_decay(self.weight_decay, depth),
+            activation=self.activation,
+            loss=getattr(self, "loss", "squared_error"),
+            fit_bias=self.fit_bias,
+        )
+
+    def _keep(self, outcome):
+        for name, value in _layer_attributes(outcome.layers).items():
+            setattr(self, name, value)
+        run = outcome.run
+        self.trajectory_ = run.trajectory
+        self.balance_history_ = run.balance
+        self.loss_ = float(run.trajectory.loss[-1])
+        self.objective_ = float(run.trajectory.objective[-1])
+        self.n_iter_ = run.n_iter
+        self.step_size_ = outcome.step_size
+        self.stop_reason_ = run.stop_reason
+        self.converged_ = run.stop_reason == "converged"
+        if outcome.net is not None:
+            self.net_ = outcome.net
+        elif hasattr(self, "net_"):
+            del self.net_
+
+    def _outputs(self, X):
+        """Outputs of the last layer, (n_samples, m)."""
+        check_is_fitted(self)
+        H = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        for layer, W in enumerate(self.weights_):
+            if layer > 0:
+                H = _FORWARD[self.activation](H)
+            H = H @ W.T
+            if self.biases_ is not None:
+                H = H + self.biases_[layer]
+        return H
+
+
+def _layer_attributes(layers):
+    weights, biases = layers
+    return {"weights_": weights, "biases_": biases}

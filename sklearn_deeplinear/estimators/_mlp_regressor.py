@@ -1,0 +1,159 @@
+"""Regression by homogeneous perceptrons."""
+
+from __future__ import annotations
+
+from sklearn.base import MultiOutputMixin, RegressorMixin
+
+from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
+
+
+class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
+    """Regressor with homogeneous activations whose conservation laws are measured.
+
+    The network is ``f(x) = W_L a(... a(W_1 x + b_1) ...) + b_L``; fitting minimises
+
+        J(W) = sum_i w_i ||y_i - f(x_i)||^2 / sum_i w_i + sum_l gamma_l ||W_l||_F^2.
+
+    The gradient flow of the loss conserves, for every hidden unit, the squared norm of
+    its incoming weights minus that of its outgoing weights; `balance_history_` tells how
+    well training does.
+
+    Parameters
+    ----------
+    depth : int, default=3
+        Number L of weight matrices.
+    width : int or sequence of L - 1 ints, default=100
+        Hidden widths h_1, ..., h_{L-1}.
+    activation : {"relu", "leaky_relu", "identity"}, default="relu"
+        Activation a of the hidden layers; "leaky_relu" has slope 0.01. All of them are
+        homogeneous: a(c z) = c a(z) for c > 0.
+    weight_decay : float or sequence of L floats, default=0.0
+        gamma_l; biases are not decayed. `MLPRegressor(alpha)` of scikit-learn has
+        ``alpha = 2 * n_samples * weight_decay``.
+    solver : {"gd", "flow", "sgd", "adam"}, default="gd"
+        "gd" trains by full-batch gradient descent, "flow" follows the gradient flow by an
+        adaptive method, "sgd" and "adam" take mini-batches, in a skorch net.
+    step_size : float, "auto" or callable, default="auto"
+        Step eta, or a function of the iteration t = 0, 1, ... that returns it. "auto" is
+        ``1 / (k^(2L-2) lambda + 2 max_l gamma_l)``, where lambda is the largest
+        eigenvalue of the Gauss-Newton matrix at the initial weights (of the batch with
+        the longest inputs, for "sgd") and k is the factor on all layers at which the
+        outputs have the size of the targets; it follows the units of the data. For
+        "adam", "auto" is 1e-3.
+    max_iter : int, default=1000
+        Largest number of steps, or of epochs for "sgd" and "adam". The flow covers the
+        time of so many steps.
+    flow_time : float, default=None
+        End time of the flow; None takes the sum of the step sizes.
+    tol : float, default=1e-6
+        Stop when the norm of the gradient on all data is at most `tol` times its first
+        value, seen at the next record. 0 never stops.
+    batch_size : int, default=200
+        Size of the mini-batches, n_samples at most.
+    init : str or list of array-like, default="xavier_uniform"
+        Initial weights: "xavier_uniform", "xavier_normal", "normal", "orthogonal",
+        "balanced" (factors of a random map), "identity", or the weights [W_1, ..., W_L].
+        Biases start at zero.
+    init_scale : float or sequence of L floats, default=None
+        For "normal" the standard deviation (None: 1/sqrt(h_{l-1})), for "balanced" the
+        Frobenius norm of the product of the layers (None: that of one step of linear
+        regression), else a factor on the weights (None: 1, unless the outputs then are
+        not between a tenth and twice the size of the targets; then what brings them
+        there). One per layer, except for "balanced".
+    fit_bias : bool, default=False
+        Fit biases b_1, ..., b_L. Hidden biases count as incoming weights in the balance.
+    callbacks : list of skorch callbacks, default=None
+        Called by the net of "sgd" and "adam"; those that follow single batches slow
+        training down.
+    record_every : int, default=None
+        Steps or epochs between records. None makes at most 1,000 records.
+    record_weights : bool, default=False
+        Keep the weights of every record in `trajectory_`.
+    warm_start : bool, default=False
+        Start from the network of the previous fit.
+    device : str or torch.device, default="auto"
+        Where training runs; "auto" takes CUDA where there is one, else the CPU.
+    dtype : {None, "float64", "float32"}, default=None
+        Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial weights and of the batches.
+    verbose : bool or int, default=0
+        Print about ten lines of progress.
+
+    Attributes
+    ----------
+    weights_ : list of ndarray
+        [W_1, ..., W_L], of shapes (h_l, h_{l-1}).
+    biases_ : list of ndarray, or None
+        [b_1, ..., b_L], of shapes (h_l,); None without `fit_bias`.
+    loss_ : float
+        Weighted mean loss of the network, on all training data.
+    objective_ : float
+        ``loss_`` plus the penalty, the J that was minimised.
+    trajectory_ : Trajectory
+        Curves of the run. The iterations are steps, for "flow" gradient evaluations, for
+        "sgd" and "adam" epochs; the time is the sum of the step sizes of all steps.
+    balance_history_ : BalanceHistory
+        Balance of adjacent layers along the run. With "identity" the matrices D_l are
+        conserved by the gradient flow, else their diagonals.
+    n_iter_ : int
+        Number of iterations that led to the network.
+    step_size_ : float or callable
+        Step size used.
+    converged_ : bool
+        Whether `tol` was reached.
+    stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
+        Why training ended. After divergence the last finite record is kept.
+    net_ : skorch.NeuralNet
+        The fitted net, on the CPU; only with "sgd" and "adam".
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of features seen during fit, if X has string names.
+
+    See Also
+    --------
+    HomogeneousMLPClassifier : The same network with class labels.
+    sklearn_deeplinear.DeepLinearRegressor : Without activations, from moments alone.
+
+    References
+    ----------
+    .. [1] Du, S. S., Hu, W., Lee, J. D. (2018). "Algorithmic regularization in
+       learning deep homogeneous models: layers are automatically balanced."
+       NeurIPS 31, Theorems 2.1 and 2.2.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from sklearn_deeplinear import HomogeneousMLPRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = HomogeneousMLPRegressor(width=20, fit_bias=True, tol=0, random_state=0)
+    >>> bool(model.fit(scale(X), scale(y)).score(scale(X), scale(y)) > 0.5)
+    True
+    >>> [W.shape for W in model.weights_]
+    [(20, 10), (20, 20), (1, 20)]
+    """
+
+    _target_checks: dict = {"multi_output": True, "y_numeric": True}
+
+    def predict(self, X):
+        """Predict targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Outputs of the network.
+        """
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._single_target else outputs
+
+    def _targets(self, y):
+        """Targets as a matrix, (n_samples, n_targets)."""
+        self._single_target = y.ndim == 1
+        return y.reshape(len(y), -1)
