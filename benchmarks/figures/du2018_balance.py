@@ -5,10 +5,10 @@
     layers (1e-4 / 100, 1e-4 / 10, 1e-4) and the same variance, 1e-4, for all. Shown: the
     differences and the ratios of squared norms of adjacent layers against iteration.
 (b) Asymmetric matrix factorisation, min ||U V^T - M*||_F^2, as a network of depth 2 on the
-    identity: with decaying steps, here 1 / (20 (t + 1)^0.6 ||M*||_F), the factors stay
-    balanced; with a constant step the distance to a matrix of rank one shrinks linearly.
-    (Steps of 1 / (100 (t + 1) ||M*||_F^(3/2)), for which convergence is proved, sum up to
-    so little that nothing moves in any affordable run.)
+    identity: with decaying steps, 1 / (20 (t + 1)^0.6 ||M*||_F), the factors stay balanced
+    with and without a penalty on their imbalance; with a constant step the distance to a
+    matrix of rank one shrinks linearly. Steps of 1 / (100 (t + 1) ||M*||_F^(3/2)) are run
+    too, and sum up to so little that they hardly move.
 
 Data and inputs are random normal; the loss is ours (no factor 1/2, mean over samples), so
 that (b) multiplies its steps by the number of rows.
@@ -29,12 +29,14 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from _environment import RESULTS, environment
 
-from sklearn_deeplinear import DeepLinearRegressor
-from sklearn_deeplinear.estimators._mlp_regressor import HomogeneousMLPRegressor
+from sklearn_deeplinear import DeepLinearRegressor, HomogeneousMLPRegressor
+from sklearn_deeplinear.dynamics import gradient_descent
+from sklearn_deeplinear.theory import balance
 
 SHAPES = [(100, 1000), (100, 100), (10, 100)]
 VARIANCES = {
@@ -42,6 +44,7 @@ VARIANCES = {
     "unbalanced": (1e-4, 1e-4, 1e-4),
 }
 STEP_SIZE = 1e-2
+N_ROWS, N_COLUMNS = 20, 15
 
 
 def relu_network(name, steps):
@@ -71,41 +74,86 @@ def relu_network(name, steps):
     }
 
 
-def factorisation(name, steps):
-    """Factorise a matrix of rank one or three; return loss and imbalance along the run."""
+def matrix_and_factors(rank):
+    """Return M* of shape (15, 20), and small initial factors W_1 and W_2."""
     rng = np.random.RandomState(1)
-    n, m, rank = 20, 15, {"decaying": 3, "constant": 1}[name]
-    target = rng.standard_normal((n, rank)) @ rng.standard_normal((rank, m))
-    scale = np.linalg.norm(target)
-    small = 1e-2 * np.sqrt(scale) / np.sqrt(n)
-    init = [small * rng.standard_normal((rank, n)), small * rng.standard_normal((m, rank))]
-    schedules = {
-        "decaying": lambda t: n / (20 * scale * (t + 1) ** 0.6),
-        "constant": n / (20 * scale),
+    target = rng.standard_normal((N_ROWS, rank)) @ rng.standard_normal((rank, N_COLUMNS))
+    small = 1e-2 * np.sqrt(np.linalg.norm(target)) / np.sqrt(N_ROWS)
+    init = [
+        small * rng.standard_normal((rank, N_ROWS)),
+        small * rng.standard_normal((N_COLUMNS, rank)),
+    ]
+    return target, init
+
+
+def step_schedules(size):
+    """Step sizes of the sum of squares, by name; `size` is ||M*||_F."""
+    return {
+        "decaying": lambda t: 1 / (20 * size * (t + 1) ** 0.6),
+        "as proved": lambda t: 1 / (100 * (t + 1) * size**1.5),
+        "constant": lambda t: 1 / (20 * size),
     }
+
+
+def factorisation(name, steps):
+    """Factorise a matrix of rank one or three; return distance and imbalance of the run."""
+    target, init = matrix_and_factors(1 if name == "constant" else 3)
+    schedule = step_schedules(np.linalg.norm(target))[name]
     model = DeepLinearRegressor(
         2,
-        rank,
+        len(init[0]),
         init=init,
         fit_intercept=False,
-        step_size=schedules[name],
+        step_size=lambda t: N_ROWS * schedule(t),
         max_iter=steps,
         tol=0,
         record_every=max(1, steps // 200),
-    ).fit(np.eye(n), target)
+    ).fit(np.eye(N_ROWS), target)
     run = model.trajectory_
     return {
         "iteration": run.iteration.tolist(),
-        "squared_distance": (n * run.loss).tolist(),
+        "squared_distance": (N_ROWS * run.loss).tolist(),
         "imbalance": model.balance_history_.matrix[:, 0].tolist(),
-        "squared_norm_of_target": scale**2,
+        "squared_norm_of_target": np.linalg.norm(target) ** 2,
         "stop_reason": model.stop_reason_,
+    }
+
+
+def regularised_factorisation(name, steps):
+    """Factorise with the penalty ||W_1 W_1^T - W_2^T W_2||_F^2 / 4, as others had to."""
+    target, init = matrix_and_factors(3)
+    M = torch.from_numpy(target.T)
+    net = torch.nn.ParameterList([torch.from_numpy(W) for W in init])
+
+    def loss(net):
+        W_1, W_2 = net
+        imbalance = W_1 @ W_1.T - W_2.T @ W_2
+        return (W_2 @ W_1 - M).square().sum() + imbalance.square().sum() / 4
+
+    run = gradient_descent(
+        net,
+        loss,
+        step_size=step_schedules(np.linalg.norm(target))[name],
+        max_iter=steps,
+        record_every=max(1, steps // 200),
+        record_weights=True,
+    )
+    imbalance = [float(balance(weights).matrix[0]) for weights in run.weights]
+    return {
+        "iteration": run.iteration.tolist(),
+        "squared_distance": [
+            float(np.sum((W_2 @ W_1 - target.T) ** 2)) for W_1, W_2 in run.weights
+        ],
+        "imbalance": imbalance,
+        "squared_norm_of_target": np.linalg.norm(target) ** 2,
     }
 
 
 PARTS = {
     **{f"relu, {name}": (relu_network, name, 10_000) for name in VARIANCES},
     "factorisation, decaying": (factorisation, "decaying", 10_000),
+    "factorisation, regularised": (regularised_factorisation, "decaying", 10_000),
+    "factorisation, as proved": (factorisation, "as proved", 10_000),
     "factorisation, constant": (factorisation, "constant", 1000),
 }
 
@@ -140,6 +188,14 @@ def summary(result):
     )
 
 
+def _draw_factorisation(axis, result, name, color):
+    t = result["iteration"]
+    axis.semilogy(t, result["squared_distance"], color, label=f"{name}: squared distance")
+    axis.semilogy(t, result["imbalance"], color, linestyle=":", label=f"{name}: imbalance")
+    axis.set(title="matrix factorisation", xlabel="iteration")
+    axis.legend(fontsize="small")
+
+
 def plot(results, path):
     """Draw both parts into one figure."""
     import matplotlib.pyplot as plt
@@ -155,12 +211,9 @@ def plot(results, path):
         row[0].set(title=f"{name}: difference of squared norms", xlabel="iteration")
         row[1].set(title=f"{name}: ratio of squared norms", xlabel="iteration", yscale="log")
         row[0].legend()
-    for axis, name in zip(axes[:, 2], ("decaying", "constant"), strict=True):
-        result = results[f"factorisation, {name}"]
-        axis.semilogy(result["iteration"], result["squared_distance"], label="squared distance")
-        axis.semilogy(result["iteration"], result["imbalance"], label="imbalance")
-        axis.set(title=f"factorisation, {name} steps", xlabel="iteration")
-        axis.legend()
+    for name, color in (("decaying", "C0"), ("regularised", "C1"), ("as proved", "C2")):
+        _draw_factorisation(axes[0, 2], results[f"factorisation, {name}"], name, color)
+    _draw_factorisation(axes[1, 2], results["factorisation, constant"], "constant", "C0")
     figure.savefig(path, dpi=150)
     print(f"wrote {path}")
 

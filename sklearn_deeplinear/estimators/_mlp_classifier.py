@@ -120,7 +120,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         The fitted net, on the CPU; only with "sgd" and "adam".
     n_features_in_ : int
         Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during fit, if X has string names.
 
     See Also

@@ -150,7 +150,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         Why training ended. After divergence the last finite record is kept.
     n_features_in_ : int
         Number of features seen during fit.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of features seen during fit, if X has string names.
 
     See Also

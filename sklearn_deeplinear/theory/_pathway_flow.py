@@ -42,7 +42,7 @@ def pathway_flow(s, a_0, *, depths, imbalance=0.0):
     Returns
     -------
     flow : PathwayFlow
-        ``flow(t)`` is the strength at time t, of shape (*t.shape, n_pathways, ...).
+        ``flow(t)`` is the strength at time t, of shape ``(*t.shape, n_pathways, ...)``.
         ``flow(np.inf)`` is where the race ends.
 
     Raises
