@@ -12,9 +12,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics._comparison import times_of
-from sklearn_deeplinear.dynamics._descent import Run, chunks, descend, record_iterations
-from sklearn_deeplinear.dynamics._flow_run import flow
+from sklearn_deeplinear.dynamics._descent import Run, record_iterations
 from sklearn_deeplinear.dynamics._linear import LinearDynamics
 from sklearn_deeplinear.dynamics._network_step_size import auto_network_step_size
 from sklearn_deeplinear.dynamics._step_size import auto_step_size
@@ -24,6 +22,12 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
 )
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
+from sklearn_deeplinear.estimators._runs import (
+    check_attained,
+    run_descent,
+    run_flow,
+    run_nothing,
+)
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
 
@@ -79,37 +83,15 @@ def dynamics_starter(estimator, problem, device, dtype):
 def gradient_descent_solver(estimator, problem, data, device, dtype, listener):
     """Full-batch gradient descent on the moments of the data."""
     dynamics, schedule, step_size = _start(estimator, problem, device, dtype)
-    iterations = _iterations(estimator, dynamics)
-    watch = listener.start(len(chunks(iterations, dynamics.state)), lambda: _weights(dynamics))
-    run = descend(
-        dynamics,
-        schedule,
-        iterations,
-        tol=estimator.tol,
-        record_weights=estimator.record_weights,
-        watch=watch,
-    )
+    run = run_descent(estimator, dynamics, schedule, listener, lambda: _weights(dynamics))
     return Outcome(_weights(dynamics), run, step_size, run.n_iter)
 
 
 def gradient_flow_solver(estimator, problem, data, device, dtype, listener):
     """Gradient flow on the moments, over the time that gradient descent would take."""
     dynamics, schedule, step_size = _start(estimator, problem, device, dtype)
-    times = times_of(schedule, _iterations(estimator, dynamics))
-    if estimator.flow_time is not None:
-        times = np.linspace(0.0, estimator.flow_time, max(len(times), 2))
-    watch = listener.start(len(chunks(times, dynamics.state)), lambda: _weights(dynamics))
-    run = flow(
-        dynamics,
-        times,
-        tol=estimator.tol,
-        record_weights=estimator.record_weights,
-        watch=watch,
-        method="DOP853",
-        rtol=FLOW_RTOL,
-        # The least weight that matters is small beside the largest, in whatever units.
-        atol=1e-3 * FLOW_RTOL * float(dynamics.state.abs().max()),
-    )
+    options = {"method": "DOP853", "rtol": FLOW_RTOL}
+    run = run_flow(estimator, dynamics, schedule, listener, lambda: _weights(dynamics), **options)
     return Outcome(_weights(dynamics), run, step_size, run.n_iter)
 
 
@@ -180,15 +162,10 @@ def _resident(moments, data, device, dtype):
 def analytic_solver(estimator, problem, data, device, dtype, listener):
     """Weights at the global minimum, as a run of a single record."""
     minimum = problem.global_minimum
-    if minimum.kind == "unattained":
-        raise ValueError(
-            'weight_decay must be positive on all layers or zero on all with solver="analytic": '
-            "with some layers undecayed the infimum of the objective is not attained."
-        )
+    check_attained(minimum)
     weights = given_weights(minimum.weights(problem.width), problem.shapes, "weights")
     dynamics = _dynamics(estimator, weights, problem, device, dtype)
-    listener.start(0, None)
-    run = descend(dynamics, None, record_iterations(0), record_weights=estimator.record_weights)
+    run = run_nothing(estimator, dynamics, listener)
     return Outcome(_weights(dynamics), replace(run, stop_reason="converged"), None, 1)
 
 
@@ -215,10 +192,6 @@ def _start(estimator, problem, device, dtype):
         ),
     )
     return _dynamics(estimator, weights, problem, device, dtype), schedule, step_size
-
-
-def _iterations(estimator, dynamics):
-    return record_iterations(estimator.max_iter, estimator.record_every, dynamics.record_cost())
 
 
 def _initial_weights(estimator, problem, generator):

@@ -12,9 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics._comparison import times_of
-from sklearn_deeplinear.dynamics._descent import Run, chunks, descend, record_iterations
-from sklearn_deeplinear.dynamics._flow_run import flow
+from sklearn_deeplinear.dynamics._descent import Run, record_iterations
 from sklearn_deeplinear.dynamics._network import NetworkDynamics
 from sklearn_deeplinear.dynamics._network_step_size import (
     auto_network_step_size,
@@ -26,6 +24,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
 )
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
+from sklearn_deeplinear.estimators._runs import run_descent, run_flow
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import SecondMoments
 
@@ -83,38 +82,16 @@ class Outcome:
 def gradient_descent_solver(estimator, problem, listener):
     """Full-batch gradient descent."""
     dynamics, schedule, step_size, _ = _start(estimator, problem)
-    iterations = _iterations(estimator, dynamics)
-    watch = listener.start(len(chunks(iterations, dynamics.state)), lambda: _layers(dynamics))
-    run = descend(
-        dynamics,
-        schedule,
-        iterations,
-        tol=estimator.tol,
-        record_weights=estimator.record_weights,
-        watch=watch,
-    )
+    run = run_descent(estimator, dynamics, schedule, listener, lambda: _layers(dynamics))
     return Outcome(_layers(dynamics), run, step_size)
 
 
 def gradient_flow_solver(estimator, problem, listener):
     """Gradient flow, over the time that gradient descent would take."""
     dynamics, schedule, step_size, _ = _start(estimator, problem)
-    times = times_of(schedule, _iterations(estimator, dynamics))
-    if estimator.flow_time is not None:
-        times = np.linspace(0.0, estimator.flow_time, max(len(times), 2))
-    watch = listener.start(len(chunks(times, dynamics.state)), lambda: _layers(dynamics))
     method, rtol = FLOW_METHODS[problem.activation]
-    run = flow(
-        dynamics,
-        times,
-        tol=estimator.tol,
-        record_weights=estimator.record_weights,
-        watch=watch,
-        method=method,
-        rtol=rtol,
-        # The least weight that matters is small beside the largest, in whatever units.
-        atol=1e-3 * rtol * float(dynamics.state.abs().max()),
-    )
+    options = {"method": method, "rtol": rtol}
+    run = run_flow(estimator, dynamics, schedule, listener, lambda: _layers(dynamics), **options)
     return Outcome(_layers(dynamics), run, step_size)
 
 
@@ -201,10 +178,6 @@ def _former_biases(estimator, problem):
     if estimator.biases_ is None:
         return [torch.zeros(rows) for rows, _ in problem.shapes]
     return [torch.from_numpy(b) for b in estimator.biases_]
-
-
-def _iterations(estimator, dynamics):
-    return record_iterations(estimator.max_iter, estimator.record_every, dynamics.record_cost())
 
 
 def _network(problem):

@@ -12,15 +12,19 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics._active_pathways import ActivePathways
-from sklearn_deeplinear.dynamics._comparison import times_of
 from sklearn_deeplinear.dynamics._compressed_pathways import compressed
-from sklearn_deeplinear.dynamics._descent import Run, chunks, descend, record_iterations
-from sklearn_deeplinear.dynamics._flow_run import flow
+from sklearn_deeplinear.dynamics._descent import Run, descend, record_iterations
 from sklearn_deeplinear.dynamics._krylov import krylov_run
 from sklearn_deeplinear.dynamics._pathway_step_size import pathway_step_size
 from sklearn_deeplinear.dynamics._pathways import LinearPathways, PathwayDynamics
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 from sklearn_deeplinear.estimators._pathway_problem import given_pathways, pathway_initial_weights
+from sklearn_deeplinear.estimators._runs import (
+    check_attained,
+    run_descent,
+    run_flow,
+    run_nothing,
+)
 
 # Relative tolerance of the flow. The gradient of units with a kink jumps, and the flow can
 # slide along a jump: there high orders and small tolerances all but stop.
@@ -46,16 +50,7 @@ def gradient_descent_solver(estimator, problem, data, device, dtype, listener):
         return _krylov_descent(estimator, problem, device, dtype, listener)
     pathways, schedule, step_size = _start(estimator, problem)
     dynamics = _dynamics(pathways, problem, data, device, dtype)
-    cost = dynamics.record_cost()
-    iterations = record_iterations(estimator.max_iter, estimator.record_every, cost)
-    run = descend(
-        dynamics,
-        schedule,
-        iterations,
-        tol=estimator.tol,
-        record_weights=estimator.record_weights,
-        watch=_watch(listener, dynamics, iterations),
-    )
+    run = run_descent(estimator, dynamics, schedule, listener, lambda: _fitted(dynamics))
     return _outcome(dynamics, run, step_size, run.n_iter)
 
 
@@ -81,23 +76,12 @@ def gradient_flow_solver(estimator, problem, data, device, dtype, listener):
     """Gradient flow, recorded at the times of the records of gradient descent."""
     pathways, schedule, step_size = _start(estimator, problem)
     dynamics = _dynamics(pathways, problem, data, device, dtype)
-    marks = record_iterations(estimator.max_iter, estimator.record_every, dynamics.record_cost())
-    times = times_of(schedule, marks)
-    if estimator.flow_time is not None:
-        times = np.linspace(0.0, estimator.flow_time, max(len(times), 2))
     smooth = problem.activation in ("identity", "tanh")
-    rtol = _SMOOTH_RTOL[dtype] if smooth else _KINKED_RTOL
-    run = flow(
-        dynamics,
-        times,
-        tol=estimator.tol,
-        record_weights=estimator.record_weights,
-        watch=_watch(listener, dynamics, times),
-        method="DOP853" if smooth else "RK23",
-        rtol=rtol,
-        # The least weight that matters is small beside the largest, in whatever units.
-        atol=1e-3 * rtol * float(dynamics.state.abs().max()),
-    )
+    options = {
+        "method": "DOP853" if smooth else "RK23",
+        "rtol": _SMOOTH_RTOL[dtype] if smooth else _KINKED_RTOL,
+    }
+    run = run_flow(estimator, dynamics, schedule, listener, lambda: _fitted(dynamics), **options)
     return _outcome(dynamics, run, step_size, max(run.n_iter, 1))
 
 
@@ -106,15 +90,10 @@ def analytic_solver(estimator, problem, data, device, dtype, listener):
     if not problem.linear:
         raise ValueError('solver="analytic" needs activation="identity".')
     minimum = problem.global_minimum
-    if minimum.kind == "unattained":
-        raise ValueError(
-            'weight_decay must be positive on all layers or zero on all with solver="analytic": '
-            "with some layers undecayed the infimum of the objective is not attained."
-        )
+    check_attained(minimum)
     pathways = given_pathways(minimum.weights(problem.widths), problem.shapes, "weights")
     dynamics = _dynamics(pathways, problem, data, device, dtype)
-    listener.start(0, None)
-    run = descend(dynamics, None, record_iterations(0), record_weights=estimator.record_weights)
+    run = run_nothing(estimator, dynamics, listener)
     return _outcome(dynamics, replace(run, stop_reason="converged"), None, 1)
 
 
@@ -169,13 +148,12 @@ def _dynamics(pathways, problem, data, device, dtype, compress=True):
     return PathwayDynamics(pathways, rule, problem.weight_decay)
 
 
-def _watch(listener, dynamics, records):
-    n_chunks = len(chunks(records, dynamics.state))
-    return listener.start(n_chunks, lambda: (_weights(dynamics), _mean_residual(dynamics)))
+def _fitted(dynamics):
+    return _weights(dynamics), _mean_residual(dynamics)
 
 
 def _outcome(dynamics, run, step_size, n_iter):
-    return PathwayOutcome(_weights(dynamics), _mean_residual(dynamics), run, step_size, n_iter)
+    return PathwayOutcome(*_fitted(dynamics), run, step_size, n_iter)
 
 
 def _weights(dynamics):
