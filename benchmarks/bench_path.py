@@ -119,7 +119,7 @@ def main():
             f"{row['mlp_over_sweep']:8.1f}{row['largest_relative_difference']:10.0e}"
         )
     if not quick:
-        write_results("path", rows)
+        write_results("bench_path", rows)
 
 
 if __name__ == "__main__":

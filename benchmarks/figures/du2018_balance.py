@@ -151,8 +151,8 @@ def regularised_factorisation(name, steps):
 
 PARTS = {
     **{f"relu, {name}": (relu_network, name, 10_000) for name in VARIANCES},
-    "factorisation, decaying": (factorisation, "decaying", 10_000),
-    "factorisation, regularised": (regularised_factorisation, "decaying", 10_000),
+    "factorisation, decaying": (factorisation, "decaying", 200_000),
+    "factorisation, regularised": (regularised_factorisation, "decaying", 200_000),
     "factorisation, as proved": (factorisation, "as proved", 10_000),
     "factorisation, constant": (factorisation, "constant", 1000),
 }
