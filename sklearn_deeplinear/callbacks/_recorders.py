@@ -89,7 +89,7 @@ class BalanceRecorder(_EpochRecorder):
     ----------
     .. [1] Du, S. S., Hu, W., Lee, J. D. (2018). "Algorithmic regularization in
        learning deep homogeneous models: layers are automatically balanced."
-       NeurIPS 31, Theorems 2.1, 2.2 and 2.3.
+       NeurIPS 31, Theorems 2.1 and 2.2.
 
     Examples
     --------

@@ -47,7 +47,7 @@ def record_iterations(max_iter, record_every=None, record_cost=1):
     record_every : int or None
         Steps between records. None spaces at most 1,000 records evenly, so far apart
         that measuring them takes about a quarter of the time of training (of 1,200 steps,
-        in a shorter run).
+        in a shorter run of a small network).
     record_cost : float
         Cost of measuring a record, in steps.
 
@@ -56,7 +56,8 @@ def record_iterations(max_iter, record_every=None, record_cost=1):
     iterations : ndarray of int
     """
     if record_every is None:
-        spacing = record_cost * min(4, max_iter / 300)
+        # Short runs of networks that are cheap to measure may spend more on it.
+        spacing = record_cost * min(4, max(max_iter / 300, record_cost / 20))
         record_every = max(1, -(-max_iter // (_MAX_RECORDS - 1)), math.ceil(spacing))
     iterations = np.arange(0, max_iter + 1, record_every)
     return iterations if iterations[-1] == max_iter else np.append(iterations, max_iter)

@@ -61,7 +61,7 @@ def end_to_end_flow(moments, coef_0, *, depth):
     References
     ----------
     .. [1] Arora, S., Cohen, N., Hazan, E. (2018). "On the optimization of deep networks:
-       implicit acceleration by overparameterization." ICML 35, Theorem 1.
+       implicit acceleration by overparameterization." ICML 35.
 
     Examples
     --------

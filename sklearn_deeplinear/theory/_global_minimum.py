@@ -79,7 +79,7 @@ def global_minimum(moments, *, depth, width=None, weight_decay=0.0, noise=0.0, r
     References
     ----------
     .. [1] Ziyin, L., Li, B., Meng, X. (2022). "Exact solutions of a deep linear
-       network." NeurIPS 35, Theorems 1 and 3 (one output).
+       network." NeurIPS 35 (one output).
 
     Examples
     --------

@@ -17,7 +17,7 @@ done in logarithms and in units of the data, so that no width, depth, decay or u
 overflows.
 
 References: Ziyin, L., Li, B., Meng, X. (2022), "Exact solutions of a deep linear network",
-NeurIPS 35, Theorems 1 and 3.
+NeurIPS 35.
 """
 
 from __future__ import annotations

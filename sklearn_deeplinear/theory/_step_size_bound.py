@@ -100,7 +100,7 @@ def flow_step_size_bound(
     References
     ----------
     .. [1] Elkabetz, O., Cohen, N. (2021). "Continuous vs. discrete optimization of deep
-       neural networks." NeurIPS 34, Theorem 3 and Section 4.
+       neural networks." NeurIPS 34.
 
     Examples
     --------
