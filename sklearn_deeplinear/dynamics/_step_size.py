@@ -17,6 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.linalg
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+# Up to this size all eigenvalues cost less than the iterations for one.
+_DENSE = 300
 
 
 def auto_step_size(weights, moments, weight_decay, noise, max_iter):
@@ -80,6 +84,18 @@ def _norm(matrix):
     if unit == 0:
         return 0.0
     thin = (matrix if len(matrix) <= matrix.shape[1] else matrix.T) / unit
-    last = len(thin) - 1
-    top = scipy.linalg.eigvalsh(thin @ thin.T, subset_by_index=[last, last])
-    return float(unit * np.sqrt(top[0]))
+    top = _top_by_lanczos(thin) if len(thin) > _DENSE else _top_eigenvalue(thin @ thin.T)
+    return float(unit * np.sqrt(top))
+
+
+def _top_eigenvalue(gram):
+    last = len(gram) - 1
+    return scipy.linalg.eigvalsh(gram, subset_by_index=[last, last])[0]
+
+
+def _top_by_lanczos(thin):
+    """Top eigenvalue of the Gram matrix to a thousandth, rounded up by as much."""
+    n = len(thin)
+    gram = LinearOperator((n, n), lambda v: thin @ (v @ thin), dtype=np.float64)
+    start = np.random.RandomState(0).standard_normal(n)
+    return 1.001 * eigsh(gram, 1, v0=start, tol=1e-3, return_eigenvectors=False)[0]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.dynamics._step_size import auto_step_size
+from sklearn_deeplinear.dynamics._step_size import _norm, auto_step_size
 from sklearn_deeplinear.theory import SecondMoments, balanced_factors
 
 
@@ -76,3 +76,10 @@ def test_follows_the_units_of_inputs_and_targets(depth, a, b):
 def test_a_flat_objective_gives_a_finite_step():
     moments = SecondMoments.from_data(np.ones((5, 2)), np.ones(5))
     assert auto_step_size([np.zeros((1, 2))], moments, np.zeros(1), np.zeros(0), 10) == 1.0
+
+
+@pytest.mark.parametrize("shape", [(3, 50), (400, 350), (350, 350)])
+def test_spectral_norms_are_never_too_small(shape):
+    matrix = np.random.RandomState(0).randn(*shape) * 1e-170
+    exact = np.linalg.norm(matrix / 1e-170, 2) * 1e-170
+    assert exact * (1 - 1e-12) <= _norm(matrix) <= 1.001 * exact
