@@ -1,160 +1,200 @@
-"""The races of Shi, Shea-Brown and Buice (2022, NeurIPS 35), with two pathways of width 1000.
+"""Figures 3 to 8 of Shi, Shea-Brown and Buice (2022, NeurIPS 35), with our numbers.
 
-Task: 8 items and 15 features of a binary tree, weights N(0, 0.01^2), no bias, summed squared
-error with rate 0.01 (step_size 0.08 of the mean loss). Shown is the strength diag(U^T M_p V)
-of each mode in each pathway: linear pathways of depth 2, 3, 4 and 7, ReLU and tanh pathways
-(whose activation also acts on their outputs), and the end points of the reduced equation from
-p(0) = (0.1, 0.05) with S = 10. Linear pathways of depth 3 and 4 run in Krylov spaces, with
-the error that is printed and saved.
+Figure 3: the reduced equation of two pathways, K = p (p^2 + 1)^((D-1)/2), in the plane of
+    their strengths, from p(0) ~ N(0, 0.1^2) and N(0, 0.5^2), with S = 10.
+Figure 4: the task, 8 items and the 15 features of a binary tree, and its singular modes.
+Figures 5 to 8: the strength diag(U^T M_p V) of each mode in each of two pathways of width
+    1000: linear ones of depth 2, 3, 4 and 7; depth 7 from two seeds; ReLU; tanh (which also
+    act on the outputs of the pathways, before their sum). Weights start as N(0, 0.01^2),
+    the summed squared error has rate 0.01, there are no biases.
 
-    python benchmarks/figures/shi2022_figures.py compute           # all; about 15 minutes
-    python benchmarks/figures/shi2022_figures.py compute linear_2  # one experiment
+    python benchmarks/figures/shi2022_figures.py compute            # all, about an hour
+    python benchmarks/figures/shi2022_figures.py compute figure_7   # one figure
     python benchmarks/figures/shi2022_figures.py plot
+    python benchmarks/figures/shi2022_figures.py compute --quick    # width 50, 400 steps at most
 
-`compute` skips what has been computed; delete a JSON file to compute it again.
+`compute` skips what has been computed and takes up runs that were stopped; delete a JSON file
+to compute it again. The spreads of Figure 3 and the depths of Figures 7 and 8 are ours.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
-import time
-import warnings
-from pathlib import Path
+from functools import partial
 
 import numpy as np
+from pathway_command import Figure, run
+from pathway_training import WIDTH, train
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from _environment import environment  # noqa: E402
+from sklearn_deeplinear.datasets import make_hierarchical
+from sklearn_deeplinear.theory import pathway_flow
 
-from sklearn_deeplinear.datasets._hierarchical import make_hierarchical  # noqa: E402
-from sklearn_deeplinear.estimators._multi_pathway import MultiPathwayRegressor  # noqa: E402
-from sklearn_deeplinear.theory._pathway_flow import pathway_flow  # noqa: E402
+# depth: steps
+STEPS = {2: 1000, 3: 10_000, 4: 10_000, 7: 20_000}
+QUICK_STEPS, QUICK_WIDTH = 400, 50
 
-RESULTS = Path(__file__).parents[1] / "results" / "shi2022"
-WIDTH, SEED, RECORDS = 1000, 0, 200
+TARGET, DEPTHS, SPREADS, STARTS = 10.0, (2, 3, 4, 8), (0.1, 0.5), 24
 
-# name: depth, activation, compression, steps
-RUNS = {
-    "linear_2": (2, "identity", "exact", 1000),
-    "linear_3": (3, "identity", "krylov", 10_000),
-    "linear_4": (4, "identity", "krylov", 10_000),
-    "linear_7": (7, "identity", "exact", 20_000),
-    "relu_2": (2, "relu", "exact", 1000),
-    "relu_3": (3, "relu", "exact", 10_000),
-    "tanh_2": (2, "tanh", "exact", 1000),
-    "tanh_3": (3, "tanh", "exact", 10_000),
-}
-REDUCED = [(2, 2), (3, 3), (4, 4), (8, 8), (3, 5)]
+# Modes of equal singular value are one level of the tree.
+LEVELS = ["root", "halves", *["pairs"] * 2, *["leaves"] * 4]
+COLOURS = {"root": "C0", "halves": "C1", "pairs": "C2", "leaves": "C3"}
+NAMES = {"identity": "linear", "relu": "ReLU", "tanh": "tanh"}
 
 
-def train(name):
-    """Train one pair of pathways; return what is plotted."""
-    depth, activation, compression, steps = RUNS[name]
-    X, Y = make_hierarchical()
-    model = MultiPathwayRegressor(
-        depth,
-        WIDTH,
-        activation=activation,
-        activate_output=True,
-        compression=compression,
-        init_scale=0.01,
-        step_size=0.01 * len(X),
-        max_iter=steps,
-        record_every=steps // RECORDS,
-        tol=0,
-        fit_intercept=False,
-        dtype="float32",
-        device="cpu",
-        random_state=SEED,
-    ).fit(X, Y)
-    curves = model.trajectory_
+def race(path, quick, depth, activation="identity", seed=0):
+    """Train two pathways on the tree."""
+    steps, width = (QUICK_STEPS, QUICK_WIDTH) if quick else (STEPS[depth], WIDTH)
+    result = train(path, depth, steps, width=width, seed=seed, activation=activation)
+    return result | {"activation": activation}
+
+
+def races(activation, depths):
+    """Experiments with one activation."""
     return {
-        "iteration": curves.iteration.tolist(),
-        "loss": curves.loss.tolist(),
-        "mode_strengths": curves.mode_strengths.round(6).tolist(),
-        "compression_error": model.compression_error_,
+        f"{NAMES[activation].lower()}_{depth}": partial(race, depth=depth, activation=activation)
+        for depth in depths
     }
 
 
-def reduced():
-    """Curves of the reduced equation, on a logarithmic grid of times."""
-    t = np.geomspace(1e-3, 10, RECORDS)
-    races = []
-    for depths in REDUCED:
-        p = np.array([0.1, 0.05])
-        a_0 = p * (p**2 + 1) ** ((np.array(depths) - 1) / 2)
-        flow = pathway_flow(10.0, a_0, depths=depths, imbalance=1.0)
-        races.append(
-            {"depths": depths, "strengths": flow(t).tolist(), "end": flow(np.inf).tolist()}
-        )
-    return {"time": t.tolist(), "races": races}
+def phase_planes(path, quick):
+    """Trajectories of the reduced equation, at twice its speed in the paper."""
+    time = np.concatenate([[0.0], np.geomspace(1e-3, 1.0, 45), [np.inf]])
+    starts, planes = 3 if quick else STARTS, []
+    for depth in DEPTHS:
+        for spread in SPREADS:
+            p = spread * np.random.RandomState(0).standard_normal((2, starts))
+            flow = pathway_flow(
+                np.full(starts, TARGET),
+                p * (p**2 + 1) ** ((depth - 1) / 2),
+                depths=[depth] * 2,
+                imbalance=1.0,
+            )
+            curves = np.round(flow(time), 4).tolist()
+            planes.append({"depth": depth, "spread": spread, "strengths": curves})
+    return {"target": TARGET, "planes": planes}
 
 
-def compute(names):
-    """Compute the experiments that have no result yet."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    warnings.simplefilter("ignore")
-    for number, name in enumerate(names, start=1):
-        path = RESULTS / f"{name}.json"
-        if path.exists():
-            print(f"[{number}/{len(names)}] {name}: there already", flush=True)
-            continue
-        start = time.perf_counter()
-        result = reduced() if name == "reduced" else train(name)
-        seconds = time.perf_counter() - start
-        result |= {"seconds": seconds, "seed": SEED, "environment": environment()}
-        path.write_text(json.dumps(result) + "\n")
-        error = result.get("compression_error")
-        note = f", compression error {error:.0e}" if error else ""
-        print(f"[{number}/{len(names)}] {name}: {seconds:.1f} s{note}", flush=True)
+def task(path, quick):
+    """The features of the items and their singular value decomposition."""
+    _, Y = make_hierarchical()
+    U, s, Vt = np.linalg.svd(Y.T, full_matrices=False)
+    signs = np.sign(Vt[np.arange(len(Vt)), np.abs(Vt).argmax(axis=1)])
+    U, Vt = U * signs, signs[:, None] * Vt
+    parts = {"features": Y.T, "output_modes": U, "singular_values": s, "input_modes": Vt}
+    return {name: np.round(values, 6).tolist() for name, values in parts.items()}
 
 
-def plot(names):
-    """Draw the results that exist."""
-    import matplotlib
-
-    matplotlib.use("Agg")
+def draw_phase_planes(results):
+    """One panel per depth and spread; lines and end points in the colour of the winner."""
     import matplotlib.pyplot as plt
 
-    for name in names:
-        path = RESULTS / f"{name}.json"
-        if not path.exists():
-            continue
-        result = json.loads(path.read_text())
-        if name == "reduced":
-            figure, axes = plt.subplots(1, len(REDUCED), figsize=(15, 3), sharey=True)
-            for ax, race in zip(axes, result["races"], strict=True):
-                ax.semilogx(result["time"], race["strengths"], label=race["depths"])
-                ax.set(title=f"depths {tuple(race['depths'])}", xlabel="time")
-            axes[0].set_ylabel("strength")
-        else:
-            figure, ax = plt.subplots(figsize=(5, 3.5))
-            strengths = np.array(result["mode_strengths"])
-            for p, style in enumerate(("-", "--")):
-                for k in range(strengths.shape[2]):
-                    label = f"pathway {p + 1}" if k == 0 else None
-                    ax.plot(result["iteration"], strengths[:, p, k], style, c=f"C{k}", label=label)
-            ax.set(title=name.replace("_", ", depth "), xlabel="iteration", ylabel="strength")
-            ax.legend()
-        figure.tight_layout()
-        figure.savefig(path.with_suffix(".png"), dpi=150)
-        plt.close(figure)
-        print(f"wrote {path.with_suffix('.png')}")
+    [result] = results
+    target, shape = result["target"], (len(SPREADS), len(DEPTHS))
+    figure, axes = plt.subplots(
+        *shape, figsize=(12, 6.3), sharex=True, sharey=True, layout="constrained"
+    )
+    for ax, plane in zip(axes.T.ravel(), result["planes"], strict=True):
+        ax.plot([0, target], [target, 0], "k--", lw=1, label="$K_a + K_b = S$")
+        for a, b in np.moveaxis(np.array(plane["strengths"]), 2, 0).transpose(0, 2, 1):
+            colour = "C0" if a[-1] > b[-1] else "C1"
+            ax.plot(a, b, colour, lw=0.8)
+            ax.plot(a[0], b[0], ".", c="0.5", ms=4)
+            ax.plot(a[-1], b[-1], "o", c=colour, ms=4)
+        ax.set_title(f"depth {plane['depth']}, spread {plane['spread']:g}", fontsize=10)
+        ax.set(xlim=(-3, 13), ylim=(-3, 13), aspect="equal")
+    for ax in axes[-1]:
+        ax.set_xlabel("strength $K_a$ in pathway a")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("strength $K_b$ in pathway b")
+    axes[0, 0].legend(fontsize=8, loc="upper right")
+    return figure
 
 
-def main():
+def draw_task(results):
+    """The tree, the feature matrix and the parts of its singular value decomposition."""
+    import matplotlib.pyplot as plt
+
+    [result] = results
+    figure, axes = plt.subplots(
+        1, 5, figsize=(14, 3.8), width_ratios=[1.1, 0.8, 0.8, 1, 1.1], layout="constrained"
+    )
+    draw_tree(axes[0])
+    sides = {"features": "item", "output_modes": "mode", "input_modes": "item"}
+    titles = {"features": "features $Y^T$", "output_modes": "modes $U$", "input_modes": "$V^T$"}
+    for ax, (name, xlabel) in zip(axes[[1, 2, 4]], sides.items(), strict=True):
+        image = ax.imshow(result[name], cmap="RdBu_r", vmin=-1, vmax=1)
+        rows, columns = np.shape(result[name])
+        ax.set_xticks(range(columns), range(1, columns + 1))
+        ax.set_yticks(range(rows), range(1, rows + 1))
+        ax.set(title=titles[name], xlabel=xlabel, ylabel="feature" if rows > 8 else "mode")
+    axes[3].bar(range(1, 9), result["singular_values"], color=[COLOURS[k] for k in LEVELS])
+    axes[3].set(title="singular values", xlabel="mode", xticks=range(1, 9))
+    figure.colorbar(image, ax=axes[4], shrink=0.7)
+    return figure
+
+
+def draw_tree(ax):
+    """The tree: every node is a feature of the items, the leaves, below it."""
+    for level, (name, colour) in enumerate(COLOURS.items()):
+        centres = (np.arange(2**level) + 0.5) * 8 / 2**level
+        for i, x in enumerate(centres):
+            if level:
+                parent = (i // 2 + 0.5) * 8 / 2 ** (level - 1)
+                ax.plot([parent, x], [1 - level, -level], "0.6", lw=1, zorder=0)
+        ax.scatter(centres, np.full(2**level, -level), c=colour, s=50)
+        ax.text(8.4, -level, name, color=colour, va="center")
+    for item in range(8):
+        ax.text(item + 0.5, -3.35, item + 1, ha="center", va="center", fontsize=8)
+    ax.set(title="items and features", xlim=(0, 10.2), ylim=(-3.7, 0.4))
+    ax.axis("off")
+
+
+def draw_races(results):
+    """One row per run, one panel per pathway, up to where the last mode has settled."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(
+        len(results), 2, figsize=(9, 2.3 * len(results)), sharey=True, layout="constrained"
+    )
+    singular_values = np.linalg.svd(make_hierarchical()[1], compute_uv=False)
+    several_seeds = len({result["seed"] for result in results}) > 1
+    for row, result in zip(axes, results, strict=True):
+        iteration, strengths = np.array(result["iteration"]), np.array(result["mode_strengths"])
+        moving = np.abs(strengths - strengths[-1]).max(axis=(1, 2)) > 0.01 * strengths.max()
+        last = iteration[min(1 + np.sum(moving), len(iteration) - 1)]
+        for p, ax in enumerate(row):
+            for k, level in enumerate(LEVELS):
+                first = LEVELS.index(level) == k
+                label = f"{level}, $s$ = {singular_values[k]:.2f}" if first else None
+                ax.plot(iteration, strengths[:, p, k], COLOURS[level], lw=1.4, label=label)
+                ax.axhline(singular_values[k], color=COLOURS[level], ls=":", lw=0.8, zorder=0)
+            name = f"{NAMES[result['activation']]}, depth {result['depth']}"
+            name += f", seed {result['seed']}" if several_seeds else ""
+            ax.set_title(f"{name}: pathway {p + 1}", fontsize=10)
+            ax.set_xlim(0, min(1.25 * last, iteration[-1]))
+        row[0].set_ylabel("strength")
+    for ax in axes[-1]:
+        ax.set_xlabel("epoch")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return figure
+
+
+LINEAR = races("identity", STEPS)
+FIGURES = {
+    "figure_3": Figure({"phase_planes": phase_planes}, draw_phase_planes),
+    "figure_4": Figure({"task": task}, draw_task),
+    "figure_5": Figure(LINEAR, draw_races),
+    "figure_6": Figure(
+        {"linear_7": LINEAR["linear_7"], "linear_7_seed_1": partial(race, depth=7, seed=1)},
+        draw_races,
+    ),
+    "figure_7": Figure(races("relu", (2, 3, 4)), draw_races),
+    "figure_8": Figure(races("tanh", (2, 3, 4)), draw_races),
+}
+
+
+def main(argv=None):
     """Compute or plot."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("action", choices=["compute", "plot"])
-    every = ["reduced", *RUNS]
-    parser.add_argument("names", nargs="*", help=f"experiments, among {', '.join(every)}")
-    arguments = parser.parse_args()
-    unknown = set(arguments.names) - set(every)
-    if unknown:
-        parser.error(f"unknown experiments: {', '.join(sorted(unknown))}")
-    {"compute": compute, "plot": plot}[arguments.action](arguments.names or every)
+    run(FIGURES, __doc__.splitlines()[0], argv)
 
 
 if __name__ == "__main__":
