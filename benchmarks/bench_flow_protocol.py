@@ -3,7 +3,9 @@
 Elkabetz and Cohen (2021) stand in for gradient flow by gradient descent with steps
 eta_0 / 10, ten for each step of size eta_0 = 0.001. Here both are held against a much
 tighter solve, on networks 784-50-50-10 and 1,000 digits: for each setting of the solver,
-the error in weight space and the cost, in gradient evaluations and in seconds.
+the error in weight space and the cost, in gradients (backward passes) and in seconds. The
+tight solve of the ReLU network is by another method than the one to be judged, and takes
+longer than all others together.
 
     python benchmarks/bench_flow_protocol.py [--steps 2000 | --full] [--net linear relu]
 """
@@ -33,8 +35,12 @@ SETTINGS = {
     ],
     "relu": [
         {"method": method, "rtol": rtol, "atol": rtol / 10}
-        for method in ("RK23", "RK45")
-        for rtol in (1e-4, 1e-5, 3e-6, 1e-6, 3e-7)
+        for method, tolerances in (
+            ("RK45", (1e-5, 1e-6)),
+            ("RK23", (1e-5, 1e-6)),
+            ("trapezoidal", (3e-6, 1e-6, 9e-7, 8e-7, 5e-7)),
+        )
+        for rtol in tolerances
     ],
 }
 
@@ -58,25 +64,22 @@ def bench(activation, n_steps):
     """Measure errors and costs of one network; a list of dicts, one per way to the flow."""
     X, y = (torch.tensor(array) for array in load_mnist_subset())
     start = make_net(activation)
-    count = 0
 
     def loss(net):
-        nonlocal count
-        count += 1
         return torch.nn.functional.cross_entropy(net(X), y)
 
     def run(name, train):
-        nonlocal count
-        net, count, clock = copy.deepcopy(start), 0, perf_counter()
-        train(net)
-        row = {"name": name, "evaluations": count, "seconds": perf_counter() - clock}
+        net, clock = copy.deepcopy(start), perf_counter()
+        trajectory = train(net)
+        seconds = perf_counter() - clock
+        row = {"name": name, "gradients": int(trajectory.iteration[-1]), "seconds": seconds}
         return row, weights(net)
 
     def flow(net, settings):
-        gradient_flow(net, loss, time=n_steps * ETA, times=[n_steps * ETA], **settings)
+        return gradient_flow(net, loss, time=n_steps * ETA, times=[n_steps * ETA], **settings)
 
     def descent(net, divisor):
-        gradient_descent(
+        return gradient_descent(
             net,
             loss,
             step_size=ETA / divisor,
@@ -100,7 +103,7 @@ def bench(activation, n_steps):
 def show(activation, row):
     """Print one measurement."""
     print(
-        f"{activation:7s} {row['name']:32s} {row['evaluations']:7d} evaluations "
+        f"{activation:7s} {row['name']:32s} {row['gradients']:7d} gradients "
         f"{row['seconds']:8.1f} s   error {row['error']:.2e}",
         flush=True,
     )
@@ -109,15 +112,15 @@ def show(activation, row):
 def verdict(rows):
     """Compare the cheapest way that is as accurate as the protocol with the protocol."""
     protocol = next(row for row in rows if row["name"] == f"eta_0/{DIVISOR}")
-    good = [r for r in rows if r["name"][0] in "RD" and r["error"] <= protocol["error"]]
+    good = [r for r in rows if "tol" in r["name"] and r["error"] <= protocol["error"]]
     if not good:
         return {"cheapest": None, "met": False}
-    best = min(good, key=lambda row: row["evaluations"])
+    best = min(good, key=lambda row: row["gradients"])
     return {
         "cheapest": best["name"],
-        "fewer_evaluations": protocol["evaluations"] / best["evaluations"],
+        "fewer_gradients": protocol["gradients"] / best["gradients"],
         "less_time": protocol["seconds"] / best["seconds"],
-        "met": protocol["evaluations"] / best["evaluations"] >= TARGET,
+        "met": protocol["gradients"] / best["gradients"] >= TARGET,
     }
 
 

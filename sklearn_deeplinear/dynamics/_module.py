@@ -13,6 +13,7 @@ import torch
 
 from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics._flat import pack
+from sklearn_deeplinear.dynamics._rectifiers import RectifierTape
 
 
 class ModuleDynamics:
@@ -58,11 +59,40 @@ class ModuleDynamics:
         """Loss of the current state; the gradient of the objective is left in `gradient`."""
         with torch.enable_grad():
             loss = self.loss(self.module)
-            parts = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
+        self._differentiate(loss)
+        return loss.detach()
+
+    def _differentiate(self, loss, keep_graph=False):
+        parts = torch.autograd.grad(
+            loss, self.parameters, retain_graph=keep_graph, materialize_grads=True
+        )
         torch.cat([part.reshape(-1) for part in parts], out=self.gradient)
         if self.decay is not None:
             self.gradient.addcmul_(self.decay, self.state, value=2)
-        return loss.detach()
+
+    def linearised(self):
+        """Inputs of the rectifying units, and the gradient as a function of their slopes.
+
+        Returns
+        -------
+        inputs : list of tensors
+            Inputs of the ReLU and leaky ReLU units at the current state, call by call.
+        gradient : callable
+            ``gradient(shares)`` is the gradient of the objective, a tensor of shape
+            (n_parameters,) that the next call overwrites, with `shares` in place of the
+            indicators of positive `inputs`; None takes these. To be called before the
+            state changes.
+        """
+        tape = RectifierTape()
+        with torch.enable_grad(), tape:
+            loss = self.loss(self.module)
+
+        def gradient(shares=None):
+            tape.shares = shares
+            self._differentiate(loss, keep_graph=True)
+            return self.gradient
+
+        return tape.inputs, gradient
 
     def step(self, eta):
         """Make one step of gradient descent on the objective."""

@@ -11,8 +11,9 @@ from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics._module import attached
+from sklearn_deeplinear.dynamics._trapezoidal import TrapezoidalFlow
 
-_METHODS = ("RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF")
+_METHODS = ("DOP853", "RK45", "RK23", "LSODA", "Radau", "BDF", "trapezoidal")
 _CURVES = ("iteration", "time", "loss", "objective", "gradient_norm")
 _DEFAULT_RECORDS = 101
 
@@ -26,7 +27,7 @@ def gradient_flow(
     rtol=1e-6,
     atol=1e-9,
     times=None,
-    method="RK45",
+    method=None,
     record_weights=False,
 ):
     """Move a torch module along the gradient flow of its objective, and record the run.
@@ -54,22 +55,25 @@ def gradient_flow(
         in the root mean square.
     times : array-like of shape (n_records,), default=None
         Times to record, increasing, from 0 to `time`. None takes 101, evenly spaced.
-    method : {"RK45", "RK23", "DOP853", "LSODA", "Radau", "BDF"}, default="RK45"
-        Method of :func:`scipy.integrate.solve_ivp`. "DOP853" is cheaper for smooth
-        networks at tolerances below 1e-7. The gradient of a network with ReLU or
-        max-pooling jumps, and the flow can slide along a jump: there high orders and small
-        tolerances cost many evaluations ("DOP853" may all but stop), and "RK23" with
-        tolerances of 1e-4 to 1e-6 fewest. "Radau" and "BDF" build the Hessian one column
-        at a time and are for a few hundred parameters at most.
+    method : {"DOP853", "RK45", "RK23", "LSODA", "Radau", "BDF", "trapezoidal"}, default=None
+        None takes "trapezoidal" if the network calls ReLU or leaky ReLU, else "DOP853".
+        All but "trapezoidal" are those of :func:`scipy.integrate.solve_ivp`. The gradient
+        of a network with ReLU jumps wherever the input of a unit changes sign, and the
+        flow can slide along a jump: high orders gain nothing there, and "DOP853" may all
+        but stop. "trapezoidal", of second order, takes for the derivative of each unit its
+        mean over the step, and so can step over any number of jumps; a step costs one
+        forward and two backward passes. Jumps of other origin, as of max-pooling, are not
+        treated so. "Radau" and "BDF" build the Hessian one column at a time and are for a
+        few hundred parameters at most.
     record_weights : bool, default=False
         Keep the parameters of every record.
 
     Returns
     -------
     trajectory : Trajectory
-        Curves at `times`. ``iteration`` counts the gradient evaluations that the solver
-        had made by then, the unit of cost that it shares with gradient descent; the one
-        that measures each record comes on top.
+        Curves at `times`. ``iteration`` counts the gradients (backward passes) that the
+        solver had taken by then, the unit of cost that it shares with gradient descent; the
+        one that measures each record comes on top.
 
     Raises
     ------
@@ -174,11 +178,16 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
         dynamics.evaluate()
         return -dynamics.gradient.cpu().double().numpy()
 
+    if method is None:
+        method = "trapezoidal" if _rectifies(dynamics) else "DOP853"
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}.")
     rtol, atol = check_real(rtol, "rtol"), check_real(atol, "atol")
     y = state.cpu().numpy().astype(np.float64)
-    solver = getattr(scipy.integrate, method)(velocity, 0.0, y, end, rtol=rtol, atol=atol)
+    if method == "trapezoidal":
+        solver = TrapezoidalFlow(dynamics, y, end, rtol, atol)
+    else:
+        solver = getattr(scipy.integrate, method)(velocity, 0.0, y, end, rtol=rtol, atol=atol)
     done = int(np.searchsorted(times, 0.0, side="right"))
     yield from ((solver.nfev, t, y) for t in times[:done])
     while solver.status == "running":
@@ -192,6 +201,11 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
             yield from ((solver.nfev, t, curve(t)) for t in times[done:reached])
             done = reached
     yield solver.nfev, end, solver.y
+
+
+def _rectifies(dynamics):
+    """Whether the network has units whose derivative jumps."""
+    return hasattr(dynamics, "linearised") and bool(dynamics.linearised()[0])
 
 
 def as_state(y, like):
