@@ -47,23 +47,37 @@ class ResidentBatches:
     data : ResidentData
         Where the batches are taken from.
     batch_size : int
-        Size of the batches; the last one of an epoch may be smaller.
+        Size of the batches; the last one of an epoch may be smaller, by half at most.
+        Otherwise all are smaller, of equal size up to one sample: steps that suit batches
+        of the size asked for diverge on a batch of a single sample.
     generator : torch.Generator, optional
         Source of the permutations, on the CPU; None keeps the order of the data.
+
+    Attributes
+    ----------
+    sizes : list of int
+        Sizes of the batches of an epoch.
     """
 
     def __init__(self, data, batch_size, generator=None):
-        self.data = data
-        self.batch_size = min(batch_size, len(data))
-        self.generator = generator
+        self.data, self.generator = data, generator
+        self.sizes = _batch_sizes(len(data), min(batch_size, len(data)))
 
     def __len__(self):
-        return -(-len(self.data) // self.batch_size)
+        return len(self.sizes)
 
     def __iter__(self):
         if self.generator is None:
             order = torch.arange(len(self.data))
         else:
             order = torch.randperm(len(self.data), generator=self.generator)
-        for rows in order.to(self.data.X.device).split(self.batch_size):
+        for rows in order.to(self.data.X.device).split(self.sizes):
             yield self.data[rows]
+
+
+def _batch_sizes(n_samples, size):
+    n_full, rest = divmod(n_samples, size)
+    if rest == 0 or 2 * rest >= size:
+        return [size] * n_full + [rest] * (rest > 0)
+    share, longer = divmod(n_samples, n_full + 1)
+    return [share + 1] * longer + [share] * (n_full + 1 - longer)

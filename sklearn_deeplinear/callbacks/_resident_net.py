@@ -34,12 +34,14 @@ class ResidentNet(NeuralNet):
         not decayed. ``2 gamma_l W_l`` is added to the gradient.
     generator : torch.Generator, optional
         Source of the permutations, on the CPU; None keeps the order of the data.
+    eps : float, default=1e-8
+        What Adam adds to the root mean square of a gradient that it divides by.
     **kwargs
         Passed on to `skorch.NeuralNet`.
     """
 
-    def __init__(self, module, loss, solver, *, weight_decay, generator=None, **kwargs):
-        self.loss, self.solver = loss, solver
+    def __init__(self, module, loss, solver, *, weight_decay, generator=None, eps=1e-8, **kwargs):
+        self.loss, self.solver, self.eps = loss, solver, eps
         self.weight_decay, self.generator = weight_decay, generator
         parts = {"criterion": MeanLoss(loss), "optimizer": OPTIMIZERS[solver]}
         super().__init__(module, **{"train_split": None, "verbose": 0, **parts, **kwargs})
@@ -56,7 +58,8 @@ class ResidentNet(NeuralNet):
             gamma = float(next(gammas)) if p.ndim >= 2 else 0.0
             groups.setdefault(2 * gamma, []).append(p)
         decayed = [{"params": p, "weight_decay": decay} for decay, p in groups.items()]
-        return (decayed,), {"lr": self.lr, "fused": True}
+        options = {"eps": self.eps} if self.solver == "adam" else {}
+        return (decayed,), {"lr": self.lr, "fused": True, **options}
 
     def get_iterator(self, dataset, training=False):
         """Batches of resident data, permuted if they are for training."""
@@ -90,7 +93,7 @@ class ResidentNet(NeuralNet):
         self.history.record("train_batch_count", len(batches))
 
     def __getstate__(self):
-        names = ("loss", "solver", "weight_decay", "batch_size", "lr", "max_epochs")
+        names = ("loss", "solver", "weight_decay", "eps", "batch_size", "lr", "max_epochs")
         options = {name: getattr(self, name) for name in names}
         return {"module": self.module_, "options": options, "history": self.history.to_list()}
 

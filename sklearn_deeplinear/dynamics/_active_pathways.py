@@ -72,10 +72,7 @@ class ActivePathways:
 
         X and Y are centred as the `moments` are, and the intercept is free if they are.
         """
-        share = np.full(len(X), 1.0) if sample_weight is None else np.asarray(sample_weight)
-        share = (share / share.sum())[:, None]
-        X = np.asarray(X, dtype=np.float64) - moments.mean_x
-        Y = np.reshape(np.asarray(Y, dtype=np.float64), (len(X), -1)) - moments.mean_y
+        X, Y, share = centred_data(X, Y, sample_weight, moments)
         U, V = singular_modes(moments)
         spectrum = moments.spectrum
         inverse = spectrum.directions / spectrum.sigma**2
@@ -162,6 +159,15 @@ class ActivePathways:
     def cost(self, n_parameters):
         """Floating-point operations of a step."""
         return 6 * len(self.X) * n_parameters
+
+
+def centred_data(X, Y, sample_weight, moments):
+    """X (n, d) and Y (n, m) less the means of `moments`, and shares (n, 1) of sum one."""
+    share = np.full(len(X), 1.0) if sample_weight is None else np.asarray(sample_weight)
+    share = (share / share.sum())[:, None]
+    X = np.asarray(X, dtype=np.float64) - moments.mean_x
+    Y = np.reshape(np.asarray(Y, dtype=np.float64), (len(X), -1)) - moments.mean_y
+    return X, Y, share
 
 
 def layer_values(weights, X, activation, activate_output):

@@ -5,6 +5,8 @@ This module imports skorch: import it only when mini-batches are asked for.
 
 from __future__ import annotations
 
+import math
+
 from skorch.callbacks import Callback
 
 from sklearn_deeplinear.callbacks._resident_net import ResidentNet
@@ -28,6 +30,7 @@ def train_minibatch(
     record_weights=False,
     callbacks=None,
     watch=None,
+    before_epoch=None,
 ):
     """Train a module by stochastic gradients and record the run.
 
@@ -68,6 +71,9 @@ def train_minibatch(
     watch : callable, optional
         As in :func:`sklearn_deeplinear.dynamics._descent.descend`; a chunk of steps is
         what lies between two records.
+    before_epoch : callable, optional
+        Called without arguments at the start of each epoch, to bring up to date what the
+        module has besides its parameters.
 
     Returns
     -------
@@ -76,7 +82,7 @@ def train_minibatch(
     net : skorch.NeuralNet
         The fitted net, on the CPU.
     """
-    recorder = _Recorder(dynamics, schedule, iterations, tol, record_weights, watch)
+    recorder = _Recorder(dynamics, schedule, iterations, tol, record_weights, watch, before_epoch)
     _share(module, dynamics.state)
     net = ResidentNet(
         module,
@@ -84,6 +90,7 @@ def train_minibatch(
         solver,
         weight_decay=[float(gamma) for gamma in weight_decay],
         generator=generator,
+        eps=recorder.eps(),
         batch_size=batch_size,
         lr=schedule(0),
         max_epochs=int(iterations[-1]),
@@ -105,8 +112,9 @@ def train_minibatch(
 class _Recorder(Callback):
     """Sets the step size of each epoch, records the run and ends it."""
 
-    def __init__(self, dynamics, schedule, iterations, tol, record_weights, watch):
+    def __init__(self, dynamics, schedule, iterations, tol, record_weights, watch, before_epoch):
         self.dynamics, self.schedule, self.watch = dynamics, schedule, watch
+        self.before_epoch = before_epoch
         self.log = Log(dynamics, tol, record_weights)
         self.marks = {int(mark): index for index, mark in enumerate(iterations[1:])}
         self.epoch, self.time, self.in_epoch = 0, 0.0, False
@@ -116,6 +124,11 @@ class _Recorder(Callback):
                 "init gives a network whose objective is not finite: use a smaller one."
             )
 
+    def eps(self):
+        """Adam's usual eps, unless gradients are in units in which it is not small."""
+        norm = float(self.log.parts[0]["gradient_norm"][0])
+        return min(1e-8, 1e-5 * norm / math.sqrt(self.dynamics.state.numel())) or 1e-8
+
     def on_train_begin(self, net, **kwargs):
         """Announce the first chunk."""
         self._announce(0)
@@ -123,6 +136,8 @@ class _Recorder(Callback):
     def on_epoch_begin(self, net, **kwargs):
         """Set the step size."""
         self.in_epoch = True
+        if self.before_epoch is not None:
+            self.before_epoch()
         eta = self.schedule(self.epoch)
         if self.epoch == 0 or eta != self.schedule(self.epoch - 1):
             for group in net.optimizer_.param_groups:
@@ -175,6 +190,7 @@ def _share(module, state):
 def _unshare(module):
     for p in module.parameters():
         p.grad, p.data = None, p.detach().to("cpu", copy=True)
+    module.to("cpu")  # buffers, too
 
 
 def _release(net, recorder):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial, reduce
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -15,8 +15,12 @@ from sklearn_deeplinear.dynamics._pathways import balance_by_pathway
 from sklearn_deeplinear.estimators._callbacks import FitListener
 from sklearn_deeplinear.estimators._linear_base import NetworkRegressor
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
-from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem
-from sklearn_deeplinear.estimators._pathway_solvers import SOLVERS, dynamics_starter
+from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem, network_attributes
+from sklearn_deeplinear.estimators._pathway_solvers import (
+    SOLVERS,
+    dynamics_starter,
+    hessian_eigenvalues_of,
+)
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory import SecondMoments
 from sklearn_deeplinear.theory._pathway_parameters import (
@@ -34,8 +38,8 @@ class MultiPathwayRegressor(NetworkRegressor):
 
         J(W) = sum_i w_i ||y_i - f(x_i)||^2 / sum_i w_i + sum_p sum_l gamma_pl ||W_pl||_F^2
 
-    by full-batch gradient descent, along its gradient flow or, if linear, exactly. Records
-    hold the strength of each singular mode of the data in each pathway.
+    by full-batch gradient descent, along its gradient flow, on mini-batches or, if linear,
+    exactly. Records hold the strength of each singular mode of the data in each pathway.
 
     Parameters
     ----------
@@ -52,23 +56,30 @@ class MultiPathwayRegressor(NetworkRegressor):
         Apply the activation to the last layer of each pathway too, before the sum.
     weight_decay : float, sequence of L floats or list of them, default=0.0
         gamma_pl, given like `width`.
-    solver : {"gd", "flow", "analytic"}, default="gd"
-        "gd" trains by gradient descent, "flow" follows the gradient flow by an adaptive
-        method, "analytic" puts the weights of linear pathways at the global minimum.
+    solver : {"gd", "flow", "sgd", "adam", "analytic"}, default="gd"
+        "gd" trains by gradient descent; "flow" follows the gradient flow by an adaptive
+        method; "sgd" and "adam" train on mini-batches through skorch; "analytic" puts the
+        weights of linear pathways at the global minimum.
     step_size : float, "auto" or callable, default="auto"
         Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
         "auto" is the inverse of a bound on the curvature of J along the run,
         ``2 lambda sum_pl prod_{j != l} u_pj^2 + 2 ||G|| max_p (L_p - 1) max_{l < k}
         prod_{j != l, k} u_pj + 2 max gamma_pl``, with u_pl a bound on ``||W_pl||``, and
         lambda the largest eigenvalue of E[x x^T] and G the gradient of the loss in the
-        end-to-end map if linear, else E||x||^2 and a bound on E[y x^T].
+        end-to-end map if linear, else E||x||^2 and a bound on E[y x^T]. For "sgd" it is
+        divided by how much larger lambda is on the smallest batch, if that consists of the
+        longest inputs; for "adam" the step is a hundredth of the root mean square of the
+        weights, of layers at least as large as in the map that is to be reached.
     max_iter : int, default=1000
-        Largest number of steps.
+        Largest number of steps, or of epochs with "sgd" and "adam".
     flow_time : float, default=None
         End of the flow; None takes the sum of the step sizes of `max_iter` steps.
     tol : float, default=1e-6
         Stop when the norm of the gradient is at most `tol` times its first value, seen
         at the next record. 0 makes all `max_iter` steps.
+    batch_size : int, default=200
+        Size of the mini-batches of "sgd" and "adam". If the last one had less than half of
+        it, the samples are spread evenly over as many batches.
     init : str or list of lists of array-like, default="normal"
         Initial weights: "normal", "balanced", "xavier_uniform", "xavier_normal",
         "orthogonal", "identity", "spectral" (linear pathways that all start alike), or
@@ -80,19 +91,26 @@ class MultiPathwayRegressor(NetworkRegressor):
         S / lambda_max(A), the first gradient step, so that the race follows the units of
         the data and is not over before it starts; it is 1 for the others.
     fit_intercept : bool, default=True
-        Fit b, by centring the data. It is never penalised.
+        Fit b, by centring the data. It is never penalised. With non-linear pathways b is
+        the best one for their weights, the mean of what is left of y: at each step of "gd"
+        and "flow", with "sgd" and "adam" at the start of each epoch and at the end.
+    callbacks : list of skorch callbacks, default=None
+        Passed on to skorch by "sgd" and "adam".
     compression : {"exact", "krylov"}, default="exact"
         Linear pathways wider than d + m often move in few dimensions of their hidden
         layers only: with two layers, or from balanced or orthogonal initial weights. Then
         they are trained in those, which changes nothing but rounding. "krylov" does so
         from any initial weights, in a space that grows until two runs of gradient descent
         agree; `compression_error_` tells how well. Made for normal initial weights and
-        depth 3 (or 4).
+        depth 3 (or 4); "sgd" and "adam" take "exact" only, and train all weights.
     record_every : int, default=None
         Steps between records. None makes at most 1,000 records, far enough apart that
         measuring takes no longer than training.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
+    record_sharpness : bool, default=False
+        Record the largest eigenvalue of the Hessian of J, in all weights, as
+        ``trajectory_.sharpness``. It costs some tens of gradients a record.
     warm_start : bool, default=False
         Start from the weights of the previous fit.
     device : str or torch.device, default="auto"
@@ -100,7 +118,7 @@ class MultiPathwayRegressor(NetworkRegressor):
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
     random_state : int, RandomState instance or None, default=None
-        Seed of random initial weights.
+        Seed of random initial weights and of the order of mini-batches.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -140,8 +158,12 @@ class MultiPathwayRegressor(NetworkRegressor):
         Balance of adjacent layers along the run, for each pathway.
     moments_ : SecondMoments
         Second moments of the training data.
+    net_ : skorch.NeuralNet
+        The fitted net, after "sgd" and "adam". It maps ``X - moments_.mean_x`` to
+        predictions less ``moments_.mean_y``.
     n_iter_ : int
-        Number of steps that led to `weights_`; with "flow" that of gradients evaluated.
+        Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that
+        led to `weights_`.
     step_size_ : float or callable
         Step size used; None with ``solver="analytic"``.
     converged_ : bool
@@ -191,12 +213,15 @@ class MultiPathwayRegressor(NetworkRegressor):
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
         "init": [StrOptions(set(INITIALISERS)), list, tuple],
         "init_scale": [None, "array-like", list, Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
+        "callbacks": [None, list, tuple],
         "compression": [StrOptions({"exact", "krylov"})],
         "record_every": [None, Interval(Integral, 1, None, closed="left")],
         "record_weights": ["boolean"],
+        "record_sharpness": ["boolean"],
         "warm_start": ["boolean"],
         "device": "no_validation",
         "dtype": "no_validation",
@@ -218,12 +243,15 @@ class MultiPathwayRegressor(NetworkRegressor):
         max_iter=1000,
         flow_time=None,
         tol=1e-6,
+        batch_size=200,
         init="normal",
         init_scale=None,
         fit_intercept=True,
+        callbacks=None,
         compression="exact",
         record_every=None,
         record_weights=False,
+        record_sharpness=False,
         warm_start=False,
         device="auto",
         dtype=None,
@@ -241,12 +269,15 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.max_iter = max_iter
         self.flow_time = flow_time
         self.tol = tol
+        self.batch_size = batch_size
         self.init = init
         self.init_scale = init_scale
         self.fit_intercept = fit_intercept
+        self.callbacks = callbacks
         self.compression = compression
         self.record_every = record_every
         self.record_weights = record_weights
+        self.record_sharpness = record_sharpness
         self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
@@ -313,6 +344,11 @@ class MultiPathwayRegressor(NetworkRegressor):
             raise AttributeError('global_minimum_ needs activation="identity".')
         return self._problem.global_minimum
 
+    def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
+        check_is_fitted(self)
+        data = X, y, sample_weight
+        return hessian_eigenvalues_of(self.weights_, self._problem, data, k=k, which=which)
+
     def _dynamics_starter(self, X, y):
         self._validate_params()
         device, dtype = self._check_options()
@@ -337,13 +373,17 @@ class MultiPathwayRegressor(NetworkRegressor):
 
     def _listener(self, problem, X, y, sample_weight):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        attributes = partial(_network_attributes, problem)
+        attributes = partial(network_attributes, problem)
         return FitListener(self, attributes, X=X, y=y, metadata=metadata)
 
     def _keep(self, problem, outcome):
         state = outcome.pathways, outcome.mean_residual
-        for name, value in _network_attributes(problem, state).items():
+        for name, value in network_attributes(problem, state).items():
             setattr(self, name, value)
+        if outcome.net is None:
+            self.__dict__.pop("net_", None)
+        else:
+            self.net_ = outcome.net
         self._keep_run(outcome)
         self.compression_error_ = outcome.compression_error
         self.balance_history_ = balance_by_pathway(outcome.run.balance, problem.depths)
@@ -352,22 +392,3 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.dominant_pathway_ = size.argmax(axis=0)
         total = size.sum(axis=0)
         self.dominant_share_ = size.max(axis=0) / np.where(total > 0, total, 1.0)
-
-
-def _network_attributes(problem, state):
-    """Attributes that predictions need; `coef_` and `intercept_` shaped like Ridge's."""
-    weights, mean_residual = state
-    moments = problem.moments
-    attributes = {"weights_": weights, "moments_": moments, "_problem": problem}
-    if problem.linear:
-        maps = [reduce(lambda product, W: product @ W, reversed(path)) for path in weights]
-        coef = sum(maps)
-        intercept = moments.intercept(coef)
-        attributes |= {
-            "pathway_coefs_": maps,
-            "coef_": coef[0] if moments.single_target else coef,
-        }
-    else:
-        intercept = moments.mean_y + mean_residual
-    attributes["intercept_"] = float(intercept[0]) if moments.single_target else intercept
-    return attributes

@@ -1,10 +1,10 @@
-"""What parallel pathways are asked to minimise, and the weights they start from."""
+"""What parallel pathways are asked to minimise, where they start, and what they predict."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -51,6 +51,25 @@ class PathwayProblem:
         return pathway_global_minimum(
             self.moments, depths=self.depths, widths=self.widths, weight_decay=self.weight_decay
         )
+
+
+def network_attributes(problem, state):
+    """Attributes that predictions need; `coef_` and `intercept_` shaped like Ridge's."""
+    weights, mean_residual = state
+    moments = problem.moments
+    attributes = {"weights_": weights, "moments_": moments, "_problem": problem}
+    if problem.linear:
+        maps = [reduce(lambda product, W: product @ W, reversed(path)) for path in weights]
+        coef = sum(maps)
+        intercept = moments.intercept(coef)
+        attributes |= {
+            "pathway_coefs_": maps,
+            "coef_": coef[0] if moments.single_target else coef,
+        }
+    else:
+        intercept = moments.mean_y + mean_residual
+    attributes["intercept_"] = float(intercept[0]) if moments.single_target else intercept
+    return attributes
 
 
 def pathway_initial_weights(init, init_scale, problem, generator):

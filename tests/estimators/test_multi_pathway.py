@@ -293,7 +293,12 @@ def test_divergence_keeps_the_last_good_record():
         ({"depth": [2, 2, 2]}, "depth must have one entry per pathway, n_pathways=2"),
         ({"depth": 3, "width": [4]}, "width must be an int or have depth - 1 = 2"),
         ({"weight_decay": -1.0}, "weight_decay"),
-        ({"solver": "sgd"}, "'solver' parameter .* a str among"),
+        ({"solver": "newton"}, "'solver' parameter .* a str among"),
+        (
+            {"solver": "sgd", "compression": "krylov"},
+            'compression must be "exact" with solver="sgd"',
+        ),
+        ({"solver": "adam", "batch_size": 0}, "batch_size"),
         ({"activation": "relu", "solver": "analytic"}, 'needs activation="identity"'),
         ({"activation": "relu", "init": "spectral"}, 'init="spectral" is for'),
         ({"init": [[np.ones((4, 4))]]}, "init must hold a list of weights per pathway, 2"),
