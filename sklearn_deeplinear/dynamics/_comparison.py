@@ -20,6 +20,7 @@ from sklearn_deeplinear.dynamics._module_descent import step_size_schedule
 from sklearn_deeplinear.dynamics._module_flow import FlowError, as_state, flow_states
 
 _INTERVALS = 100
+_RTOL = 1e-6
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,9 @@ def compare_step_sizes(
     loss=None,
     weight_decay=0.0,
     record_every=None,
-    rtol=1e-6,
+    rtol=None,
     atol=1e-9,
-    method="RK45",
+    method=None,
     verbose=0,
 ):
     """Compare full-batch gradient descent with smaller steps and with gradient flow.
@@ -108,10 +109,16 @@ def compare_step_sizes(
         As in :func:`gradient_descent`; modules only.
     record_every : int, default=None
         Number of eta_0-steps between records; None makes about 100 records.
-    rtol, atol : float, default=1e-6 and 1e-9
-        Tolerances of the flow, as in :func:`gradient_flow`.
-    method : str, default="RK45"
-        Method of the flow, as in :func:`gradient_flow`.
+    rtol : float, default=None
+        Relative tolerance of the flow, as in :func:`gradient_flow`. None takes that of
+        ``solver="flow"`` for a homogeneous perceptron, whose activation may have a kink,
+        and 1e-6 for other networks.
+    atol : float, default=1e-9
+        Absolute tolerance of the flow.
+    method : str, default=None
+        Method of the flow, as in :func:`gradient_flow`. None takes that of
+        ``solver="flow"`` for a homogeneous perceptron, that of :func:`gradient_flow` for a
+        module, and "RK45" for other estimators.
     verbose : int, default=0
         1 prints how far the comparison is, every tenth of the way.
 
@@ -143,8 +150,18 @@ def compare_step_sizes(
     runs = {r: descent_run(start(), schedule, iterations, r) for r in (1, *divisors)}
     if flow:
         times = times_of(schedule, iterations)
-        runs["flow"] = flow_run(start(), times, rtol=rtol, atol=atol, method=method)
+        dynamics = start()
+        options = _flow_options(dynamics, rtol=rtol, method=method)
+        runs["flow"] = flow_run(dynamics, times, atol=atol, **options)
     return compare_runs(runs, iterations, times_of(schedule, iterations), verbose=verbose)
+
+
+def _flow_options(dynamics, **given):
+    """What the user gave, before what the network brings, before what suits any."""
+    chosen = {name: value for name, value in given.items() if value is not None}
+    # None leaves the choice to the flow, which can make it if it sees the units.
+    method = None if hasattr(dynamics, "linearised") else "RK45"
+    return {"method": method, "rtol": _RTOL} | getattr(dynamics, "flow_options", {}) | chosen
 
 
 def _starter(estimator, X, y, loss, weight_decay):
@@ -154,8 +171,8 @@ def _starter(estimator, X, y, loss, weight_decay):
         return lambda: ModuleDynamics(copy.deepcopy(estimator), closure, weight_decay)
     if not hasattr(estimator, "_dynamics_starter"):
         raise TypeError(
-            "estimator_or_module must be an estimator of this package or a torch.nn.Module, got "
-            f"{type(estimator).__name__}."
+            "estimator_or_module must be a regressor or classifier of sklearn_deeplinear or a "
+            f"torch.nn.Module, got {type(estimator).__name__}."
         )
     if loss is not None or np.any(weight_decay):
         raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
@@ -267,7 +284,7 @@ def compare_runs(runs, iterations, times, *, verbose=0):
 
 def _warn_of_divergence(loss, iteration):
     if iteration == 0:
-        raise ValueError("module must have a finite loss at the start.")
+        raise ValueError("estimator_or_module must have a finite loss at the start.")
     diverged = [key for key, value in loss.items() if not np.isfinite(value)] or list(loss)
     warn_user(
         f"The runs {diverged} (divisors of the step size, or the flow) diverged before "

@@ -18,6 +18,8 @@ from sklearn_deeplinear.dynamics._module import trainable_parameters
 # Up to this size the whole Hessian costs no more products than Lanczos iterations.
 _DENSE = 100
 _TOL = 1e-9
+# Lanczos iterations see products to rounding error, which no tolerance may undercut.
+_ROUNDING = 100
 
 
 def hessian_eigenvalues(
@@ -25,17 +27,18 @@ def hessian_eigenvalues(
 ):
     """Extreme eigenvalues of the Hessian of the training objective, at the current weights.
 
-    For linear estimators the Hessian-vector products work on moments, so that their cost
-    does not depend on the number of samples.
+    For linear networks the Hessian-vector products work on moments, so that their cost
+    does not depend on the number of samples. Where an activation has a kink, the Hessian is
+    that of the smooth piece that the weights lie in.
 
     Parameters
     ----------
     estimator : fitted estimator or torch.nn.Module
-        The network. Estimators bring their own loss and weight decay.
+        The network. The estimators of this package bring their own loss and weight decay.
     X : array-like of shape (n_samples, d)
         Inputs.
     y : array-like of shape (n_samples,) or (n_samples, m)
-        Targets.
+        Targets; for a classifier class labels.
     k : int, default=1
         Number of eigenvalues.
     which : {"LA", "SA", "LM"}, default="LA"
@@ -52,8 +55,8 @@ def hessian_eigenvalues(
     Returns
     -------
     eigenvalues : ndarray of shape (k,)
-        The most extreme one first. Gradient descent is stable there while the largest is
-        below ``2 / step_size``.
+        The most extreme one first, NaN where the Hessian is not finite. Gradient descent
+        is stable there while the largest is below ``2 / step_size``.
 
     Raises
     ------
@@ -87,8 +90,8 @@ def hessian_eigenvalues(
         )
     if not hasattr(estimator, "_hessian_eigenvalues"):
         raise TypeError(
-            "estimator must be an estimator of this package or a torch.nn.Module, got "
-            f"{type(estimator).__name__}."
+            "estimator must be a regressor or classifier of sklearn_deeplinear or a "
+            f"torch.nn.Module, got {type(estimator).__name__}."
         )
     if loss is not None or np.any(weight_decay):
         raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
@@ -169,9 +172,20 @@ def linear_hessian_eigenvalues(
     -------
     eigenvalues : ndarray of shape (k,)
         The most extreme one first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type, shape or range.
     """
     layers = [torch.as_tensor(W).detach().clone().requires_grad_() for W in weights]
     A, S = (torch.as_tensor(moment).to(layers[0]) for moment in (input_moment, cross_moment))
+    map_shape = (len(layers[-1]), layers[0].shape[1])
+    if S.shape != map_shape:
+        raise ValueError(
+            "X and y must have as many inputs and outputs as the network, of a map of shape "
+            f"{map_shape}, got a cross_moment of shape {tuple(S.shape)}."
+        )
     gammas = check_weight_decay(weight_decay, len(layers))
     variances = check_noise(noise, len(layers))
     with torch.enable_grad():
@@ -204,11 +218,18 @@ def _extreme_eigenvalues(objective, parameters, k, which):
     if which not in _ORDER:
         raise ValueError(f"which must be one of {', '.join(_ORDER)}, got {which!r}.")
     product = _hessian_product(objective, parameters)
+    start = np.random.RandomState(0).standard_normal(n)
+    first = product(start)
+    if not first.any():
+        return np.zeros(k)
+    if not np.isfinite(first).all():
+        return np.full(k, np.nan)
     if n <= max(_DENSE, 4 * k):
         hessian = np.stack([product(row) for row in np.eye(n)])
         eigenvalues = np.linalg.eigvalsh((hessian + hessian.T) / 2)
     else:
-        eigenvalues = _lanczos(product, n, k, which)
+        tol = max(_TOL, _ROUNDING * torch.finfo(parameters[0].dtype).eps)
+        eigenvalues = _lanczos(product, start, k, which, tol)
     return eigenvalues[_ORDER[which](eigenvalues)][:k]
 
 
@@ -219,22 +240,23 @@ _ORDER = {
 }
 
 
-def _lanczos(product, n, k, which):
-    start = np.random.RandomState(0).standard_normal(n)
-    if not product(start).any():
-        return np.zeros(k)
+def _lanczos(product, start, k, which, tol):
+    n = len(start)
 
     def solve(shift, k, which, tol):
         operator = LinearOperator((n, n), lambda v: product(v) + shift * v, dtype=np.float64)
         return eigsh(operator, k, which=which, v0=start, tol=tol, return_eigenvectors=False)
 
     if which == "LM":
-        return solve(0.0, k, which, _TOL)
+        return solve(0.0, k, which, tol)
+    largest = solve(0.0, 1, "LM", tol if k == 1 else 1e-2)
+    if k == 1 and largest * {"LA": 1, "SA": -1}[which] > 0:
+        return largest
     # ARPACK's tolerance is relative to the eigenvalue sought, which may be zero (a
     # minimum of a deep linear network has a flat valley). Shifted by twice the norm of H
     # all eigenvalues are of the size of that norm.
-    shift = 2 * np.abs(solve(0.0, 1, "LM", 1e-2)).max()
-    return solve(shift, k, which, _TOL) - shift
+    shift = 2 * np.abs(largest).max()
+    return solve(shift, k, which, tol) - shift
 
 
 def _hessian_product(objective, parameters):

@@ -16,8 +16,18 @@ from collections.abc import Callable
 import torch
 
 from sklearn_deeplinear.dynamics._balance import BalanceMeter
+from sklearn_deeplinear.dynamics._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics._flat import layers, pack
-from sklearn_deeplinear.nn._homogeneous import NEGATIVE_SLOPE
+from sklearn_deeplinear.nn._homogeneous import NEGATIVE_SLOPE, HomogeneousNetwork
+
+# Method and relative accuracy of the flow. The gradient jumps where a sample crosses the
+# kink of an activation; weights can slide along such a jump, and there high accuracy takes
+# a hundred times as many gradients.
+_FLOW_OPTIONS = {
+    "identity": {"method": "DOP853", "rtol": 1e-6},
+    "relu": {"method": "RK45", "rtol": 1e-5},
+    "leaky_relu": {"method": "RK45", "rtol": 1e-5},
+}
 
 
 class NetworkDynamics:
@@ -41,6 +51,8 @@ class NetworkDynamics:
         Loss of a sample.
     weight_decay : sequence of L floats
         gamma_1, ..., gamma_L.
+    record_sharpness : bool
+        Whether records hold the largest eigenvalue of the Hessian.
 
     Attributes
     ----------
@@ -48,9 +60,23 @@ class NetworkDynamics:
         W_1, b_1, W_2, ... in one; writing into it moves the network.
     gradient : tensor of shape (n_parameters,)
         Gradient of the objective where it was last evaluated or measured.
+    flow_options : dict
+        Method and relative tolerance by which an ODE solver copes with the gradient.
     """
 
-    def __init__(self, weights, biases, X, Y, shares, *, activation, loss, weight_decay):
+    def __init__(
+        self,
+        weights,
+        biases,
+        X,
+        Y,
+        shares,
+        *,
+        activation,
+        loss,
+        weight_decay,
+        record_sharpness=False,
+    ):
         self.biased = biases is not None
         rows = [b[None] for b in biases] if biases is not None else [None] * len(weights)
         parts = [p for pair in zip(weights, rows, strict=True) for p in pair if p is not None]
@@ -59,6 +85,8 @@ class NetworkDynamics:
         self.weights, self.biases = self._layers(self.state)
         self.gradient = torch.empty_like(self.state)
         self.weight_decay = [float(gamma) for gamma in weight_decay]
+        self.record_sharpness = record_sharpness
+        self.activation, self.flow_options = activation, _FLOW_OPTIONS[activation]
         self.activate, self.damp = _ACTIVATIONS[activation]
         self.loss = _LOSSES[loss](Y, shares[:, None])
         self.hidden = [X, *(X.new_empty((len(X), len(W))) for W in weights[:-1])]
@@ -138,12 +166,40 @@ class NetworkDynamics:
             for W, gamma in zip(weights, self.weight_decay, strict=True)
             if gamma
         )
+        sharpness = {"sharpness": self._sharpness(states)} if self.record_sharpness else {}
         return {
             "loss": loss,
             "objective": loss + penalty,
             "gradient_norm": gradient_norm,
             **self.balance(weights, [b.squeeze(-2) for b in biases] if self.biased else None),
+            **sharpness,
         }
+
+    def _sharpness(self, states):
+        return torch.tensor([self.hessian_eigenvalues(state)[0] for state in states])
+
+    def hessian_eigenvalues(self, state, *, k=1, which="LA"):
+        """Extreme eigenvalues of the Hessian of the objective at a state (n_parameters,).
+
+        Parameters and returned value as those of
+        :func:`sklearn_deeplinear.dynamics.hessian_eigenvalues`.
+        """
+        weights, biases = self._layers(state)
+        # A module of its own: the buffers of the passes here leave no graph behind.
+        network = HomogeneousNetwork(
+            [W.shape for W in weights],
+            self.activation,
+            self.biased,
+            device=state.device,
+            dtype=state.dtype,
+        ).fill(weights, [b[0] for b in biases] if self.biased else None)
+        return module_hessian_eigenvalues(
+            network,
+            lambda network: self.loss.value(network(self.hidden[0])),
+            weight_decay=self.weight_decay,
+            k=k,
+            which=which,
+        )
 
     def unpacked(self, state):
         """Weights of a state given as a numpy array (n_parameters,), as views of it."""

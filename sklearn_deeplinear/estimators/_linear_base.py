@@ -1,4 +1,4 @@
-"""What regressors trained on the squared loss have in common."""
+"""What all trained estimators have in common, and regressors on the squared loss."""
 
 from __future__ import annotations
 
@@ -10,8 +10,27 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_deeplinear._compat import _check_sample_weight
 
 
-class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, BaseEstimator):
-    """Validation of data, the minimum beside the fit, and how a run ended."""
+class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
+    """The run of the last fit."""
+
+    def _keep_run(self, outcome):
+        run = outcome.run
+        self.trajectory_ = run.trajectory
+        self.balance_history_ = run.balance
+        self.loss_ = float(run.trajectory.loss[-1])
+        self.objective_ = float(run.trajectory.objective[-1])
+        self.n_iter_ = outcome.n_iter
+        self.step_size_ = outcome.step_size
+        self.stop_reason_ = run.stop_reason
+        self.converged_ = run.stop_reason == "converged"
+        # Only mini-batches train a net; that of a former fit would not belong to this one.
+        self.__dict__.pop("net_", None)
+        if getattr(outcome, "net", None) is not None:
+            self.net_ = outcome.net
+
+
+class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
+    """Validation of data, and the minimum beside the fit."""
 
     @property
     def global_minimum_(self):
@@ -35,13 +54,3 @@ class NetworkRegressor(CallbackSupportMixin, MultiOutputMixin, RegressorMixin, B
     def _check_inputs(self, X):
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-
-    def _keep_run(self, outcome):
-        self.trajectory_ = outcome.run.trajectory
-        self.balance_history_ = outcome.run.balance
-        self.loss_ = float(self.trajectory_.loss[-1])
-        self.objective_ = float(self.trajectory_.objective[-1])
-        self.n_iter_ = outcome.n_iter
-        self.step_size_ = outcome.step_size
-        self.stop_reason_ = outcome.run.stop_reason
-        self.converged_ = self.stop_reason_ == "converged"

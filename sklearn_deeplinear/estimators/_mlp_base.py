@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_deeplinear._compat import Interval, StrOptions, _check_sample_weight, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._mlp_solvers import SOLVERS, NetworkProblem
+from sklearn_deeplinear.estimators._linear_base import TrainedNetwork
+from sklearn_deeplinear.estimators._mlp_solvers import (
+    SOLVERS,
+    NetworkProblem,
+    dynamics_starter,
+    fitted_dynamics,
+)
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
 from sklearn_deeplinear.nn._homogeneous import ACTIVATIONS, NEGATIVE_SLOPE
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
@@ -25,7 +30,7 @@ _FORWARD = {
 }
 
 
-class HomogeneousMLP(CallbackSupportMixin, BaseEstimator):
+class HomogeneousMLP(TrainedNetwork):
     """Perceptron with homogeneous activations; subclasses say what targets are."""
 
     _parameter_constraints: dict = {
@@ -45,6 +50,7 @@ class HomogeneousMLP(CallbackSupportMixin, BaseEstimator):
         "callbacks": [None, list],
         "record_every": [None, Interval(Integral, 1, None, closed="left")],
         "record_weights": ["boolean"],
+        "record_sharpness": ["boolean"],
         "warm_start": ["boolean"],
         "device": "no_validation",
         "dtype": "no_validation",
@@ -71,6 +77,7 @@ class HomogeneousMLP(CallbackSupportMixin, BaseEstimator):
         callbacks=None,
         record_every=None,
         record_weights=False,
+        record_sharpness=False,
         warm_start=False,
         device="auto",
         dtype=None,
@@ -93,6 +100,7 @@ class HomogeneousMLP(CallbackSupportMixin, BaseEstimator):
         self.callbacks = callbacks
         self.record_every = record_every
         self.record_weights = record_weights
+        self.record_sharpness = record_sharpness
         self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
@@ -123,19 +131,40 @@ class HomogeneousMLP(CallbackSupportMixin, BaseEstimator):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        device = check_device(self.device)
-        dtype = check_dtype(self.dtype, device)
-        check_run_options(self)
+        options = self._check_options()
         X, y, sample_weight = self._check_data(X, y, sample_weight)
-        problem = self._problem_of(X, self._targets(y), sample_weight, device, dtype)
+        problem = self._problem_of(X, self._targets(y), sample_weight, *options)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         listener = FitListener(self, _layer_attributes, X=X, y=y, metadata=metadata)
         self._keep(SOLVERS[self.solver](self, problem, listener))
         listener.end()
         return self
 
-    def _check_data(self, X, y, sample_weight):
-        X, y = validate_data(self, X, y, dtype=[np.float64, np.float32], **self._target_checks)
+    def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
+        check_is_fitted(self)
+        X, y, sample_weight = self._check_data(X, y, sample_weight, reset=False)
+        Y = self._known_targets(y)
+        problem = self._problem_of(X, Y, sample_weight, *self._check_options())
+        dynamics = fitted_dynamics(self, problem)
+        return dynamics.hessian_eigenvalues(dynamics.state, k=k, which=which)
+
+    def _dynamics_starter(self, X, y):
+        # A copy is what learns the shapes and the classes of these data.
+        other = copy.copy(self)
+        other._validate_params()
+        options = other._check_options()
+        X, y, _ = other._check_data(X, y, None)
+        return dynamics_starter(other, other._problem_of(X, other._targets(y), None, *options))
+
+    def _check_options(self):
+        device = check_device(self.device)
+        check_run_options(self)
+        return device, check_dtype(self.dtype, device)
+
+    def _check_data(self, X, y, sample_weight, reset=True):
+        X, y = validate_data(
+            self, X, y, reset=reset, dtype=[np.float64, np.float32], **self._target_checks
+        )
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -163,19 +192,7 @@ class HomogeneousMLP(CallbackSupportMixin, BaseEstimator):
     def _keep(self, outcome):
         for name, value in _layer_attributes(outcome.layers).items():
             setattr(self, name, value)
-        run = outcome.run
-        self.trajectory_ = run.trajectory
-        self.balance_history_ = run.balance
-        self.loss_ = float(run.trajectory.loss[-1])
-        self.objective_ = float(run.trajectory.objective[-1])
-        self.n_iter_ = run.n_iter
-        self.step_size_ = outcome.step_size
-        self.stop_reason_ = run.stop_reason
-        self.converged_ = run.stop_reason == "converged"
-        if outcome.net is not None:
-            self.net_ = outcome.net
-        elif hasattr(self, "net_"):
-            del self.net_
+        self._keep_run(outcome)
 
     def _outputs(self, X):
         """Outputs of the last layer, (n_samples, m)."""

@@ -79,6 +79,9 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         Steps or epochs between records. None makes at most 1,000 records.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
+    record_sharpness : bool, default=False
+        Record the largest eigenvalue of the Hessian of J as ``trajectory_.sharpness``.
+        A record then takes as long as some tens of steps: choose `record_every` for it.
     warm_start : bool, default=False
         Start from the network of the previous fit.
     device : str or torch.device, default="auto"
@@ -177,6 +180,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         callbacks=None,
         record_every=None,
         record_weights=False,
+        record_sharpness=False,
         warm_start=False,
         device="auto",
         dtype=None,
@@ -200,6 +204,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
             callbacks=callbacks,
             record_every=record_every,
             record_weights=record_weights,
+            record_sharpness=record_sharpness,
             warm_start=warm_start,
             device=device,
             dtype=dtype,
@@ -259,7 +264,15 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
     def _targets(self, y):
         """Class indicators, (n_samples, n_classes)."""
         check_classification_targets(y)
-        self.classes_, codes = np.unique(y, return_inverse=True)
+        self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise ValueError(f"y must hold at least two classes, got one class: {y[0]!r}.")
-        return np.eye(len(self.classes_))[codes]
+        return self._known_targets(y)
+
+    def _known_targets(self, y):
+        """Indicators of the classes that were fitted."""
+        Y = y[:, None] == self.classes_
+        known = Y.any(axis=1)
+        if not known.all():
+            raise ValueError(f"y must hold classes seen by fit, got {y[~known][0]!r}.")
+        return Y.astype(np.float64)

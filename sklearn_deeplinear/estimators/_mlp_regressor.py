@@ -69,6 +69,9 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         Steps or epochs between records. None makes at most 1,000 records.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
+    record_sharpness : bool, default=False
+        Record the largest eigenvalue of the Hessian of J as ``trajectory_.sharpness``.
+        A record then takes as long as some tens of steps: choose `record_every` for it.
     warm_start : bool, default=False
         Start from the network of the previous fit.
     device : str or torch.device, default="auto"
@@ -157,3 +160,10 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         """Targets as a matrix, (n_samples, n_targets)."""
         self._single_target = y.ndim == 1
         return y.reshape(len(y), -1)
+
+    def _known_targets(self, y):
+        """Targets for the network that was fitted, as a matrix."""
+        Y, n_targets = y.reshape(len(y), -1), len(self.weights_[-1])
+        if Y.shape[1] != n_targets:
+            raise ValueError(f"y must hold n_targets = {n_targets} columns, got {Y.shape[1]}.")
+        return Y

@@ -29,14 +29,6 @@ from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import SecondMoments
 
 ADAM_STEP_SIZE = 1e-3
-# Method and relative accuracy of the flow. The gradient jumps where a sample crosses the
-# kink of an activation; weights can slide along such a jump, and there high accuracy takes
-# a hundred times as many gradients.
-FLOW_METHODS = {
-    "identity": ("DOP853", 1e-6),
-    "relu": ("RK45", 1e-5),
-    "leaky_relu": ("RK45", 1e-5),
-}
 
 
 @dataclass(frozen=True)
@@ -78,6 +70,22 @@ class Outcome:
     step_size: object
     net: object = None
 
+    @property
+    def n_iter(self):
+        """Number of iterations that led to the network."""
+        return self.run.n_iter
+
+
+def dynamics_starter(estimator, problem):
+    """Return a function that makes the initial network of `estimator` anew at each call."""
+    network = _initial_network(estimator, problem, torch_generator(estimator.random_state))
+    return lambda: _dynamics(network, problem)
+
+
+def fitted_dynamics(estimator, problem):
+    """Return the fitted network of `estimator`, on the data of `problem`."""
+    return _dynamics(_fitted_network(estimator, problem, "weights_"), problem)
+
 
 def gradient_descent_solver(estimator, problem, listener):
     """Full-batch gradient descent."""
@@ -89,8 +97,7 @@ def gradient_descent_solver(estimator, problem, listener):
 def gradient_flow_solver(estimator, problem, listener):
     """Gradient flow, over the time that gradient descent would take."""
     dynamics, schedule, step_size, _ = _start(estimator, problem)
-    method, rtol = FLOW_METHODS[problem.activation]
-    options = {"method": method, "rtol": rtol}
+    options = dynamics.flow_options
     run = run_flow(estimator, dynamics, schedule, listener, lambda: _layers(dynamics), **options)
     return Outcome(_layers(dynamics), run, step_size)
 
@@ -144,7 +151,13 @@ def _start(estimator, problem, solver=None):
             estimator.batch_size if solver == "sgd" else None,
         )
 
-    dynamics = NetworkDynamics(
+    dynamics = _dynamics(network, problem, estimator.record_sharpness)
+    return dynamics, *check_step_size(estimator.step_size, automatic), generator
+
+
+def _dynamics(network, problem, record_sharpness=False):
+    """Dynamics of a copy of the parameters of `network`."""
+    return NetworkDynamics(
         [layer.weight.detach() for layer in network.linear_layers],
         [layer.bias.detach() for layer in network.linear_layers] if problem.fit_bias else None,
         problem.X,
@@ -153,15 +166,14 @@ def _start(estimator, problem, solver=None):
         activation=problem.activation,
         loss=problem.loss,
         weight_decay=problem.weight_decay,
+        record_sharpness=record_sharpness,
     )
-    return dynamics, *check_step_size(estimator.step_size, automatic), generator
 
 
 def _initial_network(estimator, problem, generator):
-    network = _network(problem)
     if estimator.warm_start and hasattr(estimator, "weights_"):
-        weights = given_weights(estimator.weights_, problem.shapes, "warm_start")
-        return network.fill(weights, _former_biases(estimator, problem))
+        return _fitted_network(estimator, problem, "warm_start")
+    network = _network(problem)
     first_step = problem.first_step() if estimator.init == "balanced" else np.zeros((1, 1))
     weights = initial_weights(
         estimator.init, estimator.init_scale, problem.shapes, generator, first_step, False
@@ -172,7 +184,12 @@ def _initial_network(estimator, problem, generator):
     return network
 
 
-def _former_biases(estimator, problem):
+def _fitted_network(estimator, problem, name):
+    weights = given_weights(estimator.weights_, problem.shapes, name)
+    return _network(problem).fill(weights, _fitted_biases(estimator, problem))
+
+
+def _fitted_biases(estimator, problem):
     if not problem.fit_bias:
         return None
     if estimator.biases_ is None:

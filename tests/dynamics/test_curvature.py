@@ -179,9 +179,31 @@ def test_a_loss_linear_in_the_parameters_has_no_curvature():
     assert_allclose(module_hessian_eigenvalues(net, lambda net: net.weight.sum(), k=2), [0, 0])
 
 
+@pytest.mark.parametrize("width", [2, 40])
+def test_a_hessian_that_overflows_has_no_eigenvalues(width):
+    weights, A, S = random_problem([(width, 5), (width, width), (3, width)])
+    weights = [W * 1e200 for W in weights]
+    for which in ORDER:
+        found = linear_hessian_eigenvalues(weights, A, S, k=2, which=which)
+        assert np.isnan(found).all() and found.shape == (2,)
+
+
+@pytest.mark.parametrize("which", ["LA", "SA", "LM"])
+def test_single_precision_is_close_to_double(which):
+    """To 100 rounding errors of 3 ||H||, the largest that the iterations see."""
+    rng, M = np.random.RandomState(0), np.diag([1.7, 0.0, 0.0])
+    weights = [W + 0.1 * rng.standard_normal(W.shape) for W in balanced(M, [(20, 3), (3, 20)])]
+    wanted = linear_hessian_eigenvalues(weights, np.eye(3), M, k=2, which=which)
+    single = [W.astype(np.float32) for W in weights]
+    found = linear_hessian_eigenvalues(single, np.eye(3), M, k=2, which=which)
+    norm = linear_hessian_eigenvalues(weights, np.eye(3), M, which="LM")[0]
+    assert_allclose(found, wanted, atol=300 * np.finfo(np.float32).eps * norm)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
+        ({"cross_moment": np.zeros((1, 3))}, ValueError, "as many inputs and outputs"),
         ({"k": 0}, ValueError, "k must be"),
         ({"k": 25}, ValueError, "k must be at most"),
         ({"k": True}, TypeError, "k must be"),

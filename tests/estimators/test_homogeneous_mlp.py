@@ -32,6 +32,7 @@ CONFIGURATIONS = [
         depth=2, width=5, activation="identity", weight_decay=1e-3, solver="flow", max_iter=50
     ),
     HomogeneousMLPRegressor(width=10, solver="sgd", max_iter=50, fit_bias=True),
+    HomogeneousMLPRegressor(width=4, max_iter=20, record_every=10, record_sharpness=True),
 ]
 
 
@@ -82,6 +83,7 @@ def test_the_net_predicts_what_the_estimator_does(solver, data):
     model = small(solver, fit_bias=True).fit(X, Y, sample_weight=weight)
     assert_allclose(model.net_.predict(X), model.predict(X), rtol=1e-12, atol=1e-12)
     assert len(model.net_.history) == 20
+    assert not hasattr(model.set_params(solver="gd").fit(X, Y), "net_")
 
 
 @pytest.mark.parametrize("solver", SOLVERS)
