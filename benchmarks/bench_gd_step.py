@@ -3,9 +3,10 @@
 A whole `DeepLinearRegressor.fit` (validation, moments, steps, default recording) is timed
 against a bare autograd loop (nn.Sequential, mean squared error, torch.optim.SGD) that starts
 from the same weights, makes the same steps and records nothing. Final weights must agree to
-1e-8. The two run in turn, and the ratio is that of the medians.
+1e-8. The two run in turn, and the ratio is that of the medians. Initial weights are random;
+cases called spectral start from the estimator's default.
 
-    python benchmarks/bench_gd_step.py            # about 6 minutes on two cores
+    python benchmarks/bench_gd_step.py            # about 7 minutes on two cores
     python benchmarks/bench_gd_step.py --quick    # a tenth of the steps, one repeat
 """
 
@@ -37,6 +38,13 @@ CASES = {
     "hierarchical, depth 2": (8, 8, 15, 1000, 2, 1000, 1),
     "hierarchical, depth 3": (8, 8, 15, 1000, 3, 1000, 1),
     "hierarchical, depth 7": (8, 8, 15, 1000, 7, 500, 1),
+    "depth 2, 50 steps": (8, 8, 15, 1000, 2, 50, 1),
+    "depth 3, 50 steps": (8, 8, 15, 1000, 3, 50, 0.7),
+    "depth 7, 50 steps": (8, 8, 15, 1000, 7, 50, 0.7),
+    "small, 50 steps": (1000, 10, 1, 32, 3, 50, 1),
+    "depth 3, 50 steps, spectral": (8, 8, 15, 1000, 3, 50, 5),
+    "depth 7, 50 steps, spectral": (8, 8, 15, 1000, 7, 50, 5),
+    "depth 7, 500 steps, spectral": (8, 8, 15, 1000, 7, 500, 10),
 }
 
 
@@ -51,6 +59,12 @@ def make_case(n, d, m, h, depth):
         for columns, rows in zip(sizes[:-1], sizes[1:], strict=True)
     ]
     return X, y, weights
+
+
+def default_weights(X, y, weights):
+    """Weights of the same shapes from the estimator's default `init`."""
+    widths = [len(W) for W in weights[:-1]]
+    return DeepLinearRegressor(len(weights), widths, max_iter=0, tol=0).fit(X, y).weights_
 
 
 def bare_loop(X, y, weights, step_size, steps):
@@ -88,6 +102,8 @@ def run_case(name, steps, repeats):
     """Time one case; return its figures."""
     n, d, m, h, depth, _, claim = CASES[name]
     X, y, weights = make_case(n, d, m, h, depth)
+    if "spectral" in name:
+        weights = default_weights(X, y, weights)
     step_size = whole_fit(X, y, weights, 2).step_size_  # also warms up
     bare_loop(X, y, weights, step_size, 2)
     ours, bare = [], []
@@ -125,7 +141,7 @@ def main():
     parser.add_argument("--only", help="part of the name of the cases to run")
     parser.add_argument("--save", action="store_true", help="write results/bench_gd_step.json")
     arguments = parser.parse_args()
-    print(f"{'case':26} {'n, d, m, h, L':26} {'steps':>5} {'fit':>9} {'bare':>9} {'ratio':>8}")
+    print(f"{'case':28} {'n, d, m, h, L':26} {'steps':>5} {'fit':>9} {'bare':>9} {'ratio':>8}")
     rows = []
     for name, case in CASES.items():
         if arguments.only and arguments.only not in name:
@@ -134,7 +150,7 @@ def main():
         row = run_case(name, steps, 1 if arguments.quick else 3)
         rows.append(row)
         print(
-            f"{name:26} {', '.join(map(str, case[:5])):26} {steps:5} {row['fit_seconds']:8.3f}s "
+            f"{name:28} {', '.join(map(str, case[:5])):26} {steps:5} {row['fit_seconds']:8.3f}s "
             f"{row['bare_seconds']:8.3f}s {row['ratio']:7.1f}x",
             flush=True,
         )

@@ -10,6 +10,8 @@ import torch
 
 # Floating-point operations a second of products of small matrices, in which costs are told.
 BALANCE_RATE = 1e10
+# Rows of D_l that are formed at once, each only right of the diagonal.
+_BLOCK = 100
 
 
 def difference(W, W_next):
@@ -101,17 +103,32 @@ def _matrix_meter(W, W_next):
 
 
 class _DenseMeter:
-    """Norms of D_l and D_l - D_l(0), formed as matrices."""
+    """Norms of D_l and D_l - D_l(0), formed as the upper halves of matrices."""
 
     def __init__(self, cost):
         self.start = None
         self.cost = cost
 
     def __call__(self, W, W_next, unit):
-        D = difference(W, W_next)
+        D = _upper_difference(W, W_next)
         if self.start is None:  # forming D_l of a wide layer takes as long as many steps
-            self.start = D[0].clone()
-        return {"matrix": _norm(D), "change": _norm(D - self.start)}
+            self.start = [rows[0].clone() for rows in D]
+        change = [rows - start for rows, start in zip(D, self.start, strict=True)]
+        return {"matrix": _upper_norm(D), "change": _upper_norm(change)}
+
+
+def _upper_difference(W, W_next):
+    """D_l in blocks of rows, without what is left of their diagonal blocks."""
+    return [
+        W[..., i : i + _BLOCK, :] @ W[..., i:, :].mT
+        - W_next[..., i : i + _BLOCK].mT @ W_next[..., i:]
+        for i in range(0, W.shape[-2], _BLOCK)
+    ]
+
+
+def _upper_norm(blocks):
+    squares = [2 * _norm(rows) ** 2 - _norm(rows[..., : rows.shape[-2]]) ** 2 for rows in blocks]
+    return sum(squares).sqrt()
 
 
 class _NarrowMeter:
@@ -152,4 +169,4 @@ class _DiagonalMeter:
 
 
 def _norm(matrix):
-    return matrix.square().sum(dim=(-2, -1)).sqrt()
+    return torch.linalg.vector_norm(matrix, dim=(-2, -1))

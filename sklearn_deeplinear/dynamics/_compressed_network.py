@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from sklearn_deeplinear.dynamics._compressed_pathways import CompressedPathways, compressed
+import torch
+
+from sklearn_deeplinear.dynamics._compressed_pathways import (
+    CompressedPathways,
+    compressed,
+    core_widths,
+)
+from sklearn_deeplinear.dynamics._compression import live_units
+from sklearn_deeplinear.dynamics._linear import gradient_rounding, step_seconds
 from sklearn_deeplinear.dynamics._pathways import LinearPathways
+
+# Networks narrower than this spend their time on calling operations, not in them.
+_NARROW = 64
+# Compressing may take this part of the time of the steps; seconds that it takes a network of
+# any size, and floating-point operations a second of singular values.
+_SHARE = 0.1
+_OVERHEAD = 1e-3
+_SINGULAR_RATE = 1e10
 
 
 class CompressedNetwork:
@@ -13,6 +29,11 @@ class CompressedNetwork:
     ----------
     pathway : CompressedPathways
         Dynamics of one pathway.
+
+    Attributes
+    ----------
+    rounding : float
+        As that of :class:`LinearDynamics`, in the full network.
     """
 
     def __init__(self, pathway: CompressedPathways):
@@ -20,26 +41,47 @@ class CompressedNetwork:
         self.state, self.gradient = pathway.state, pathway.gradient
         self.step, self.evaluate = pathway.step, pathway.evaluate
         self.record_cost = pathway.record_cost
+        cores = torch.stack([C.square().sum() for C in pathway.pathways[0]])
+        norms = (cores + pathway.rest_norms).sqrt().tolist()
+        self.rounding = gradient_rounding(norms, pathway.rule.rule, pathway.weight_decay[0])
 
     @classmethod
-    def from_moments(cls, weights, moments, weight_decay):
+    def from_moments(cls, weights, moments, weight_decay, like, n_steps):
         """Compress a network without noise; None where that is not exact or does not pay.
 
         Parameters
         ----------
-        weights : list of tensors
-            Initial W_1, ..., W_L, on the device and in the precision to train in.
+        weights : list of float64 tensors
+            Initial W_1, ..., W_L.
         moments : SecondMoments
             Moments of the data.
         weight_decay : sequence of L floats
             gamma_1, ..., gamma_L.
+        like : tensor
+            Of the device and the precision to train in.
+        n_steps : int
+            Number of steps planned, that the effort of compressing is to be small beside.
 
         Returns
         -------
         dynamics : CompressedNetwork or None
         """
-        rule = LinearPathways.from_moments(moments, weights[0])
-        pathway = compressed([[W.double() for W in weights]], rule, [weight_decay])
+        budget = _SHARE * n_steps * step_seconds([W.shape for W in weights]) - _OVERHEAD
+        if budget < 0 or max(map(len, weights[:-1]), default=0) < _NARROW:
+            return None
+        live = live_units(weights)
+        hidden = core_widths(weights, live)[1:-1]
+        work = sum(20 * len(units) * k**2 for units, k in zip(live, hidden, strict=True))
+        if work > budget * _SINGULAR_RATE:
+            return None
+        R_x, R_y = (
+            torch.as_tensor(factor, dtype=like.dtype, device=like.device)
+            for factor in (moments.input_factor, moments.output_factor)
+        )
+        no_modes = (R_y.new_empty((R_y.shape[1], 0)), R_x.new_empty((R_x.shape[1], 0)))
+        pathway = compressed(
+            [weights], LinearPathways(R_x, R_y, no_modes), [weight_decay], live=[live]
+        )
         return None if pathway is None else cls(pathway)
 
     @property

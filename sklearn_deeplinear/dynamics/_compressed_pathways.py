@@ -1,7 +1,8 @@
 """Linear pathways trained in compressed coordinates, and measured in full ones.
 
-See `_compression`: pathway p has W_l = Q_l C_l Q_{l-1}^T + sigma_l N_l. The state holds the
-cores C_l and, at its end, the factors sigma_l that weight decay has left of the N_l. Norms do
+See `_compression`: pathway p has W_l = Q_l C_l Q_{l-1}^T + sigma_l N_l with sigma_l = 1 at
+first. The state holds the cores C_l and, at its end, what weight decay has left of the largest
+entries of the N_l, in the units of weights that tolerances of the flow are told in. Norms do
 not change under orthonormal bases, and the blocks of C and N never meet, so that all measures
 are exact.
 """
@@ -11,11 +12,17 @@ from __future__ import annotations
 import torch
 
 from sklearn_deeplinear.dynamics._balance import difference
-from sklearn_deeplinear.dynamics._compression import compress
+from sklearn_deeplinear.dynamics._compression import (
+    compress,
+    live_blocks,
+    live_units,
+    may_be_closed,
+)
+from sklearn_deeplinear.dynamics._pathway_layout import fastest_layout
 from sklearn_deeplinear.dynamics._pathways import PathwayDynamics
 
 
-def compressed(pathways, rule, weight_decay):
+def compressed(pathways, rule, weight_decay, live=None):
     """Dynamics in compressed coordinates, if these are exact and pay.
 
     Parameters
@@ -26,6 +33,8 @@ def compressed(pathways, rule, weight_decay):
         Loss and gradient of the data term, in the precision and on the device to train in.
     weight_decay : list of sequences of floats
         Decays of the layers of each pathway.
+    live : list of lists of tensors of indices, optional
+        The :func:`live_units` of each pathway, where they are known.
 
     Returns
     -------
@@ -33,18 +42,33 @@ def compressed(pathways, rule, weight_decay):
         None if the compressed network has more than half the parameters or is not the
         same network.
     """
-    d, m = pathways[0][0].shape[1], pathways[0][-1].shape[0]
-    narrowest = min((len(W) for weights in pathways for W in weights[:-1]), default=0)
-    if narrowest <= d + m:
+    live = [live_units(weights) for weights in pathways] if live is None else live
+    full = sum(W.numel() for weights in pathways for W in weights)
+    if 2 * sum(core_sizes(*path) for path in zip(pathways, live, strict=True)) > full:
         return None
-    compressions = [compress(weights) for weights in pathways]
+    if not all(may_be_closed(live_blocks(*path)) for path in zip(pathways, live, strict=True)):
+        return None
+    compressions = [
+        compress(weights, live=units) for weights, units in zip(pathways, live, strict=True)
+    ]
     if not all(compression.is_exact for compression in compressions):
         return None
-    full = sum(W.numel() for weights in pathways for W in weights)
     cores = sum(C.numel() for compression in compressions for C in compression.cores)
     if 2 * cores > full:
         return None
     return CompressedPathways(compressions, rule, weight_decay)
+
+
+def core_widths(weights, live):
+    """Widths d, k_1, ..., k_{L-1}, m of the cores that a sweep should find at most."""
+    d, m = weights[0].shape[1], len(weights[-1])
+    return [d, *(min(len(units), d + m) for units in live), m]
+
+
+def core_sizes(weights, live):
+    """Number of weights of such cores."""
+    widths = core_widths(weights, live)
+    return sum(k * k_next for k, k_next in zip(widths, widths[1:], strict=False))
 
 
 class CompressedPathways(PathwayDynamics):
@@ -68,15 +92,18 @@ class CompressedPathways(PathwayDynamics):
         self.rest_norms = self.rates.new_tensor(
             [_square_norm(N) for compression in compressions for N in compression.rests]
         )
-        super().__init__(cores, rule, weight_decay, extra=torch.ones_like(self.rates))
-        self.shrinkage = self.state[-len(rates) :]
-        if self.rates.any() and self.rest_norms.any():
+        self.rest_sizes = self.rates.new_tensor(
+            [_largest(N) for compression in compressions for N in compression.rests]
+        )
+        super().__init__(cores, rule, weight_decay, self.rest_sizes, fastest_layout)
+        self.rests = self.state[-len(rates) :]
+        if self.rates.any() and self.rests.any():
             self.step = self._step_with_rests(self.step)
 
     def _step_with_rests(self, step_of_cores):
         def step(eta):
             step_of_cores(eta)
-            self.shrinkage.mul_(1 - eta * self.rates)
+            self.rests.addcmul_(self.rests, self.rates, value=-eta)
 
         return step
 
@@ -91,12 +118,17 @@ class CompressedPathways(PathwayDynamics):
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
         super().evaluate()
-        self.gradient[-len(self.rates) :] = self.rates * self.shrinkage
+        self.gradient[-len(self.rates) :] = self.rates * self.rests
+
+    def shrinkage(self, states):
+        """sigma_l of the layers of all pathways in turn; zero where N_l is."""
+        sizes = self.rest_sizes.clamp_min(torch.finfo(states.dtype).tiny)
+        return states[..., -len(self.rates) :] / sizes
 
     def measure(self, states):
         """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         measured = super().measure(states)
-        squares = states[:, -len(self.rates) :].square() * self.rest_norms
+        squares = self.shrinkage(states).square() * self.rest_norms
         measured["objective"] = measured["objective"] + (self.rates / 2 * squares).sum(-1)
         rest_slopes = (self.rates.square() * squares).sum(-1)
         measured["gradient_norm"] = (measured["gradient_norm"].square() + rest_slopes).sqrt()
@@ -104,7 +136,7 @@ class CompressedPathways(PathwayDynamics):
 
     def meter_readings(self, states):
         """Measures of balance of each pathway."""
-        shrinkage = states[:, -len(self.rates) :].split(self.depths, dim=-1)
+        shrinkage = self.shrinkage(states).split(self.depths, dim=-1)
         parts = zip(self.meters, self.views(states), shrinkage, strict=True)
         return [meter(cores, factors) for meter, cores, factors in parts]
 
@@ -114,7 +146,7 @@ class CompressedPathways(PathwayDynamics):
         return [[W.numpy(force=True) for W in weights] for weights in full]
 
     def _full(self, state):
-        shrinkage = state[-len(self.rates) :].split(self.depths)
+        shrinkage = self.shrinkage(state).split(self.depths)
         return [
             compression.weights(cores, factors)
             for compression, cores, factors in zip(
@@ -214,6 +246,10 @@ def _square(matrix):
 
 def _sum(product):
     return float(product.sum()) if torch.is_tensor(product) else product
+
+
+def _largest(N):
+    return 0.0 if N is None else float(N.abs().max())
 
 
 def _square_norm(N):

@@ -52,7 +52,8 @@ class LinearDynamics:
         self.step = rule.stepper(self.weights, self.weight_decay)
         self.gradient = torch.empty_like(self.state)
         self.balance = BalanceMeter(self.weights)
-        self.rounding = self._rounding()
+        norms = [float(W.norm()) for W in self.weights]
+        self.rounding = gradient_rounding(norms, rule, self.weight_decay)
 
     @classmethod
     def from_moments(cls, weights, moments, weight_decay, noise, record_sharpness=False):
@@ -64,14 +65,6 @@ class LinearDynamics:
         noisy = len(weights) > 1 and any(s > 0 for s in noise)
         rule = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
         return cls(weights, rule, weight_decay, record_sharpness)
-
-    def _rounding(self):
-        """Rounding error of the terms 2 B_l^T S F_{l-1}^T and 2 gamma_l W_l."""
-        norms = [float(W.norm()) for W in self.weights]
-        outer = max(math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms)))
-        cross = float((self.rule.output_factor.mT @ self.rule.input_factor).norm())
-        decay = sum(g * norm for g, norm in zip(self.weight_decay, norms, strict=True))
-        return 100 * torch.finfo(self.state.dtype).eps * 2 * (cross * outer + decay)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
@@ -119,7 +112,33 @@ class LinearDynamics:
 
     def record_cost(self):
         """Cost of measuring one record, in units of one descent step."""
-        thin = min(self.shapes[0][1], self.shapes[-1][0])
-        products = 6 * thin * self.state.numel() / _PRODUCT_RATE
-        step = _STEP_OVERHEAD + products
-        return (self.balance.cost / BALANCE_RATE + products) / step
+        step = step_seconds(self.shapes)
+        return (self.balance.cost / BALANCE_RATE + step - _STEP_OVERHEAD) / step
+
+
+def step_seconds(shapes):
+    """Time that a descent step of layers of these shapes takes, roughly."""
+    thin = min(shapes[0][1], shapes[-1][0])
+    return _STEP_OVERHEAD + 6 * thin * sum(h * k for h, k in shapes) / _PRODUCT_RATE
+
+
+def gradient_rounding(norms, rule, weight_decay):
+    """Rounding error of the terms 2 B_l^T S F_{l-1}^T and 2 gamma_l W_l of the gradient.
+
+    Parameters
+    ----------
+    norms : list of floats
+        ||W_l||_F.
+    rule : MomentGradient or NoisyMomentGradient
+        Knows the moments, in the precision of the gradient.
+    weight_decay : list of floats
+        gamma_l.
+
+    Returns
+    -------
+    rounding : float
+    """
+    outer = max(math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms)))
+    cross = rule.output_factor.mT @ rule.input_factor  # S
+    decay = sum(g * norm for g, norm in zip(weight_decay, norms, strict=True))
+    return 100 * torch.finfo(cross.dtype).eps * 2 * (float(cross.norm()) * outer + decay)

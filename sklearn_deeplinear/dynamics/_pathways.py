@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics._balance import BalanceMeter
-from sklearn_deeplinear.dynamics._flat import layers, pack
 from sklearn_deeplinear.dynamics._moment_gradient import (
     ChainStepper,
     MomentGradient,
     chain_gradients,
     products,
 )
+from sklearn_deeplinear.dynamics._pathway_layout import Consecutive
 
 # Floating-point operations that would take as long, at 10 gigaflops, as calling the dozen
 # small operations of a step of one pathway.
@@ -38,6 +38,9 @@ class PathwayDynamics:
         Decays of the layers of each pathway.
     extra : tensor of shape (n_extra,), optional
         Further numbers to keep at the end of `state`.
+    layout : callable, optional
+        Chooses from `pathways` and `weight_decay` where the weights lie in `state`; by
+        default one after the other.
 
     Attributes
     ----------
@@ -49,17 +52,17 @@ class PathwayDynamics:
         The weights that are trained, as views of `state`.
     """
 
-    def __init__(self, pathways, rule, weight_decay, extra=None):
+    def __init__(self, pathways, rule, weight_decay, extra=None, layout=None):
         self.depths = [len(weights) for weights in pathways]
-        flat = [W for weights in pathways for W in weights]
-        flat += [] if extra is None else [extra[None]]
-        self.shapes = [tuple(W.shape) for W in flat]
-        self.state = pack(flat)
-        self.gradient = torch.empty_like(self.state)
-        self.pathways = self.views(self.state)
         self.rule = rule
         self.weight_decay = [[float(gamma) for gamma in decays] for decays in weight_decay]
-        self.step = rule.stepper(self.pathways, self.weight_decay)
+        self.layout = (layout or _consecutive)(pathways, self.weight_decay)
+        self.state = self.layout.pack(pathways)
+        if extra is not None:
+            self.state = torch.cat([self.state, extra])
+        self.gradient = torch.empty_like(self.state)
+        self.pathways = self.views(self.state)
+        self.step = rule.stepper(*self.layout.networks(self.state, self.weight_decay))
         self.meters = self.balance_meters()
 
     def balance_meters(self):
@@ -72,8 +75,7 @@ class PathwayDynamics:
 
     def views(self, states):
         """View flat states (..., n_parameters) as what the pathways consist of."""
-        flat = iter(layers(states, self.shapes))
-        return [[next(flat) for _ in range(depth)] for depth in self.depths]
+        return self.layout.views(states)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
@@ -128,6 +130,10 @@ class PathwayDynamics:
         work = self.rule.cost(self.state.numel())
         balance = sum(meter.cost for meter in self.meters)
         return (balance + work) / (_STEP_OVERHEAD * len(self.depths) + work)
+
+
+def _consecutive(pathways, weight_decay):
+    return Consecutive(pathways)
 
 
 class LinearPathways:
@@ -190,6 +196,8 @@ class LinearPathways:
     def stepper(self, pathways, weight_decay):
         """Return ``step(eta)``, which makes one descent step on `pathways` in place."""
         rule = self.rule
+        if len(pathways) == 1:
+            return rule.stepper(pathways[0], weight_decay[0])
         total = products(rule.chain(pathways[0]))[-1].clone()
         slope = torch.empty_like(total)
         chains = [

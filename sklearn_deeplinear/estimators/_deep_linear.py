@@ -35,6 +35,11 @@ class DeepLinearRegressor(NetworkRegressor):
     by full-batch gradient descent, which needs only the second moments of the data, or
     exactly. `global_minimum_` and `optimality_gap_` tell how good the fit is.
 
+    Where training moves the network in a few dimensions only, "gd" and "flow" train it in
+    these: two layers without noise need d + m hidden dimensions, balanced layers ("spectral",
+    "balanced") min(d, m) and orthogonal ones d + m. The run is the same, up to rounding, and
+    hardly depends on the width.
+
     Parameters
     ----------
     depth : int, default=2

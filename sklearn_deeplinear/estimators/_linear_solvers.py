@@ -12,6 +12,8 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
+from sklearn_deeplinear.dynamics._compressed_network import CompressedNetwork
+from sklearn_deeplinear.dynamics._compression import live_blocks, live_units
 from sklearn_deeplinear.dynamics._descent import Run, record_iterations
 from sklearn_deeplinear.dynamics._linear import LinearDynamics
 from sklearn_deeplinear.dynamics._network_step_size import auto_network_step_size
@@ -184,14 +186,17 @@ def _start(estimator, problem, device, dtype):
     schedule, step_size = check_step_size(
         estimator.step_size,
         lambda: auto_step_size(
-            [W.numpy() for W in weights],
+            [W.numpy() for W in live_blocks(weights, live_units(weights))],  # of equal norms
             problem.moments,
             problem.weight_decay,
             problem.noise,
             estimator.max_iter,
         ),
     )
-    return _dynamics(estimator, weights, problem, device, dtype), schedule, step_size
+    dynamics = _compressed(estimator, weights, problem, device, dtype)
+    if dynamics is None:
+        dynamics = _dynamics(estimator, weights, problem, device, dtype)
+    return dynamics, schedule, step_size
 
 
 def _initial_weights(estimator, problem, generator):
@@ -204,6 +209,19 @@ def _initial_weights(estimator, problem, generator):
         generator,
         first_gradient_step(problem.moments),
         noisy=problem.noise.any(),
+    )
+
+
+def _compressed(estimator, weights, problem, device, dtype):
+    """The same dynamics in fewer dimensions, if that is exact and pays; else None."""
+    if problem.noise.any() or estimator.record_sharpness:
+        return None
+    return CompressedNetwork.from_moments(
+        weights,
+        problem.moments,
+        problem.weight_decay,
+        like=torch.empty(0, device=device, dtype=dtype),
+        n_steps=estimator.max_iter,
     )
 
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from sklearn_deeplinear.dynamics._balance import BalanceMeter, difference
 from sklearn_deeplinear.dynamics._compressed_network import CompressedNetwork
 from sklearn_deeplinear.dynamics._compressed_pathways import CompressedPathways, compressed
-from sklearn_deeplinear.dynamics._compression import compress
+from sklearn_deeplinear.dynamics._compression import compress, live_units, may_be_closed
 from sklearn_deeplinear.dynamics._descent import descend, record_iterations
 from sklearn_deeplinear.dynamics._krylov import krylov_run
 from sklearn_deeplinear.dynamics._linear import LinearDynamics
@@ -107,6 +108,34 @@ def test_normal_weights_of_deeper_networks_are_not_compressed(depth):
     assert compressed([weights, weights], make_rule(), [[0.0] * depth] * 2) is None
 
 
+@pytest.mark.parametrize(("kind", "depth", "told"), [("normal", 3, False), ("orthogonal", 5, True)])
+def test_one_vector_tells_random_layers_from_closed_ones(kind, depth, told):
+    assert may_be_closed(make_weights(kind, depth)) is told
+
+
+def test_units_without_weights_are_left_out():
+    """They are all that a bottleneck, or factors padded with zeros, leave to compress."""
+    rng = np.random.RandomState(0)
+    weights = [W.clone() for W in make_weights("normal", 3)]
+    live = [np.sort(rng.choice(40, size, replace=False)) for size in (5, 6)]
+    for layer, units in enumerate(live):
+        unused = np.setdiff1d(np.arange(40), units)
+        weights[layer][unused] = 0
+        weights[layer + 1][:, unused] = 0
+    for found, units in zip(live_units(weights), live, strict=True):
+        np.testing.assert_array_equal(found, units)
+    compression = compress(weights)
+    assert compression.is_exact and [C.shape for C in compression.cores] == [(5, 3), (6, 5), (4, 6)]
+    for W, V in zip(compression.weights(compression.cores, [0.0] * 3), weights, strict=True):
+        torch.testing.assert_close(W, V, rtol=0, atol=1e-14)
+
+
+def test_a_unit_is_live_while_it_has_any_weight():
+    W, V = torch.zeros(3, 2), torch.zeros(1, 3)
+    W[0, 1], V[0, 2] = 1e-30, -1.0
+    assert live_units([W, V])[0].tolist() == [0, 2]
+
+
 def test_narrow_networks_are_left_alone():
     assert compressed([make_weights("normal", 2, width=8)], make_rule(), [[0.0] * 2]) is None
 
@@ -128,6 +157,33 @@ def test_modes_of_very_different_strength_are_kept():
     compression = compress(weights)
     assert compression.is_exact
     assert [Q.shape[1] for Q in compression.bases] == [2, 2]
+
+
+def test_rests_are_held_in_the_units_of_the_weights():
+    """The flow's tolerances are relative to the largest number in the state."""
+    weights = [1e-6 * W for W in make_weights("orthogonal", 3)]
+    narrow = compressed([weights], make_rule(), [[0.1] * 3])
+    assert narrow.rest_norms[1] > 0
+    assert narrow.state.abs().max() < 1e-6 * np.sqrt(40)
+    torch.testing.assert_close(narrow.full_pathways()[0][1], weights[1], rtol=0, atol=1e-20)
+
+
+@pytest.mark.parametrize("width", [30, 250])
+def test_halves_of_symmetric_matrices_measure_the_whole(width):
+    """Wide layers are measured in blocks right of the diagonal."""
+    rng = np.random.RandomState(0)
+    runs = [
+        [torch.from_numpy(rng.standard_normal((3, *s))) for s in [(width, 90), (80, width)]]
+        for _ in range(2)
+    ]
+    meter = BalanceMeter([W[0] for W in runs[0]])
+    assert type(meter.meters[0]).__name__ == "_DenseMeter"
+    D = [difference(*weights) for weights in runs]
+    meter(runs[0])
+    measured = meter(runs[1])
+    matrix, change = (torch.linalg.matrix_norm(E)[:, None] for E in (D[1], D[1] - D[0][0]))
+    torch.testing.assert_close(measured["matrix"], matrix, rtol=1e-12, atol=0)
+    torch.testing.assert_close(measured["change"], change, rtol=1e-12, atol=0)
 
 
 def test_float32_cores_follow_the_float32_run():
@@ -186,9 +242,9 @@ def test_compressed_network_stands_in_for_the_linear_one(kind, depths, width):
     """The same run of `descend`, records and weights of records included."""
     rng = np.random.RandomState(1)
     X, Y = rng.standard_normal((20, D)), rng.standard_normal((20, M))
-    moments, weights = SecondMoments.from_data(X, Y), make_weights(kind, depths[0])
+    moments, weights = SecondMoments.from_data(X, Y), make_weights(kind, depths[0], width=70)
     decay, marks = [0.05] * depths[0], record_iterations(50, 7)
-    narrow = CompressedNetwork.from_moments(weights, moments, decay)
+    narrow = CompressedNetwork.from_moments(weights, moments, decay, weights[0], n_steps=10**4)
     plain = LinearDynamics.from_moments(weights, moments, decay, [0.0] * (depths[0] - 1))
     runs = [descend(d, lambda t: 0.02, marks, record_weights=True) for d in (narrow, plain)]
     for name in ("loss", "objective", "gradient_norm"):
