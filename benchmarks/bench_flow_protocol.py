@@ -38,7 +38,7 @@ SETTINGS = {
         for method, tolerances in (
             ("RK45", (1e-5, 1e-6)),
             ("RK23", (1e-5, 1e-6)),
-            ("trapezoidal", (3e-6, 1e-6, 9e-7, 8e-7, 5e-7)),
+            ("trapezoidal", (1e-5, 3e-6, 2.5e-6, 2e-6, 1e-6)),
         )
         for rtol in tolerances
     ],

@@ -130,21 +130,27 @@ def test_balance_of_du_is_drawn(script, monkeypatch, tmp_path):
     assert np.abs(difference[-1] - difference[0]).max() < 0.01 * growth.max()
 
 
-def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path):
-    module, folder = script("elkabetz2021_fig1"), tmp_path / "20"
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path, dtype):
+    """All four networks, in a few steps on a few images."""
+    module = script("elkabetz2021_fig1")
+    folder = tmp_path / {"float64": "6", "float32": "6_float32"}[dtype]
     monkeypatch.setattr(module, "HERE", tmp_path)
     folder.mkdir()
     rng = np.random.RandomState(0)
     digits = {"X": rng.standard_normal((20, 784)), "y": np.arange(20) % 10, "source": "none"}
     np.savez(folder / "digits.npz", **digits)
     for action in ("compute", "plot"):
-        monkeypatch.setattr("sys.argv", ["", action, "--steps", "20", "--net", "linear"])
+        monkeypatch.setattr("sys.argv", ["", action, "--steps", "6", "--dtype", dtype])
         module.main()
     assert (folder / "elkabetz2021_fig1.png").stat().st_size > 10_000
-    curves = read(folder, "elkabetz2021_fig1")["linear"]
-    apart = [curves["distance"][r][-1] for r in ("2", "5", "10", "20")]
-    assert np.all(np.diff(apart) > 0)
-    assert apart[-1] < 0.1 * curves["distance_from_init"][-1]
+    result = read(folder, "elkabetz2021_fig1")
+    assert result["environment"]["dtype"] == dtype
+    for name in module.NETS:
+        curves = result[name]
+        apart = [curves["distance"][r][-1] for r in ("2", "5", "10", "20")]
+        assert np.all(np.diff(apart) > 0)
+        assert apart[-1] < 0.1 * curves["distance_from_init"][-1]
 
 
 def read(folder, name):

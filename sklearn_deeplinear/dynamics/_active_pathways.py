@@ -20,17 +20,22 @@ _LEAK = 0.01
 
 @dataclass(frozen=True)
 class Activation:
-    """A function, applied in place, and its derivative as a function of its value."""
+    """A function, applied in place, its derivative as a function of its value, and its kink.
+
+    `leak` is the slope of the function where its input is negative, if it has a kink at 0.
+    """
 
     apply_: Callable
     slope: Callable
+    leak: float | None = None
 
 
 ACTIVATIONS = {
-    "relu": Activation(torch.relu_, lambda value: value > 0),
+    "relu": Activation(torch.relu_, lambda value: value > 0, leak=0.0),
     "leaky_relu": Activation(
         lambda x: torch.nn.functional.leaky_relu_(x, _LEAK),
         lambda value: (value > 0).to(value.dtype).mul_(1 - _LEAK).add_(_LEAK),
+        leak=_LEAK,
     ),
     "tanh": Activation(torch.tanh_, lambda value: 1 - value.square()),
 }
@@ -63,6 +68,7 @@ class ActivePathways:
     def __init__(self, X, Y, share, activation, activate_output, free_intercept, modes):
         self.X, self.Y, self.share, self.modes = X, Y, share, modes
         self.activation = ACTIVATIONS[activation]
+        self.kinked = self.activation.leak is not None
         self.activate_output = activate_output
         self.free_intercept = free_intercept
 
@@ -83,9 +89,9 @@ class ActivePathways:
         )
         return cls(X, Y, share, activation, activate_output, moments.centered, (U, P))
 
-    def outputs(self, weights):
+    def outputs(self, weights, inputs=None):
         """Values [H_0, ..., H_L] of the layers of one pathway."""
-        return layer_values(weights, self.X, self.activation, self.activate_output)
+        return layer_values(weights, self.X, self.activation, self.activate_output, inputs)
 
     def errors(self, output):
         """Y - f(X) with the sign turned, less its mean if the intercept is free."""
@@ -131,15 +137,47 @@ class ActivePathways:
         ]
         return loss, gradients, strengths
 
-    def _deltas(self, weights, values, error):
-        """Yield (E_l, H_{l-1}) from the last layer to the first."""
-        slope = self.activation.slope
-        delta = error * slope(values[-1]) if self.activate_output else error
+    def linearised(self, pathways):
+        """Inputs of the units, and the gradients as a function of their slopes.
+
+        Returns
+        -------
+        inputs : list of tensors
+            Inputs of the units of each pathway in turn, layer by layer.
+        gradients : callable
+            ``gradients(shares)`` gives the gradients of the loss, of the shapes of
+            `pathways`, with `shares` in place of the indicators of positive `inputs`;
+            None takes these.
+        """
+        inputs: list[torch.Tensor] = []
+        values = [self.outputs(weights, inputs) for weights in pathways]
+        error = 2 * self.share * self.errors(sum(value[-1] for value in values))
+        leak = self.activation.leak
+
+        def gradients(shares=None):
+            slopes = None if shares is None else iter([leak + (1 - leak) * s for s in shares])
+            return [
+                [delta.mT @ H for delta, H in self._deltas(weights, value, error, slopes)][::-1]
+                for weights, value in zip(pathways, values, strict=True)
+            ]
+
+        return inputs, gradients
+
+    def _deltas(self, weights, values, error, slopes=None):
+        """Yield (E_l, H_{l-1}) from the last layer to the first.
+
+        `slopes` gives those of the units, layer by layer from the first one, where they are
+        not what follows from the values.
+        """
+        units = values[1:] if self.activate_output else values[1:-1]
+        if slopes is None:
+            slopes = map(self.activation.slope, units)
+        by_layer = [next(slopes) for _ in units]
+        delta = error * by_layer.pop() if self.activate_output else error
         for layer in range(len(weights) - 1, -1, -1):
-            below = values[layer]
-            yield delta, below
+            yield delta, values[layer]
             if layer:
-                delta = (delta @ weights[layer]).mul_(slope(below))
+                delta = (delta @ weights[layer]).mul_(by_layer.pop())
 
     def stepper(self, pathways, weight_decay):
         """Return ``step(eta)``, which makes one descent step on `pathways` in place."""
@@ -170,12 +208,17 @@ def centred_data(X, Y, sample_weight, moments):
     return X, Y, share
 
 
-def layer_values(weights, X, activation, activate_output):
-    """Values [H_0, ..., H_L] of the layers of one pathway at the inputs X (n, d)."""
+def layer_values(weights, X, activation, activate_output, inputs=None):
+    """Values [H_0, ..., H_L] of the layers of one pathway at the inputs X (n, d).
+
+    What the activation is applied to is appended to `inputs`, if these are given.
+    """
     values = [X]
     for layer, W in enumerate(weights, start=1):
         value = values[-1] @ W.mT
         if layer < len(weights) or activate_output:
+            if inputs is not None:
+                inputs.append(value.clone())
             activation.apply_(value)
         values.append(value)
     return values

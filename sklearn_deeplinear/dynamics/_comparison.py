@@ -96,9 +96,8 @@ def compare_step_sizes(
     divisors : sequence of int, default=(2, 5, 10, 20)
         The other runs make r steps of size eta_0 / r for each step of size eta_0.
     flow : bool, default=True
-        Also follow the gradient flow by an adaptive method. For a smooth network that is
-        far cheaper than a large divisor, and more accurate; where the gradient jumps, as
-        with ReLU, it is neither by much, and `divisors` are the safer reference.
+        Also follow the gradient flow by an adaptive method, which is far cheaper than a
+        large divisor, and more accurate.
     max_iter : int, default=None
         Number of steps of size eta_0; None takes that of the estimator, or 1,000.
     loss : callable, default=None
@@ -111,14 +110,12 @@ def compare_step_sizes(
         Number of eta_0-steps between records; None makes about 100 records.
     rtol : float, default=None
         Relative tolerance of the flow, as in :func:`gradient_flow`. None takes that of
-        ``solver="flow"`` for a homogeneous perceptron, whose activation may have a kink,
-        and 1e-6 for other networks.
+        ``solver="flow"`` for an estimator, and 1e-6 for a module.
     atol : float, default=1e-9
         Absolute tolerance of the flow.
     method : str, default=None
         Method of the flow, as in :func:`gradient_flow`. None takes that of
-        ``solver="flow"`` for a homogeneous perceptron, that of :func:`gradient_flow` for a
-        module, and "RK45" for other estimators.
+        ``solver="flow"`` for an estimator, and that of :func:`gradient_flow` for a module.
     verbose : int, default=0
         1 prints how far the comparison is, every tenth of the way.
 
@@ -159,9 +156,7 @@ def compare_step_sizes(
 def _flow_options(dynamics, **given):
     """What the user gave, before what the network brings, before what suits any."""
     chosen = {name: value for name, value in given.items() if value is not None}
-    # None leaves the choice to the flow, which can make it if it sees the units.
-    method = None if hasattr(dynamics, "linearised") else "RK45"
-    return {"method": method, "rtol": _RTOL} | getattr(dynamics, "flow_options", {}) | chosen
+    return {"method": None, "rtol": _RTOL} | getattr(dynamics, "flow_options", {}) | chosen
 
 
 def _starter(estimator, X, y, loss, weight_decay):

@@ -10,7 +10,11 @@ from sklearn_deeplinear.dynamics._compressed_pathways import (
     core_widths,
 )
 from sklearn_deeplinear.dynamics._compression import live_units
-from sklearn_deeplinear.dynamics._linear import gradient_rounding, step_seconds
+from sklearn_deeplinear.dynamics._linear import (
+    LinearDynamics,
+    gradient_rounding,
+    step_seconds,
+)
 from sklearn_deeplinear.dynamics._pathways import LinearPathways
 
 # Networks narrower than this spend their time on calling operations, not in them.
@@ -35,6 +39,8 @@ class CompressedNetwork:
     rounding : float
         As that of :class:`LinearDynamics`, in the full network.
     """
+
+    flow_options = LinearDynamics.flow_options
 
     def __init__(self, pathway: CompressedPathways):
         self.pathway = pathway

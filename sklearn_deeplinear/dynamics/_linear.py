@@ -18,6 +18,10 @@ _STEP_OVERHEAD = 15e-6
 _PRODUCT_RATE = 4e10
 
 
+# How an ODE solver follows the gradient: far better than gradient descent follows the flow.
+_FLOW_OPTIONS = {"method": "DOP853", "rtol": 1e-6}
+
+
 class LinearDynamics:
     """The state of a deep linear network and the rule by which it moves.
 
@@ -40,7 +44,11 @@ class LinearDynamics:
         Gradient of the objective where it was last evaluated.
     rounding : float
         Size of the rounding error in the norm of the gradient, at the initial weights.
+    flow_options : dict
+        Method and relative tolerance by which an ODE solver follows the gradient.
     """
+
+    flow_options = _FLOW_OPTIONS
 
     def __init__(self, weights, rule, weight_decay, record_sharpness=False):
         self.shapes = [tuple(W.shape) for W in weights]

@@ -20,14 +20,14 @@ from sklearn_deeplinear.dynamics._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics._flat import layers, pack
 from sklearn_deeplinear.nn._homogeneous import NEGATIVE_SLOPE, HomogeneousNetwork
 
-# Method and relative accuracy of the flow. The gradient jumps where a sample crosses the
-# kink of an activation; weights can slide along such a jump, and there high accuracy takes
-# a hundred times as many gradients.
+# Method and relative accuracy of the flow, which has kinks where the input of a unit changes
+# sign for a sample.
 _FLOW_OPTIONS = {
     "identity": {"method": "DOP853", "rtol": 1e-6},
-    "relu": {"method": "RK45", "rtol": 1e-5},
-    "leaky_relu": {"method": "RK45", "rtol": 1e-5},
+    "relu": {"method": "trapezoidal", "rtol": 3e-6},
+    "leaky_relu": {"method": "trapezoidal", "rtol": 3e-6},
 }
+_LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": NEGATIVE_SLOPE}
 
 
 class NetworkDynamics:
@@ -105,8 +105,8 @@ class NetworkDynamics:
             return parts, [None] * len(parts)
         return parts[::2], parts[1::2]
 
-    def _forward(self, weights, biases):
-        """Fill the hidden layers and the outputs."""
+    def _forward(self, weights, biases, inputs=None):
+        """Fill the hidden layers and the outputs; append what units get to `inputs`."""
         for H, out, W, b in zip(
             self.hidden, [*self.hidden[1:], self.outputs], weights, biases, strict=True
         ):
@@ -115,17 +115,26 @@ class NetworkDynamics:
             else:
                 torch.addmm(b, H, W.T, out=out)
             if out is not self.outputs:
+                if inputs is not None:
+                    inputs.append(out.clone())
                 self.activate(out)
 
-    def _backward(self, weights):
-        """Yield l - 1, Delta_l and H_{l-1} from the last layer to the first."""
+    def _backward(self, weights, shares=None):
+        """Yield l - 1, Delta_l and H_{l-1} from the last layer to the first.
+
+        `shares` stand in for the indicators of positive inputs, if they are given.
+        """
         self.loss.differentiate(self.outputs)
         for layer in range(len(weights) - 1, -1, -1):
             delta, H = self.deltas[layer + 1], self.hidden[layer]
             if layer > 0:
                 # Before the step changes W_l.
                 torch.mm(delta, weights[layer], out=self.deltas[layer])
-                self.damp(self.deltas[layer], H)
+                if shares is None:
+                    self.damp(self.deltas[layer], H)
+                else:
+                    leak = _LEAKS[self.activation]
+                    self.deltas[layer].mul_(leak + (1 - leak) * shares[layer - 1])
             yield layer, delta, H
 
     def step(self, eta):
@@ -141,16 +150,33 @@ class NetworkDynamics:
         """Loss of the current state; the gradient of the objective is left in `gradient`."""
         return self._evaluate(self.weights, self.biases)
 
+    def linearised(self):
+        """Inputs of the hidden units, and the gradient as a function of their slopes.
+
+        As :meth:`sklearn_deeplinear.dynamics._module.ModuleDynamics.linearised`.
+        """
+        inputs: list[torch.Tensor] = []
+        self._forward(self.weights, self.biases, inputs)
+
+        def gradient(shares=None):
+            self._differentiate(self.weights, shares)
+            return self.gradient
+
+        return inputs, gradient
+
     def _evaluate(self, weights, biases):
-        g_weights, g_biases = self._layers(self.gradient)
         self._forward(weights, biases)
-        for layer, delta, H in self._backward(weights):
+        self._differentiate(weights)
+        return self.loss.value(self.outputs)
+
+    def _differentiate(self, weights, shares=None):
+        g_weights, g_biases = self._layers(self.gradient)
+        for layer, delta, H in self._backward(weights, shares):
             torch.mm(delta.T, H, out=g_weights[layer])
             if self.weight_decay[layer]:
                 g_weights[layer].add_(weights[layer], alpha=2 * self.weight_decay[layer])
             if self.biased:
                 torch.sum(delta, dim=0, keepdim=True, out=g_biases[layer])
-        return self.loss.value(self.outputs)
 
     def measure(self, states):
         """Measure a batch of states (n_records, n_parameters): a dict of tensors."""

@@ -24,6 +24,13 @@ from sklearn_deeplinear.dynamics._pathway_layout import Consecutive
 # small operations of a step of one pathway.
 _STEP_OVERHEAD = 1e5
 
+# How the flow is followed where no unit has a kink, by precision, and where units have one.
+_SMOOTH_FLOW = {
+    torch.float64: {"method": "DOP853", "rtol": 1e-8},
+    torch.float32: {"method": "DOP853", "rtol": 1e-5},
+}
+_KINKED_FLOW = {"method": "trapezoidal", "rtol": 1e-5}
+
 
 class PathwayDynamics:
     """The state of parallel pathways and the rule by which they move.
@@ -50,6 +57,8 @@ class PathwayDynamics:
         Gradient of the objective where it was last evaluated.
     pathways : list of lists of tensors
         The weights that are trained, as views of `state`.
+    flow_options : dict
+        Method and relative tolerance by which an ODE solver follows the gradient.
     """
 
     def __init__(self, pathways, rule, weight_decay, extra=None, layout=None):
@@ -64,6 +73,7 @@ class PathwayDynamics:
         self.pathways = self.views(self.state)
         self.step = rule.stepper(*self.layout.networks(self.state, self.weight_decay))
         self.meters = self.balance_meters()
+        self.flow_options = _KINKED_FLOW if rule.kinked else _SMOOTH_FLOW[self.state.dtype]
 
     def balance_meters(self):
         """One meter of the balance of layers for each pathway."""
@@ -80,6 +90,24 @@ class PathwayDynamics:
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
         _, gradients, _ = self.rule.measure(self.pathways)
+        self._keep(gradients)
+
+    def linearised(self):
+        """Inputs of the units, and the gradient as a function of their slopes.
+
+        As :meth:`sklearn_deeplinear.dynamics._module.ModuleDynamics.linearised`; for units
+        with a kink.
+        """
+        inputs, gradients = self.rule.linearised(self.pathways)
+
+        def gradient(shares=None):
+            self._keep(gradients(shares))
+            return self.gradient
+
+        return inputs, gradient
+
+    def _keep(self, gradients):
+        """Write the gradients of the loss, and those of the penalty, into `gradient`."""
         for parts, slopes, weights, decays in zip(
             self.views(self.gradient), gradients, self.pathways, self.weight_decay, strict=True
         ):
@@ -149,7 +177,7 @@ class LinearPathways:
         Singular vectors of S, in which strengths are measured.
     """
 
-    linear = True
+    linear, kinked = True, False
 
     def __init__(self, input_factor, output_factor, modes):
         self.rule = MomentGradient(input_factor, output_factor)

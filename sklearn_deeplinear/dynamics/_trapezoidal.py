@@ -39,8 +39,9 @@ class TrapezoidalFlow(OdeSolver):
     end : float
         Time at which to stop.
     rtol, atol : float
-        Each step keeps the estimate of its error below ``atol + rtol * |y|``, in the root
-        mean square.
+        Each step keeps the estimate of its error below ``atol + rtol * |y|``, both in the
+        root mean square over all parameters: single weights near zero, of which there are
+        always some, do not count for more than others.
     """
 
     t: float
@@ -69,9 +70,8 @@ class TrapezoidalFlow(OdeSolver):
 
     def _first_length(self):
         """A hundredth of the time in which the state would change by its own size."""
-        scale = self.atol + self.rtol * np.abs(self.y)
-        speed = _norm(self.velocity / scale)
-        return 0.01 * _norm(self.y / scale) / speed if speed > 0 else self.t_bound
+        size, speed = _norm(self.y), _norm(self.velocity)
+        return 0.01 * (size / speed if size * speed > 0 else self.t_bound)
 
     def _step_impl(self):
         least = 10 * np.spacing(self.t)
@@ -83,8 +83,7 @@ class TrapezoidalFlow(OdeSolver):
             velocity = velocity_with(None)
             mean = velocity_with(self._shares(inputs)) if inputs else velocity
             corrected = self.y + h / 2 * (self.velocity + mean)
-            scale = self.atol + self.rtol * np.maximum(np.abs(self.y), np.abs(corrected))
-            size = _norm(self._error(h, mean) / scale)
+            size = _norm(self._error(h, mean)) / (self.atol + self.rtol * _norm(self.y))
             self.length = h * _factor(size)
             if size <= 1:
                 break

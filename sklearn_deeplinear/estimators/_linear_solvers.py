@@ -33,9 +33,6 @@ from sklearn_deeplinear.estimators._runs import (
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
 
-# Relative accuracy of the flow: far better than gradient descent follows it.
-FLOW_RTOL = 1e-6
-
 
 @dataclass(frozen=True)
 class LinearProblem:
@@ -92,7 +89,7 @@ def gradient_descent_solver(estimator, problem, data, device, dtype, listener):
 def gradient_flow_solver(estimator, problem, data, device, dtype, listener):
     """Gradient flow on the moments, over the time that gradient descent would take."""
     dynamics, schedule, step_size = _start(estimator, problem, device, dtype)
-    options = {"method": "DOP853", "rtol": FLOW_RTOL}
+    options = dynamics.flow_options
     run = run_flow(estimator, dynamics, schedule, listener, lambda: _weights(dynamics), **options)
     return Outcome(_weights(dynamics), run, step_size, run.n_iter)
 

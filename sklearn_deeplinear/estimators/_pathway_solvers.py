@@ -35,11 +35,6 @@ from sklearn_deeplinear.estimators._runs import (
 from sklearn_deeplinear.nn._pathways import ParallelPathways
 from sklearn_deeplinear.theory import SecondMoments
 
-# Relative tolerance of the flow. The gradient of units with a kink jumps, and the flow can
-# slide along a jump: there high orders and small tolerances all but stop.
-_SMOOTH_RTOL = {torch.float64: 1e-8, torch.float32: 1e-5}
-_KINKED_RTOL = 1e-4
-
 
 @dataclass(frozen=True)
 class PathwayOutcome:
@@ -89,11 +84,7 @@ def gradient_flow_solver(estimator, problem, data, device, dtype, listener):
     pathways, schedule, step_size = _start(estimator, problem)
     dynamics = _dynamics(pathways, problem, data, device, dtype)
     dynamics = _recorded(estimator, dynamics, problem, data)
-    smooth = problem.activation in ("identity", "tanh")
-    options = {
-        "method": "DOP853" if smooth else "RK23",
-        "rtol": _SMOOTH_RTOL[dtype] if smooth else _KINKED_RTOL,
-    }
+    options = dynamics.flow_options
     run = run_flow(estimator, dynamics, schedule, listener, lambda: _fitted(dynamics), **options)
     return _outcome(dynamics, run, step_size, max(run.n_iter, 1))
 
