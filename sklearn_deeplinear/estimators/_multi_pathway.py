@@ -18,6 +18,7 @@ from sklearn_deeplinear.estimators._options import check_device, check_dtype, ch
 from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem, network_attributes
 from sklearn_deeplinear.estimators._pathway_solvers import (
     SOLVERS,
+    check_compression,
     dynamics_starter,
     hessian_eigenvalues_of,
 )
@@ -102,7 +103,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         they are trained in those, which changes nothing but rounding. "krylov" does so
         from any initial weights, in a space that grows until two runs of gradient descent
         agree; `compression_error_` tells how well. Made for normal initial weights and
-        depth 3 (or 4); "sgd" and "adam" take "exact" only, and train all weights.
+        depth 3 (or 4), and for "gd" only. "sgd" and "adam" train all weights.
     record_every : int, default=None
         Steps between records. None makes at most 1,000 records, far enough apart that
         measuring takes no longer than training.
@@ -358,6 +359,7 @@ class MultiPathwayRegressor(NetworkRegressor):
     def _check_options(self):
         device = check_device(self.device)
         check_run_options(self)
+        check_compression(self.compression, self.solver, self.activation)
         return device, check_dtype(self.dtype, device)
 
     def _problem_of(self, X, y, sample_weight):

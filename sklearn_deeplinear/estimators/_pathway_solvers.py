@@ -49,6 +49,15 @@ class PathwayOutcome:
     net: object = None
 
 
+def check_compression(compression, solver, activation):
+    """Raise a ValueError where there is nothing that a Krylov space could stand for."""
+    if compression == "krylov" and (solver, activation) != ("gd", "identity"):
+        raise ValueError(
+            f'compression must be "exact" with solver="{solver}" and activation="{activation}": '
+            '"krylov" compares runs of "gd" with activation="identity".'
+        )
+
+
 def gradient_descent_solver(estimator, problem, data, device, dtype, listener):
     """Full-batch gradient descent: on moments if linear, else on all samples."""
     if estimator.compression == "krylov":
@@ -62,8 +71,6 @@ def gradient_descent_solver(estimator, problem, data, device, dtype, listener):
 
 def _krylov_descent(estimator, problem, device, dtype, listener):
     """Gradient descent in Krylov spaces, one run after the other: without callbacks."""
-    if not problem.linear:
-        raise ValueError('compression="krylov" needs activation="identity".')
     pathways, schedule, step_size = _start(estimator, problem)
     rule = LinearPathways.from_moments(problem.moments, torch.empty(0, device=device, dtype=dtype))
     listener.start(0, None)
@@ -93,11 +100,6 @@ def mini_batch_solver(solver, estimator, problem, data, device, dtype, listener)
     """Mini-batches of the centred data in a skorch net; each epoch starts at the best intercept."""
     from sklearn_deeplinear.dynamics._minibatch import train_minibatch
 
-    if estimator.compression != "exact":
-        raise ValueError(
-            f'compression must be "exact" with solver="{solver}": "krylov" compares full-batch '
-            'runs, and is for solver="gd".'
-        )
     generator = torch_generator(estimator.random_state)
     pathways = _initial(estimator, problem, generator)
     dynamics = _dynamics(pathways, problem, data, device, dtype, compress=False)

@@ -298,6 +298,8 @@ def test_divergence_keeps_the_last_good_record():
             {"solver": "sgd", "compression": "krylov"},
             'compression must be "exact" with solver="sgd"',
         ),
+        ({"solver": "flow", "compression": "krylov"}, 'must be "exact" with solver="flow"'),
+        ({"activation": "relu", "compression": "krylov"}, 'and activation="relu"'),
         ({"solver": "adam", "batch_size": 0}, "batch_size"),
         ({"activation": "relu", "solver": "analytic"}, 'needs activation="identity"'),
         ({"activation": "relu", "init": "spectral"}, 'init="spectral" is for'),
