@@ -9,6 +9,9 @@ _LABELS = {
     "objective": "objective J",
     "gradient_norm": "gradient norm",
     "gap": "J - minimum of J",
+    "sharpness": "largest Hessian eigenvalue",
+}
+_AXES = {
     "iteration": "iteration",
     "time": "time (sum of step sizes)",
 }
@@ -94,8 +97,9 @@ class TrajectoryDisplay:
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes new ones.
-        curve : {"objective", "loss", "gradient_norm", "gap"}, default="objective"
-            What to draw; "gap" is the objective less its minimum, on a log scale.
+        curve : {"objective", "loss", "gradient_norm", "gap", "sharpness"}, default="objective"
+            What to draw; "gap" is the objective less its minimum, on a log scale, and
+            "sharpness" needs a run with ``record_sharpness=True``.
         against : {"iteration", "time"}, default="iteration"
             Horizontal axis.
         name : str, default=None
@@ -111,14 +115,14 @@ class TrajectoryDisplay:
         Raises
         ------
         ValueError
-            If `curve` or `against` is unknown, or a gap is asked for without a minimum.
+            If `curve` or `against` is unknown, or the run does not have what is asked for.
         """
-        if curve not in ("objective", "loss", "gradient_norm", "gap"):
-            raise ValueError(
-                f'curve must be "objective", "loss", "gradient_norm" or "gap", got {curve!r}.'
-            )
-        if against not in ("iteration", "time"):
+        if curve not in _LABELS:
+            raise ValueError(f"curve must be one of {', '.join(_LABELS)}, got {curve!r}.")
+        if against not in _AXES:
             raise ValueError(f'against must be "iteration" or "time", got {against!r}.')
+        if curve == "sharpness" and self.trajectory.sharpness is None:
+            raise ValueError('curve="sharpness" needs a run with record_sharpness=True.')
         if curve == "gap" and self.minimum is None:
             raise ValueError('curve="gap" needs the minimum of the objective, which is not known.')
         self.ax_, self.figure_ = axes_and_figure(ax)
@@ -134,7 +138,7 @@ class TrajectoryDisplay:
             self.minimum_line_ = self.ax_.axhline(
                 self.minimum, color=self.line_.get_color(), linestyle="--", linewidth=1
             )
-        self.ax_.set(xlabel=_LABELS[against], ylabel=_LABELS[curve])
+        self.ax_.set(xlabel=_AXES[against], ylabel=_LABELS[curve])
         if curve in ("gap", "gradient_norm") and (values > 0).any():
             self.ax_.set_yscale("log")
         if self.line_.get_label() and not self.line_.get_label().startswith("_"):

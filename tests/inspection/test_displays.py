@@ -108,6 +108,15 @@ def test_a_gap_needs_a_minimum(model):
     assert TrajectoryDisplay(model.trajectory_).plot().minimum_line_ is None
 
 
+def test_sharpness_is_drawn_where_it_was_recorded(model):
+    with pytest.raises(ValueError, match="record_sharpness=True"):
+        TrajectoryDisplay.from_estimator(model, curve="sharpness")
+    sharp = DeepLinearRegressor(max_iter=5, tol=0, record_sharpness=True).fit(X, Y)
+    display = TrajectoryDisplay.from_estimator(sharp, curve="sharpness")
+    assert_array_equal(display.line_.get_ydata(), sharp.trajectory_.sharpness)
+    assert len(sharp.trajectory_.sharpness) > 1
+
+
 @pytest.mark.parametrize("weight_decay", [0.01, 10.0])
 @pytest.mark.parametrize("curve", ["objective", "gap", "gradient_norm"])
 def test_a_run_of_one_record_can_be_drawn(curve, weight_decay):
