@@ -38,7 +38,7 @@ SETTINGS = {
         for method, tolerances in (
             ("RK45", (1e-5, 1e-6)),
             ("RK23", (1e-5, 1e-6)),
-            ("trapezoidal", (1e-5, 3e-6, 2.5e-6, 2e-6, 1e-6)),
+            ("trapezoidal", (1e-6, 3e-7, 2.5e-7, 2e-7, 1e-7)),
         )
         for rtol in tolerances
     ],

@@ -96,8 +96,9 @@ def compare_step_sizes(
     divisors : sequence of int, default=(2, 5, 10, 20)
         The other runs make r steps of size eta_0 / r for each step of size eta_0.
     flow : bool, default=True
-        Also follow the gradient flow by an adaptive method, which is far cheaper than a
-        large divisor, and more accurate.
+        Also follow the gradient flow by an adaptive method. For a smooth network, or a
+        large one with kinks, that is far cheaper than a large divisor, and more accurate;
+        where a small ReLU network slides along its kinks it can cost as much as one.
     max_iter : int, default=None
         Number of steps of size eta_0; None takes that of the estimator, or 1,000.
     loss : callable, default=None
@@ -139,6 +140,8 @@ def compare_step_sizes(
        neural networks." NeurIPS 34, Figure 1.
     """
     schedule = step_size_schedule(step_size)
+    if not np.iterable(divisors):
+        raise TypeError(f"divisors must be a sequence of ints, got {divisors!r}.")
     divisors = [check_integer(r, "divisors", low=2) for r in divisors]
     if max_iter is None:
         max_iter = getattr(estimator_or_module, "max_iter", 1000)
@@ -163,7 +166,13 @@ def _starter(estimator, X, y, loss, weight_decay):
     """Return a function that makes the same network anew at each call."""
     if isinstance(estimator, torch.nn.Module):
         closure = data_loss(estimator, X, y, loss)
-        return lambda: ModuleDynamics(copy.deepcopy(estimator), closure, weight_decay)
+
+        def start():
+            dynamics = ModuleDynamics(copy.deepcopy(estimator), closure, weight_decay)
+            dynamics.check_start()
+            return dynamics
+
+        return start
     if not hasattr(estimator, "_dynamics_starter"):
         raise TypeError(
             "estimator_or_module must be a regressor or classifier of sklearn_deeplinear or a "

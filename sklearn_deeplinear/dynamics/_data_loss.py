@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics._module import trainable_parameters
@@ -27,8 +28,8 @@ def data_loss(module, X, y, loss=None):
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable, loss(outputs, y), got {loss!r}.")
     like = trainable_parameters(module)[0]
-    inputs = torch.as_tensor(X).to(like.dtype).to(like.device)
-    targets = torch.as_tensor(y)
+    inputs = _tensor(X, "X").to(like.dtype).to(like.device)
+    targets = _tensor(y, "y")
     if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets) or not len(inputs):
         raise ValueError(
             "X and y must have the same number of samples, at least one; got shapes "
@@ -38,6 +39,19 @@ def data_loss(module, X, y, loss=None):
     targets = targets.to(like.dtype if real else torch.int64).to(like.device)
     chosen = loss or (mean_squared_error if real else torch.nn.functional.cross_entropy)
     return lambda net: chosen(net(inputs), targets)
+
+
+def _tensor(data, name):
+    """Arrays, data frames and lists as tensors."""
+    if isinstance(data, torch.Tensor):
+        return data
+    try:
+        return torch.as_tensor(np.require(data, requirements="W"))
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"{name} must hold numbers (for classes their codes 0, 1, ...), got "
+            f"{type(data).__name__}."
+        ) from None
 
 
 def mean_squared_error(outputs, targets):

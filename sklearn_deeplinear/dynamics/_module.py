@@ -122,11 +122,17 @@ class ModuleDynamics:
         }
 
     def check_start(self):
-        """Raise a ValueError if the objective or its gradient is not finite here."""
+        """Raise a ValueError if the loss is random, or it or its gradient is not finite here."""
         measured = self.measure(self.state[None].clone())
         if not all(torch.isfinite(value).all() for value in measured.values()):
             raise ValueError(
                 "module must start where the loss and its gradient are finite; they are not."
+            )
+        first, again = measured["loss"].item(), self.evaluate().item()
+        if abs(again - first) > 1e-3 * max(abs(first), abs(again)):
+            raise ValueError(
+                f"loss(module) must not be random, and was {first:g} and then {again:g}: call "
+                "module.eval() if the module has dropout, and draw no batches."
             )
 
     def unpacked(self, state):

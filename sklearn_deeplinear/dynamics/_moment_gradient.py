@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import torch
 
+# Size of a layer from which on threads share its products.
+_WIDE = 100_000
+
 
 class MomentGradient:
     """Squared loss of a deep linear network, its gradient and its descent step.
@@ -138,33 +141,55 @@ class ChainStepper:
 
     @staticmethod
     def _forward(chain, partial):
-        mm = torch.mm
-        calls = [(partial[j - 1], chain[j], partial[j]) for j in range(1, len(chain))]
+        calls = [thin_product(partial[j - 1], chain[j], partial[j]) for j in range(1, len(chain))]
 
         def forward():
-            for left, layer, product in calls:
-                mm(left, layer, out=product)
+            for multiply in calls:
+                multiply()
 
         return forward
 
     @staticmethod
     def _backward(chain, partial, backs, weight_decay):
-        mm = torch.mm
         calls = [
-            (chain[j], chain[j].mT, backs[j], backs[j - 1], partial[j - 1].mT, 2 * weight_decay[j])
+            (
+                thin_product(backs[j], chain[j].mT, backs[j - 1]),
+                (chain[j], partial[j - 1].mT, backs[j], 2 * weight_decay[j]),
+            )
             for j in range(len(chain) - 1, 0, -1)
         ]
         first, first_back, first_rate = chain[0], backs[0], 2 * weight_decay[0]
 
         def backward(eta):
-            for layer, layer_t, back, next_back, product_t, rate in calls:
-                mm(back, layer_t, out=next_back)
+            for multiply, (layer, product_t, back, rate) in calls:
+                multiply()
                 layer.addmm_(product_t, back, beta=1 - eta * rate, alpha=-2 * eta)
             if first_rate:
                 first.mul_(1 - eta * first_rate)
             first.add_(first_back, alpha=-2 * eta)
 
         return backward
+
+
+def thin_product(left, layer, out):
+    """Return a function that writes ``left @ layer``, of few rows, into `out`.
+
+    On a CPU one product of few rows hardly gains from a second thread; blocks of columns,
+    one for each thread, do.
+    """
+    mm, bmm = torch.mm, torch.bmm
+    n = torch.get_num_threads() if out.device.type == "cpu" else 1
+    if n == 1 or layer.numel() < _WIDE or layer.shape[1] % n:
+        return lambda: mm(left, layer, out=out)
+    lefts = left.expand(n, *left.shape)
+    blocks, parts = (whole.unflatten(1, (n, -1)).movedim(1, 0) for whole in (layer, out))
+    buffer = torch.empty_like(parts, memory_format=torch.contiguous_format)
+
+    def multiply():
+        bmm(lefts, blocks, out=buffer)
+        parts.copy_(buffer)
+
+    return multiply
 
 
 def _buffer(like):

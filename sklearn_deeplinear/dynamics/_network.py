@@ -24,8 +24,8 @@ from sklearn_deeplinear.nn._homogeneous import NEGATIVE_SLOPE, HomogeneousNetwor
 # sign for a sample.
 _FLOW_OPTIONS = {
     "identity": {"method": "DOP853", "rtol": 1e-6},
-    "relu": {"method": "trapezoidal", "rtol": 3e-6},
-    "leaky_relu": {"method": "trapezoidal", "rtol": 3e-6},
+    "relu": {"method": "trapezoidal", "rtol": 1e-6},
+    "leaky_relu": {"method": "trapezoidal", "rtol": 1e-6},
 }
 _LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": NEGATIVE_SLOPE}
 

@@ -29,7 +29,7 @@ _SMOOTH_FLOW = {
     torch.float64: {"method": "DOP853", "rtol": 1e-8},
     torch.float32: {"method": "DOP853", "rtol": 1e-5},
 }
-_KINKED_FLOW = {"method": "trapezoidal", "rtol": 1e-5}
+_KINKED_FLOW = {"method": "trapezoidal", "rtol": 1e-6}
 
 
 class PathwayDynamics:

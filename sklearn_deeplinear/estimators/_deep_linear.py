@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from functools import partial, reduce
 from numbers import Integral, Real
@@ -310,7 +311,8 @@ class DeepLinearRegressor(NetworkRegressor):
 
     def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
         check_is_fitted(self)
-        problem = replace(self._problem, moments=self._moments_of(X, y, sample_weight))
+        data = self._check_data(X, y, sample_weight, reset=False)
+        problem = replace(self._problem, moments=self._moments_of(*data))
         return linear_hessian_eigenvalues(
             self.weights_,
             problem.moments.input_moment,
@@ -322,10 +324,11 @@ class DeepLinearRegressor(NetworkRegressor):
         )
 
     def _dynamics_starter(self, X, y):
-        self._validate_params()
-        device, dtype = self._check_options()
-        problem = self._problem_of(X, y, None)
-        return dynamics_starter(self, problem, device, dtype)
+        other = copy.copy(self)  # which learns the names of the features of these data
+        other._validate_params()
+        device, dtype = other._check_options()
+        problem = other._problem_of(*other._check_data(X, y, None))
+        return dynamics_starter(other, problem, device, dtype)
 
     def _check_options(self):
         device = check_device(self.device)

@@ -47,8 +47,13 @@ def initial_weights(init, init_scale, shapes, generator, first_step, noisy):
 
 def given_weights(weights, shapes, name):
     """Check weights given by the user and copy them into float64 tensors."""
+    if isinstance(weights, (str, bytes)) or not np.iterable(weights):
+        raise TypeError(f"{name} must be a list of arrays, one per layer, got {weights!r}.")
     if len(weights) != len(shapes):
-        raise ValueError(f"{name} must hold depth = {len(shapes)} arrays, got {len(weights)}.")
+        raise ValueError(
+            f"{name} must hold depth = {len(shapes)} arrays, got {len(weights)}."
+            + _of_another_shape(name)
+        )
     tensors = []
     for layer, (W, shape) in enumerate(zip(weights, shapes, strict=True), start=1):
         try:
@@ -56,11 +61,21 @@ def given_weights(weights, shapes, name):
         except (TypeError, ValueError):
             raise ValueError(f"{name} must hold numbers; W_{layer} does not.") from None
         if W.shape != shape:
-            raise ValueError(f"{name} must hold W_{layer} of shape {shape}, got {W.shape}.")
+            raise ValueError(
+                f"{name} must hold W_{layer} of shape {shape}, got {W.shape}."
+                + _of_another_shape(name)
+            )
         if not np.isfinite(W).all():
             raise ValueError(f"{name} must hold finite numbers; W_{layer} does not.")
         tensors.append(torch.from_numpy(W))
     return tensors
+
+
+def _of_another_shape(name):
+    """What to do when the weights are those of the previous fit."""
+    if not name.startswith("warm_start"):
+        return ""
+    return " Set warm_start=False, or keep the depth and width of the previous fit."
 
 
 def first_gradient_step(moments):

@@ -43,10 +43,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
         """``objective_ - global_minimum_.objective``."""
         return self.objective_ - self.global_minimum_.objective
 
-    def _check_data(self, X, y, sample_weight):
-        X, y = validate_data(
-            self, X, y, multi_output=True, y_numeric=True, dtype=[np.float64, np.float32]
-        )
+    def _check_data(self, X, y, sample_weight, reset=True):
+        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
+        X, y = validate_data(self, X, y, reset=reset, **options)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         return X, y, sample_weight

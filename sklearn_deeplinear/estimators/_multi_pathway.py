@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from numbers import Integral, Real
 
@@ -136,8 +137,10 @@ class MultiPathwayRegressor(NetworkRegressor):
         ``weights_[p]`` is [W_1, ..., W_L] of pathway p, of shapes (h_l, h_{l-1}).
     mode_strengths_ : ndarray of shape (n_pathways, n_modes)
         ``diag(U^T M_p V)`` at the end, with S = U diag(s) V^T the singular value
-        decomposition of E[y x^T]. M_p of a non-linear pathway is the linear map that is
-        closest to it on the data.
+        decomposition of ``moments_.cross_moment``; ``n_modes`` is its rank. Modes of equal
+        s share a subspace in which U and V are a choice: only the sum of their strengths
+        does not depend on it. M_p of a non-linear pathway is the linear map that is closest
+        to it on the data.
     dominant_pathway_ : ndarray of shape (n_modes,), int
         Pathway with the largest strength of each mode.
     dominant_share_ : ndarray of shape (n_modes,)
@@ -347,14 +350,15 @@ class MultiPathwayRegressor(NetworkRegressor):
 
     def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
         check_is_fitted(self)
-        data = X, y, sample_weight
+        data = self._check_data(X, y, sample_weight, reset=False)
         return hessian_eigenvalues_of(self.weights_, self._problem, data, k=k, which=which)
 
     def _dynamics_starter(self, X, y):
-        self._validate_params()
-        device, dtype = self._check_options()
-        problem = self._problem_of(X, y, None)
-        return dynamics_starter(self, problem, (X, y, None), device, dtype)
+        other = copy.copy(self)  # which learns the names of the features of these data
+        other._validate_params()
+        device, dtype = other._check_options()
+        data = other._check_data(X, y, None)
+        return dynamics_starter(other, other._problem_of(*data), data, device, dtype)
 
     def _check_options(self):
         device = check_device(self.device)
@@ -379,13 +383,11 @@ class MultiPathwayRegressor(NetworkRegressor):
         return FitListener(self, attributes, X=X, y=y, metadata=metadata)
 
     def _keep(self, problem, outcome):
+        for name in ("coef_", "pathway_coefs_"):  # of a former fit, if that was linear
+            self.__dict__.pop(name, None)
         state = outcome.pathways, outcome.mean_residual
         for name, value in network_attributes(problem, state).items():
             setattr(self, name, value)
-        if outcome.net is None:
-            self.__dict__.pop("net_", None)
-        else:
-            self.net_ = outcome.net
         self._keep_run(outcome)
         self.compression_error_ = outcome.compression_error
         self.balance_history_ = balance_by_pathway(outcome.run.balance, problem.depths)

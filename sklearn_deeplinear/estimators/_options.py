@@ -9,6 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from sklearn_deeplinear._parameters import check_integer, check_real
+from sklearn_deeplinear.dynamics._module_descent import checked_schedule
 
 
 def check_device(device):
@@ -68,7 +69,7 @@ def check_step_size(step_size, automatic):
     if isinstance(step_size, str) and step_size == "auto":
         eta = automatic()
     elif callable(step_size):
-        return _checked_schedule(step_size), step_size
+        return checked_schedule(step_size), step_size
     elif isinstance(step_size, Real) and not isinstance(step_size, bool):
         eta = check_real(step_size, "step_size", closed=False)
     else:
@@ -76,13 +77,6 @@ def check_step_size(step_size, automatic):
             f'step_size must be a float greater than 0, "auto" or a callable, got {step_size!r}.'
         )
     return (lambda t: eta), eta
-
-
-def _checked_schedule(step_size):
-    def schedule(t):
-        return check_real(step_size(t), f"step_size({t})", closed=False)
-
-    return schedule
 
 
 def torch_generator(random_state):

@@ -100,7 +100,7 @@ def pathway_initial_weights(init, init_scale, problem, generator):
     if init == "spectral" and not problem.linear:
         raise ValueError('init="spectral" is for activation="identity"; take "balanced".')
     share = first_gradient_step(problem.moments) / len(problem.depths)
-    scales = per_pathway(init_scale, problem.depths, "init_scale")
+    scales = per_pathway(init_scale, problem.depths, "init_scale", problem.depths)
     pathways = []
     for shapes, scale in zip(problem.shapes, scales, strict=True):
         if init == "normal" and scale is None:

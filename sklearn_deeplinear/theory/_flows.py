@@ -11,6 +11,7 @@ import numpy as np
 from scipy.integrate import DOP853, OdeSolution
 
 from sklearn_deeplinear._parameters import check_depth, check_real
+from sklearn_deeplinear.theory._moments import check_moments
 
 # Errors per step, relative to the state; the rest of the flow is cut off where it is
 # a hundred times larger than them.
@@ -71,6 +72,7 @@ def end_to_end_flow(moments, coef_0, *, depth):
     >>> flow([0.0, 0.5, float("inf")]).round(4).ravel()
     array([0.1   , 1.7466, 2.    ])
     """
+    check_moments(moments)
     return EndToEndFlow(moments, coef_0, check_depth(depth))
 
 

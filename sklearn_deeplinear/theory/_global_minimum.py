@@ -17,7 +17,7 @@ from sklearn_deeplinear._parameters import (
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
-from sklearn_deeplinear.theory._moments import SecondMoments
+from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
 from sklearn_deeplinear.theory._noise import expected_loss
 from sklearn_deeplinear.theory._noisy_factors import noisy_minimum
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
@@ -109,8 +109,7 @@ class Problem:
     @classmethod
     def checked(cls, moments, depth, width, weight_decay, noise, rank=None):
         """Check the parameters; `rank` becomes the bound on the rank of the map."""
-        if not isinstance(moments, SecondMoments):
-            raise TypeError(f"moments must be a SecondMoments, got {type(moments).__name__}.")
+        check_moments(moments)
         depth = check_depth(depth)
         width = None if width is None else check_width(width, depth)
         noise = check_noise(noise, depth)

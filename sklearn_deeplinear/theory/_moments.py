@@ -382,3 +382,9 @@ def _row_blocks(n_samples, n_columns):
     block_bytes = _SMALL_BLOCK_BYTES if small else _BLOCK_BYTES
     size = max(block_bytes // row_bytes, 10 * n_columns)
     return (slice(start, start + size) for start in range(0, n_samples, size))
+
+
+def check_moments(moments):
+    """Raise a TypeError unless `moments` is a SecondMoments."""
+    if not isinstance(moments, SecondMoments):
+        raise TypeError(f"moments must be a SecondMoments, got {type(moments).__name__}.")

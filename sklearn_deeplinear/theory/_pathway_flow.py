@@ -137,9 +137,10 @@ class PathwayFlow:
 
     @property
     def share(self):
-        """Share of the winner in the sum of all strengths at the end."""
+        """Share of the winner in the sum of all strengths at the end; 0 if all are 0."""
         end = np.abs(self(np.inf))
-        return end.max(axis=0) / end.sum(axis=0)
+        total = end.sum(axis=0)
+        return end.max(axis=0) / np.where(total > 0, total, 1.0)
 
     def _solution(self, s, a_0):
         depths, lam = np.array(self.depths), self.imbalance

@@ -1,7 +1,8 @@
 """Checks of the parameters that describe parallel pathways, one full form per pathway.
 
 A number holds for all layers of all pathways, a sequence of numbers for the layers of every
-pathway, and a sequence of sequences gives each pathway its own.
+pathway, and a sequence of sequences gives each pathway its own. A sequence of numbers that does
+not fit the layers gives each pathway one, for all of its layers.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ def check_depths(depth, n_pathways=None, name="depth"):
     An int stands for `n_pathways` pathways of that depth; a sequence must agree with
     `n_pathways` if that is given.
     """
-    if isinstance(depth, Integral):
+    if isinstance(depth, Integral) and n_pathways is not None:
         depth = [depth] * check_integer(n_pathways, "n_pathways", low=1)
     if isinstance(depth, (str, bytes)) or not np.iterable(depth):
-        raise TypeError(f"{name} must be an int or a sequence of ints, got {depth!r}.")
+        allowed = "a sequence of ints" if n_pathways is None else "an int or a sequence of ints"
+        raise TypeError(f"{name} must be {allowed}, got {depth!r}.")
     depths = tuple(check_depth(L, name) for L in depth)
     if not depths or (n_pathways is not None and len(depths) != n_pathways):
         raise ValueError(
@@ -39,20 +41,25 @@ def check_depths(depth, n_pathways=None, name="depth"):
 
 def check_pathway_widths(width, depths, name="width"):
     """Return the hidden widths of each pathway, a list of tuples."""
-    values = per_pathway(width, depths, name)
+    values = per_pathway(width, depths, name, [L - 1 for L in depths])
     return [check_width(h, L, name) for h, L in zip(values, depths, strict=True)]
 
 
 def check_pathway_decays(weight_decay, depths, name="weight_decay"):
     """Return the decays of the layers of each pathway, a list of arrays of shape (L_p,)."""
-    values = per_pathway(weight_decay, depths, name)
+    values = per_pathway(weight_decay, depths, name, depths)
     return [check_weight_decay(g, L, name) for g, L in zip(values, depths, strict=True)]
 
 
-def per_pathway(value, depths, name):
-    """Return one entry per pathway: `value` itself unless it is a sequence of sequences."""
-    nested = np.iterable(value) and not isinstance(value, (str, bytes))
-    if not nested or not any(np.iterable(entry) for entry in value):
+def per_pathway(value, depths, name, lengths):
+    """Return one entry per pathway: `value` itself if it is a number, or fits the layers.
+
+    `lengths` are the numbers of entries that the layers of the pathways ask for.
+    """
+    if not np.iterable(value) or isinstance(value, (str, bytes)):
+        return [value] * len(depths)
+    flat = not any(np.iterable(entry) for entry in value)
+    if flat and (len(value) != len(depths) or all(len(value) == n for n in lengths)):
         return [value] * len(depths)
     if len(value) != len(depths):
         raise ValueError(

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from sklearn_deeplinear.theory._global_minimum import Problem, global_minimum
-from sklearn_deeplinear.theory._moments import SecondMoments
+from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
 from sklearn_deeplinear.theory._pathway_descent import descended_maps
 from sklearn_deeplinear.theory._pathway_minimum import PathwayMinimum
 from sklearn_deeplinear.theory._pathway_parameters import (
@@ -94,8 +94,7 @@ def pathway_global_minimum(moments, *, depths, widths=None, weight_decay=0.0):
     >>> [M.round(3).tolist() for M in minimum.pathway_coefs]
     [[[0.0, 0.0], [0.0, 0.8]], [[3.873, 0.0], [0.0, 0.0]]]
     """
-    if not isinstance(moments, SecondMoments):
-        raise TypeError(f"moments must be a SecondMoments, got {type(moments).__name__}.")
+    check_moments(moments)
     depths = check_depths(depths, None, "depths")
     if widths is not None:
         widths = check_pathway_widths(widths, depths, "widths")

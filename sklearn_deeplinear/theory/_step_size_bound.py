@@ -21,6 +21,7 @@ from scipy.integrate import solve_ivp
 from sklearn_deeplinear._parameters import check_real, check_weight_decay
 from sklearn_deeplinear.theory._balance import check_weights
 from sklearn_deeplinear.theory._curvature_bounds import CURVATURE_BOUNDS, gradient, objective
+from sklearn_deeplinear.theory._moments import check_moments
 
 # Part of eps that the flow may cover within one interval: smaller is tighter and slower.
 _MOVE = 0.25
@@ -115,6 +116,7 @@ def flow_step_size_bound(
     True
     """
     weights_0 = check_weights(weights_0, "weights_0")
+    check_moments(moments)
     shape = (moments.n_outputs, moments.n_inputs)
     if (weights_0[-1].shape[0], weights_0[0].shape[1]) != shape:
         raise ValueError(

@@ -23,6 +23,7 @@ from scipy.linalg import solve_triangular
 
 from sklearn_deeplinear.theory._balance import check_weights
 from sklearn_deeplinear.theory._flows import check_time
+from sklearn_deeplinear.theory._moments import check_moments
 
 # Eigenvalues closer than this (relative to the largest) count as equal; from the horizon
 # on, times the largest rate, all others have been told apart and the flow is at its end.
@@ -95,6 +96,7 @@ def two_layer_flow(weights_0, moments, *, rtol=1e-8):
     if len(weights_0) != 2:
         raise ValueError(f"weights_0 must hold two matrices, got {len(weights_0)}.")
     W_1, W_2 = weights_0
+    check_moments(moments)
     A, S = moments.input_moment, moments.cross_moment
     if (W_2.shape[0], W_1.shape[1]) != S.shape:
         raise ValueError(

@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -136,6 +137,16 @@ def test_a_comparison_ends_where_a_run_diverges():
     assert len(result.time) == len(result.distance[20]) == len(result)
 
 
+def test_data_frames_and_lists_are_data():
+    X, y = make_data()
+    options = {"step_size": 0.01, "divisors": (2,), "flow": False, "max_iter": 2}
+    compared = [
+        compare_step_sizes(make_net(), *data, **options).loss[2]
+        for data in ((X, y), (pd.DataFrame(X), pd.DataFrame(y)), (np.asarray(X).tolist(), y))
+    ]
+    assert_allclose(compared[1:], [compared[0]] * 2, rtol=1e-12)
+
+
 def test_progress_is_printed_when_asked_for(capsys):
     compare_step_sizes(make_net(), *make_data(), step_size=0.01, divisors=(2,), max_iter=20)
     assert capsys.readouterr().out == ""
@@ -153,11 +164,19 @@ def test_progress_is_printed_when_asked_for(capsys):
         ({"estimator_or_module": object()}, TypeError, "estimator_or_module must be"),
         ({"divisors": (1,)}, ValueError, "divisors must be"),
         ({"divisors": (2.5,)}, TypeError, "divisors must be"),
+        ({"divisors": 2}, TypeError, "divisors must be a sequence"),
         ({"step_size": None}, TypeError, "step_size must be"),
+        ({"step_size": lambda t: -0.1}, ValueError, r"step_size\(0\) must be"),
+        ({"y": np.array(["a", "b"] * 15)}, TypeError, "y must hold numbers"),
+        (
+            {"estimator_or_module": torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.Dropout())},
+            ValueError,
+            "must not be random",
+        ),
         ({"y": np.zeros((29, 2))}, ValueError, "same number of samples"),
         ({"y": np.zeros((30, 3))}, ValueError, "shape of the outputs"),
         ({"loss": "mse"}, TypeError, "loss must be callable"),
-        ({"X": np.full((30, 4), np.nan)}, ValueError, "finite loss"),
+        ({"X": np.full((30, 4), np.nan)}, ValueError, "gradient are finite"),
     ],
 )
 def test_bad_parameters_are_named(change, error, match):

@@ -231,6 +231,13 @@ def test_the_precision_of_the_module_is_kept():
         ({"step_size": 0.0}, ValueError, "step_size must be"),
         ({"step_size": True}, TypeError, "step_size must be"),
         ({"step_size": "auto"}, TypeError, "step_size must be"),
+        ({"step_size": lambda t: 0.1 - 0.1 * t}, ValueError, r"step_size\(1\) must be"),
+        ({"step_size": lambda t: "0.1"}, TypeError, r"step_size\(0\) must be"),
+        (
+            {"loss": lambda net: net[0].weight.sum() * torch.rand(())},
+            ValueError,
+            "loss.module. must not be random",
+        ),
         ({"max_iter": 1.5}, TypeError, "max_iter must be"),
         ({"max_iter": -1}, ValueError, "max_iter must be"),
         ({"record_every": 0}, ValueError, "record_every must be"),

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 
 from sklearn_deeplinear.dynamics._linear import LinearDynamics
+from sklearn_deeplinear.dynamics._moment_gradient import thin_product
 from sklearn_deeplinear.theory import SecondMoments, expected_loss
 
 # n, d, m, hidden widths: tall, wide (fewer inputs than outputs), and fewer rows than
@@ -111,3 +113,22 @@ def test_steps_do_not_depend_on_the_number_of_samples():
         states.append(dynamics.state)
         assert max(t.numel() for t in vars(dynamics.rule).values() if torch.is_tensor(t)) < 50
     torch.testing.assert_close(*states)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_threads_share_thin_products(transposed):
+    """Blocks of columns, one for each thread, give the product and leave nothing else out."""
+    torch.manual_seed(0)
+    left, layer = torch.randn(3, 400).double(), torch.randn(400, 400).double()
+    layer = layer.mT if transposed else layer
+    out = torch.full((3, 400), torch.nan).double()
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        multiply = thin_product(left, layer, out)
+    finally:
+        torch.set_num_threads(threads)
+    for _ in range(2):
+        left += 1
+        multiply()
+        assert_allclose(out, left @ layer, rtol=1e-12, atol=1e-12)

@@ -279,6 +279,15 @@ def test_warm_start_continues():
     assert_allclose(parts.coef_, whole.coef_, rtol=1e-12)
 
 
+def test_a_refit_forgets_what_the_former_fit_was():
+    X, Y, _ = make_linear_teacher(30, 4, 3, random_state=0)
+    model = MultiPathwayRegressor(width=4, max_iter=5, tol=0, random_state=0).fit(X, Y)
+    model.set_params(activation="relu").fit(X, -Y)
+    assert not hasattr(model, "coef_") and not hasattr(model, "pathway_coefs_")
+    with pytest.raises(ValueError, match="warm_start=False, or keep the depth"):
+        model.set_params(warm_start=True, depth=3).fit(X, Y)
+
+
 def test_divergence_keeps_the_last_good_record():
     X, Y, _ = make_linear_teacher(30, 4, 3, random_state=0)
     with pytest.warns(ConvergenceWarning, match="diverged"):
@@ -303,6 +312,7 @@ def test_divergence_keeps_the_last_good_record():
         ({"solver": "adam", "batch_size": 0}, "batch_size"),
         ({"activation": "relu", "solver": "analytic"}, 'needs activation="identity"'),
         ({"activation": "relu", "init": "spectral"}, 'init="spectral" is for'),
+        ({"init": [None, None]}, r"init\[0\] must be a list of arrays"),
         ({"init": [[np.ones((4, 4))]]}, "init must hold a list of weights per pathway, 2"),
         ({"init": [[np.ones((4, 4))] * 2] * 2, "width": 4}, r"init\[0\] must hold W_2 of shape"),
         ({"solver": "analytic", "weight_decay": [0.1, 0.0]}, "weight_decay must be positive"),

@@ -118,6 +118,16 @@ def test_wrong_arguments_are_named(arguments, match):
         pathway_flow(*arguments, depths=(2, 2))
 
 
+def test_nobody_has_a_share_of_nothing():
+    flow = pathway_flow([2.0, 2.0], [[0.0, 0.1], [0.0, 0.0]], depths=(2, 3))
+    assert_allclose(flow.share, [0, 1])
+
+
+def test_a_single_depth_is_no_race():
+    with pytest.raises(TypeError, match="depths must be a sequence of ints"):
+        pathway_flow(1.0, [0.1, 0.1], depths=3)
+
+
 def test_time_and_imbalance_are_checked():
     with pytest.raises(ValueError, match="t must be at least 0"):
         pathway_flow(1.0, [0.1, 0.1], depths=(2, 2))(-1.0)

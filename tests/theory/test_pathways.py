@@ -5,7 +5,14 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.theory import SecondMoments, global_minimum
+from sklearn_deeplinear.theory import (
+    SecondMoments,
+    end_to_end_flow,
+    flow_step_size_bound,
+    global_minimum,
+    two_layer_flow,
+)
+from sklearn_deeplinear.theory._pathway_parameters import check_pathway_widths
 from sklearn_deeplinear.theory._pathways import pathway_global_minimum
 from tests.theory.brute_force_pathways import brute_force_pathways
 
@@ -150,13 +157,13 @@ def test_predicts_with_the_intercept():
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
-        ({"depths": 2}, "n_pathways"),
+        ({"depths": 2}, "depths must be a sequence of ints"),
         ({"depths": ()}, "depths must have one entry per pathway"),
         ({"depths": (2, 0)}, "depths must be at least 1"),
-        ({"depths": (2, 3), "widths": [4, 4]}, "widths must be an int or have depth - 1 = 1"),
+        ({"depths": (2, 3), "widths": [4] * 3}, "widths must be an int or have depth - 1 = 1"),
         ({"depths": (2, 2), "widths": [[4], [4], [4]]}, "widths must hold one entry per pathway"),
         ({"depths": (2, 2), "weight_decay": -1.0}, "weight_decay must be finite"),
-        ({"depths": (2, 3), "weight_decay": [0.1, 0.2]}, "weight_decay must be a float or have"),
+        ({"depths": (2, 3), "weight_decay": [0.1] * 4}, "weight_decay must be a float or have"),
     ],
 )
 def test_wrong_parameters_are_named(parameters, match):
@@ -164,6 +171,29 @@ def test_wrong_parameters_are_named(parameters, match):
         pathway_global_minimum(make_moments(3, 2), **parameters)
 
 
-def test_moments_are_asked_for():
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda moments: pathway_global_minimum(moments, depths=(2, 2)),
+        lambda moments: end_to_end_flow(moments, np.eye(2), depth=2),
+        lambda moments: two_layer_flow([np.eye(2)] * 2, moments),
+        lambda moments: flow_step_size_bound([np.eye(2)] * 2, moments, time=1.0, eps=0.1),
+    ],
+)
+def test_moments_are_asked_for(function):
     with pytest.raises(TypeError, match="moments must be a SecondMoments"):
-        pathway_global_minimum(np.eye(2), depths=(2, 2))
+        function(np.eye(2))
+
+
+def test_a_flat_sequence_gives_each_pathway_one_number():
+    """Unless it can be meant for the layers of all pathways."""
+    moments = make_moments(3, 2)
+    for flat, nested in (([0.1, 0.2, 0.3], [[0.1] * 2, [0.2] * 4, [0.3] * 3]),):
+        found, wanted = (
+            pathway_global_minimum(moments, depths=(2, 4, 3), weight_decay=decays).objective
+            for decays in (flat, nested)
+        )
+        assert found == wanted
+    assert check_pathway_widths([4, 5], (2, 3)) == [(4,), (5, 5)]
+    assert check_pathway_widths([4, 5], (3, 3)) == [(4, 5), (4, 5)]
+    assert check_pathway_widths([[4], 5], (2, 3)) == [(4,), (5, 5)]
