@@ -38,7 +38,7 @@ SETTINGS = {
         for method, tolerances in (
             ("RK45", (1e-5, 1e-6)),
             ("RK23", (1e-5, 1e-6)),
-            ("trapezoidal", (1e-6, 3e-7, 2.5e-7, 2e-7, 1e-7)),
+            ("trapezoidal", (1e-6, 1e-7, 9e-8, 8e-8, 7e-8, 5e-8)),
         )
         for rtol in tolerances
     ],
