@@ -356,10 +356,6 @@ class DeepLinearRegressor(NetworkRegressor):
     def _keep(self, problem, outcome):
         for name, value in _network_attributes(problem, outcome.weights).items():
             setattr(self, name, value)
-        if outcome.net is None:
-            self.__dict__.pop("net_", None)
-        else:
-            self.net_ = outcome.net
         self._keep_run(outcome)
 
 

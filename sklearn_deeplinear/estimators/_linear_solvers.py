@@ -12,6 +12,7 @@ from functools import cached_property, partial
 import numpy as np
 import torch
 
+from sklearn_deeplinear.dynamics._active_pathways import centred_data
 from sklearn_deeplinear.dynamics._compressed_network import CompressedNetwork
 from sklearn_deeplinear.dynamics._compression import live_blocks, live_units
 from sklearn_deeplinear.dynamics._descent import Run, record_iterations
@@ -151,11 +152,8 @@ _AUTOMATIC = {"sgd": _sgd_step_size, "adam": _adam_step_size}
 
 def _resident(moments, data, device, dtype):
     """Centred data and the shares of the samples, as tensors on the device."""
-    X, y, sample_weight = data
-    y = np.reshape(y, (len(y), -1))
-    weight = np.ones(len(X)) if sample_weight is None else sample_weight
-    arrays = (X - moments.mean_x, y - moments.mean_y, weight / weight.sum())
-    return [torch.as_tensor(array).to(device=device, dtype=dtype) for array in arrays]
+    X, Y, share = centred_data(*data, moments)
+    return [torch.as_tensor(a).to(device=device, dtype=dtype) for a in (X, Y, share[:, 0])]
 
 
 def analytic_solver(estimator, problem, data, device, dtype, listener):
