@@ -9,10 +9,12 @@ by one more QR decomposition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
+
+from sklearn_deeplinear.theory._location import Location
 
 # A block of rows is centred and copied to float64; 32 MB keeps that copy small beside
 # the data and large beside the factor it is folded into.
@@ -66,11 +68,18 @@ class SecondMoments:
     n_samples : int
         Number of rows seen, rows of weight zero included.
     sum_weight : float
-        Sum of the sample weights.
+        Sum of the sample weights; infinity where it exceeds the largest float64, which
+        harms nothing, as only ratios of weights matter.
     centered : bool
         Whether the means were taken out.
     single_target : bool
         Whether the targets were given as a vector; predictions then are vectors too.
+
+    Notes
+    -----
+    Any units will do as long as the squares of the data are float64 numbers: from about
+    1e-150 to 1e150. Larger data are refused; of smaller ones the factor is right, but A, S
+    and c lose digits below 1e-308.
 
     Examples
     --------
@@ -92,6 +101,7 @@ class SecondMoments:
     sum_weight: float
     centered: bool = True
     single_target: bool = False
+    _location: Location | None = field(default=None, repr=False)
 
     @classmethod
     def from_data(cls, X, y, sample_weight=None, *, center=True):
@@ -118,28 +128,10 @@ class SecondMoments:
         Raises
         ------
         ValueError
-            If shapes do not match, there is no row, values are not finite, or the
-            weights are negative or sum to zero.
+            If shapes do not match, there is no row, values are not finite or so large
+            that their squares are not, or the weights are negative or sum to zero.
         """
-        X, y = _sliceable(X, "X"), _sliceable(y, "y")
-        if len(X.shape) != 2 or X.shape[0] == 0 or X.shape[1] == 0:
-            raise ValueError(f"X must have shape (n_samples, d), not empty; got {X.shape}.")
-        if len(y.shape) not in (1, 2) or y.shape[0] != X.shape[0] or 0 in y.shape:
-            raise ValueError(
-                f"y must have shape ({X.shape[0]},) or ({X.shape[0]}, m) to match X; got {y.shape}."
-            )
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X.shape[0])
-        total = None
-        for rows in _row_blocks(X.shape[0], X.shape[1] + (y.shape[1] if y.ndim == 2 else 1)):
-            weight = None if sample_weight is None else sample_weight[rows]
-            if weight is not None and not weight.any():
-                continue
-            block = cls._from_block(X[rows], y[rows], weight, center)
-            total = block if total is None else total + block
-        return cls(
-            **{**total.__dict__, "n_samples": X.shape[0], "single_target": len(y.shape) == 1}
-        )
+        return cls.from_batches([(X, y, sample_weight)], center=center)
 
     @classmethod
     def from_batches(cls, batches, *, center=True):
@@ -148,7 +140,8 @@ class SecondMoments:
         Parameters
         ----------
         batches : iterable of (X, y) or (X, y, sample_weight)
-            Batches as :meth:`from_data` takes them.
+            Batches as :meth:`from_data` takes them, of any sizes. The weights of some
+            may be zero everywhere, those of all may not.
         center : bool, default=True
             Take the weighted means out.
 
@@ -161,13 +154,21 @@ class SecondMoments:
         ValueError
             If there is no batch, or one is not valid for :meth:`from_data`.
         """
-        total = None
+        total, n_samples, single_target = None, 0, True
         for batch in batches:
-            moments = cls.from_data(*batch, center=center)
-            total = moments if total is None else total + moments
-        if total is None:
+            X, y, weight = _check_batch(*batch)
+            n_samples += X.shape[0]
+            single_target &= len(y.shape) == 1
+            for rows in _row_blocks(X.shape[0], X.shape[1] + (y.shape[1:] or (1,))[0]):
+                share = None if weight is None else weight[rows]
+                if share is None or share.any():
+                    block = cls._from_block(X[rows], y[rows], share, center)
+                    total = block if total is None else total + block
+        if not n_samples:
             raise ValueError("batches must hold at least one batch of data, got none.")
-        return total
+        if total is None:
+            raise ValueError("sample_weight must not be zero everywhere.")
+        return replace(total, n_samples=n_samples, single_target=single_target)
 
     @classmethod
     def from_moments(cls, input_moment, cross_moment, output_moment):
@@ -233,20 +234,27 @@ class SecondMoments:
         y = y[:, None] if y.ndim == 1 else y
         if not (np.isfinite(X).all() and np.isfinite(y).all()):
             raise ValueError("X and y must be finite: they hold NaN or infinity.")
+        if weight is not None and not weight.all():
+            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         rows = np.concatenate([X, y], axis=1)
-        share = np.full(len(X), 1 / len(X)) if weight is None else weight / weight.sum()
-        means = np.zeros(rows.shape[1])
-        if center:
-            # A mean of many rows carries rounding error; the mean of what is left after
-            # subtracting it tells how much.
-            for _ in range(2):
-                correction = share @ rows
-                means += correction
-                rows -= correction
-        rows *= np.sqrt(share)[:, None]
-        factor = np.linalg.qr(rows, mode="r")
-        sum_weight = float(len(X)) if weight is None else float(weight.sum())
-        return cls(factor, means[: X.shape[1]], means[X.shape[1] :], len(X), sum_weight, center)
+        with np.errstate(over="ignore", invalid="ignore"):
+            location = Location.of_rows(rows, weight, center)
+            factor = np.linalg.qr(rows, mode="r")
+        return cls._at(location, factor, X.shape[1], n_samples=len(X), centered=center)
+
+    @classmethod
+    def _at(cls, location, factor, n_inputs, **others):
+        means = location.mean[:n_inputs], location.mean[n_inputs:]
+        return cls(factor, *means, sum_weight=location.sum_weight, _location=location, **others)
+
+    def __post_init__(self):
+        with np.errstate(over="ignore", invalid="ignore"):
+            size = np.linalg.norm(self.factor)
+        if not np.isfinite(size):
+            raise ValueError(
+                "the squares of X and y overflow: give them in units in which they stay below "
+                "1e150 (less their means, if these are taken out)."
+            )
 
     def __add__(self, other):
         """Moments of the two data sets together, from their factors alone."""
@@ -260,20 +268,18 @@ class SecondMoments:
             )
         if self.centered != other.centered:
             raise ValueError("moments to be merged must both be centred, or both not be.")
-        sum_weight = self.sum_weight + other.sum_weight
-        share, other_share = self.sum_weight / sum_weight, other.sum_weight / sum_weight
-        gap_x, gap_y = other.mean_x - self.mean_x, other.mean_y - self.mean_y
-        # Moving both data sets to the common mean adds one row to the scatter.
-        shift = np.sqrt(share * other_share) * np.concatenate([gap_x, gap_y])
-        rows = [np.sqrt(share) * self.factor, np.sqrt(other_share) * other.factor, shift[None]]
-        return SecondMoments(
-            np.linalg.qr(np.concatenate(rows), mode="r"),
-            self.mean_x + other_share * gap_x,
-            self.mean_y + other_share * gap_y,
-            self.n_samples + other.n_samples,
-            sum_weight,
-            self.centered,
-            self.single_target and other.single_target,
+        with np.errstate(over="ignore", invalid="ignore"):
+            location, root, other_root, gap = self._whereabouts.merged(other._whereabouts)
+            # Moving both data sets to the common mean adds one row to the scatter.
+            rows = [root * self.factor, other_root * other.factor, (root * other_root * gap)[None]]
+            factor = np.linalg.qr(np.concatenate(rows), mode="r")
+        return SecondMoments._at(
+            location,
+            factor,
+            self.n_inputs,
+            n_samples=self.n_samples + other.n_samples,
+            centered=self.centered,
+            single_target=self.single_target and other.single_target,
         )
 
     @property
@@ -312,36 +318,84 @@ class SecondMoments:
         return float(np.sum(self.output_factor**2))
 
     @cached_property
+    def _whereabouts(self):
+        means = np.concatenate([self.mean_x, self.mean_y])
+        return self._location or Location.of_means(means, self.sum_weight)
+
+    @cached_property
     def spectrum(self):
         """Singular value decomposition of the input factor, a :class:`Spectrum`."""
         R_x, eps = self.input_factor, np.finfo(float).eps
-        # What centring leaves of a constant column is rounding error of its mean.
-        spread = np.linalg.norm(R_x, axis=0) > 4 * eps * np.abs(self.mean_x)
-        U, sigma, Vt = np.linalg.svd(R_x * spread, full_matrices=False)
+        varies = ~self._whereabouts.constant[: self.n_inputs]
+        U, sigma, Vt = np.linalg.svd(R_x * varies, full_matrices=False)
         k = int(np.sum(sigma > max(self.factor.shape) * eps * sigma[0]))
         targets = U[:, :k].T @ self.output_factor
         residual = self.output_factor - U[:, :k] @ targets
         return Spectrum(sigma[:k], Vt[:k].T, targets, float(np.sum(residual**2)))
 
-    def loss(self, coef):
-        """Mean squared error of the linear map `coef`, with the best intercept.
+    def loss(self, coef, intercept=None):
+        """Mean squared error of the linear map `coef` on the data of these moments.
 
         Parameters
         ----------
-        coef : array-like of shape (m, d) or (d,)
+        coef : array-like of shape (m, d), or (d,) for one target
             End-to-end map M.
+        intercept : float or array-like of shape (m,), default=None
+            Intercept b. None takes the one that suits these data best, which is none if
+            the moments are not centred. Give that of a fitted model to get its loss on
+            other data than it was fitted to: its intercept belongs to their means.
 
         Returns
         -------
         loss : float
-            ``tr(M A M^T) - 2 tr(M S^T) + c``, evaluated without cancellation.
+            ``tr(M A M^T) - 2 tr(M S^T) + c``, evaluated without cancellation, plus
+            ``||mean_y - M mean_x - b||^2`` if b is given.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not match, or an intercept that is not zero is given and the
+            moments are not centred: they hold no means.
         """
-        coef = np.reshape(coef, (self.n_outputs, self.n_inputs))
-        return float(np.sum((self.input_factor @ coef.T - self.output_factor) ** 2))
+        coef = self._as_map(coef)
+        loss = float(np.sum((self.input_factor @ coef.T - self.output_factor) ** 2))
+        return loss if intercept is None else loss + self._shift(coef, intercept)
 
     def intercept(self, coef):
         """Intercept that goes with the map `coef` (m, d), shape (m,)."""
-        return self.mean_y - np.reshape(coef, (self.n_outputs, -1)) @ self.mean_x
+        return self.mean_y - self._as_map(coef) @ self.mean_x
+
+    def _shift(self, coef, intercept):
+        """What an intercept costs that is not the best one."""
+        b = np.asarray(intercept, dtype=np.float64)
+        if b.shape != (self.n_outputs,) and (b.ndim or self.n_outputs > 1):
+            raise ValueError(f"intercept must have shape ({self.n_outputs},), got {b.shape}.")
+        if not self.centered and b.any():
+            raise ValueError(
+                "intercept must be left out or zero where the moments are not centred: they do "
+                "not hold the means. Build them with center=True."
+            )
+        return float(np.sum((self.intercept(coef) - b) ** 2))
+
+    def _as_map(self, coef):
+        coef, shape = np.asarray(coef, dtype=np.float64), (self.n_outputs, self.n_inputs)
+        if coef.shape != shape and (coef.shape != shape[1:] or shape[0] > 1):
+            raise ValueError(f"coef must have shape {shape}, got {coef.shape}.")
+        return coef.reshape(shape)
+
+
+def _check_batch(X, y, sample_weight=None):
+    """Data that can be sliced by rows, and weights."""
+    X, y = _sliceable(X, "X"), _sliceable(y, "y")
+    if len(X.shape) != 2 or X.shape[0] == 0 or X.shape[1] == 0:
+        raise ValueError(f"X must have shape (n_samples, d), not empty; got {X.shape}.")
+    if len(y.shape) not in (1, 2) or y.shape[0] != X.shape[0] or 0 in y.shape:
+        raise ValueError(
+            f"y must have shape ({X.shape[0]},) or ({X.shape[0]}, m) to match X; got {y.shape}."
+        )
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, X.shape[0])
+    return X, y, sample_weight
 
 
 def _sliceable(array, name):
@@ -350,7 +404,7 @@ def _sliceable(array, name):
         array = array.to_numpy()
     if not (hasattr(array, "shape") and hasattr(array, "__getitem__")):
         array = np.asarray(array)
-    if isinstance(array, np.ndarray) and not np.issubdtype(array.dtype, np.number):
+    if isinstance(array, np.ndarray) and array.dtype.kind not in "biufc":
         array = _as_real(array, name)
     if isinstance(array, np.ndarray) and np.iscomplexobj(array):
         raise ValueError(f"{name} must be real: complex data is not supported.")
@@ -370,8 +424,6 @@ def _check_sample_weight(sample_weight, n_samples):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}.")
     if not np.isfinite(weight).all() or (weight < 0).any():
         raise ValueError("sample_weight must be finite and not negative.")
-    if not weight.any():
-        raise ValueError("sample_weight must not be zero everywhere.")
     return weight
 
 

@@ -109,6 +109,46 @@ def test_loss_is_the_mean_squared_error_and_never_negative():
     assert 0 <= exact.loss(coef) < 1e-24 * exact.output_moment
 
 
+@pytest.mark.parametrize("m", [1, 2])
+def test_a_given_intercept_is_not_that_of_the_data(m):
+    """As when a model is judged on data that lie elsewhere than those it was fitted to."""
+    X, y, weight = weighted_data(m=m)
+    moments = SecondMoments.from_data(X, y, weight)
+    rng = np.random.RandomState(3)
+    coef, b = rng.randn(m, 4), rng.randn(m)
+    errors = np.sum((y - X @ coef.T - b) ** 2, axis=1)
+    assert_allclose(moments.loss(coef, b), np.average(errors, weights=weight), rtol=1e-13)
+    assert_allclose(moments.loss(coef, moments.intercept(coef)), moments.loss(coef), rtol=1e-15)
+    if m == 1:
+        assert moments.loss(coef[0], float(b[0])) == moments.loss(coef, b)
+
+
+def test_moments_about_zero_know_no_intercept():
+    X, y, weight = weighted_data()
+    moments = SecondMoments.from_data(X, y, weight, center=False)
+    coef = np.ones((2, 4))
+    errors = np.sum((y - X @ coef.T) ** 2, axis=1)
+    assert_allclose(moments.loss(coef), np.average(errors, weights=weight), rtol=1e-13)
+    assert moments.loss(coef, np.zeros(2)) == moments.loss(coef)
+    with pytest.raises(ValueError, match="not centred"):
+        moments.loss(coef, [0.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("coef", "b", "message"),
+    [
+        (np.ones((4, 2)), None, r"coef must have shape \(2, 4\), got \(4, 2\)"),
+        (np.ones(8), None, "coef"),
+        (np.ones((2, 4)), 1.0, "intercept"),
+        (np.ones((2, 4)), np.ones((2, 1)), "intercept"),
+    ],
+)
+def test_maps_of_another_shape_are_refused(coef, b, message):
+    X, y, _ = weighted_data()
+    with pytest.raises(ValueError, match=message):
+        SecondMoments.from_data(X, y).loss(coef, b)
+
+
 @pytest.mark.parametrize(("n", "d"), [(30, 4), (5, 40)])
 def test_moments_of_a_population_match_those_of_data(n, d):
     rng = np.random.RandomState(0)
