@@ -1,10 +1,51 @@
-"""Immutable results: frozen dataclasses of numpy arrays, no computation on data."""
+"""Immutable results: frozen dataclasses of numpy arrays, no computation on data.
+
+All results of the package print as one line, written by :func:`one_line`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
 import numpy as np
+
+
+def one_line(result, *names):
+    """One-line representation of a result: numbers as they are, arrays by their shape.
+
+    Parameters
+    ----------
+    result : object
+        What is to be shown.
+    *names : str
+        Attributes, in this order; those that are None are left out. Of a one-dimensional
+        array the first and the last entry are shown, of a dictionary the keys.
+
+    Returns
+    -------
+    text : str
+        As in ``GlobalMinimum(kind='exact', objective=0.581, coef: (1, 10))``.
+    """
+    values = {name: getattr(result, name) for name in names}
+    shown = (_shown(name, value) for name, value in values.items() if value is not None)
+    return f"{type(result).__name__}({', '.join(shown)})"
+
+
+def _shown(name, value):
+    if isinstance(value, np.ndarray) and value.ndim == 1 and value.size:
+        return f"{name}: {' ... '.join(dict.fromkeys(map(_number, value[[0, -1]])))}"
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"{name}: {value.shape}"
+    if isinstance(value, dict):
+        return f"{name}: {list(value)}"
+    if isinstance(value, list):
+        return f"{name}: list of {len(value)}"
+    return f"{name}={_number(value)}"
+
+
+def _number(value):
+    value = value.item() if isinstance(value, (np.generic, np.ndarray)) else value
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +84,12 @@ class Trajectory:
     mode_strengths: np.ndarray | None = None
     sharpness: np.ndarray | None = None
 
-    def __len__(self):
+    def __repr__(self):
+        return one_line(
+            self, "iteration", "time", "loss", "objective", "gradient_norm", "sharpness"
+        )
+
+    def __len__(self) -> int:
         return len(self.iteration)
 
     def to_frame(self):
@@ -103,10 +149,13 @@ class BalanceHistory:
     matrix: np.ndarray | None
     change: np.ndarray
 
-    def __len__(self):
+    def __repr__(self):
+        return one_line(self, "iteration", "time", "layer", "neuron", "matrix", "change")
+
+    def __len__(self) -> int:
         return len(self.iteration)
 
     @property
-    def drift(self):
+    def drift(self) -> np.ndarray:
         """Largest ``change`` over the records, one value per pair of adjacent layers."""
         return self.change.max(axis=0)

@@ -5,6 +5,7 @@ import inspect
 import pkgutil
 from dataclasses import fields, is_dataclass
 from functools import cached_property
+from typing import get_type_hints
 
 import pytest
 from numpydoc.docscrape import ClassDoc
@@ -47,8 +48,14 @@ def public_members(cls):
     ]
 
 
+def field_names(cls):
+    """Names of the fields of a dataclass or a named tuple, none for other classes."""
+    return [f.name for f in fields(cls)] if is_dataclass(cls) else getattr(cls, "_fields", [])
+
+
 OBJECTS = public_objects()
 CLASSES = {name: obj for name, obj in OBJECTS.items() if inspect.isclass(obj)}
+RECORDS = [name for name, cls in CLASSES.items() if field_names(cls)]
 ESTIMATORS = [name for name, cls in CLASSES.items() if issubclass(cls, BaseEstimator)]
 MEMBERS = [f"{name}.{member}" for name, cls in CLASSES.items() for member in public_members(cls)]
 
@@ -61,8 +68,8 @@ def complaints(name, ignore=frozenset()):
 
 @pytest.mark.parametrize("name", OBJECTS)
 def test_object_is_documented(name):
-    # The fields of a dataclass are its attributes: they are held to account below.
-    ignore = {"PR01"} if is_dataclass(OBJECTS[name]) else set()
+    # The fields of a record are its attributes: they are held to account below.
+    ignore = {"PR01"} if name in RECORDS else set()
     assert complaints(name, ignore) == []
 
 
@@ -75,11 +82,17 @@ def test_member_is_documented(name):
     assert complaints(name, {"PR01", "RT01"} if short else set()) == []
 
 
-@pytest.mark.parametrize("name", [name for name, cls in CLASSES.items() if is_dataclass(cls)])
-def test_dataclass_documents_its_fields_in_order(name):
+@pytest.mark.parametrize("name", [name for name in OBJECTS if name not in CLASSES])
+def test_function_declares_what_it_returns(name):
+    """For editors and type checkers; the names in the annotation exist."""
+    assert get_type_hints(OBJECTS[name])["return"] is not None
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_record_documents_its_fields_in_order(name):
     doc = ClassDoc(CLASSES[name], config={"show_class_members": False})
     documented = [entry.name for entry in doc["Parameters"] + doc["Attributes"]]
-    public = [field.name for field in fields(CLASSES[name]) if not field.name.startswith("_")]
+    public = [field for field in field_names(CLASSES[name]) if not field.startswith("_")]
     assert [entry for entry in documented if entry in public] == public
 
 

@@ -5,8 +5,9 @@ from dataclasses import FrozenInstanceError, replace
 import numpy as np
 import pytest
 
-from sklearn_deeplinear import DeepLinearRegressor
-from sklearn_deeplinear._results import BalanceHistory, Trajectory
+from sklearn_deeplinear import DeepLinearRegressor, dynamics, theory
+from sklearn_deeplinear.dynamics import BalanceHistory, Trajectory
+from sklearn_deeplinear.theory import SecondMoments
 
 
 def make_trajectory(**others):
@@ -70,3 +71,73 @@ def test_results_can_be_compared_and_kept_in_sets():
     assert trajectory == trajectory and trajectory != replace(trajectory)
     assert history == history and history != replace(history)
     assert len({trajectory, history}) == 2
+
+
+def all_results():
+    """One of everything that the package returns, of data with ten inputs."""
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(50, 10), rng.randn(50)
+    moments = SecondMoments.from_data(X, y)
+    white = SecondMoments.from_moments(np.eye(10), 0.1 * rng.randn(2, 10), 9.0)
+    model = DeepLinearRegressor(max_iter=100, tol=0, record_weights=True).fit(X, y)
+    minimum = theory.global_minimum(moments, depth=3, weight_decay=0.01)
+    flow = theory.two_layer_flow([np.eye(10), np.zeros((2, 10))], white)
+    return [
+        moments,
+        moments.spectrum,
+        minimum,
+        *minimum.candidates,
+        model.trajectory_,
+        model.balance_history_,
+        theory.balance(model.weights_),
+        theory.critical_weight_decay(moments, depth=3),
+        theory.zero_hessian(moments, depth=2, width=3),
+        theory.deep_linear_path(moments, weight_decays=np.geomspace(1e-3, 1, 30)),
+        theory.pathway_global_minimum(white, depths=(2, 3), weight_decay=0.01),
+        theory.flow_step_size_bound([[[0.5]], np.eye(1)], first_moments(), time=1.0, eps=0.1),
+        theory.end_to_end_flow(moments, y[:10], depth=3),
+        theory.mode_flow(rng.rand(7, 7), 0.1, depth=3),
+        theory.pathway_flow([3.0, 1.0], [[0.1, 0.1], [0.2, 0.2]], depths=(2, 3)),
+        flow,
+        flow(1.0),
+        dynamics.compare_step_sizes(model, X, y, step_size=0.01, max_iter=20, divisors=(2,)),
+    ]
+
+
+def first_moments():
+    return SecondMoments.from_moments([[1.0]], [[1.0]], 1.0)
+
+
+def test_results_print_as_one_short_line():
+    results = all_results()
+    for result in results:
+        text = repr(result)
+        assert text.startswith(f"{type(result).__name__}(") and text.endswith(")")
+        assert "\n" not in text and len(text) < 200, text
+    exported = {
+        value
+        for package in (theory, dynamics)
+        for value in (getattr(package, name) for name in package.__all__)
+        if isinstance(value, type)
+    }
+    assert exported <= {type(result) for result in results}
+
+
+def test_a_line_shows_numbers_and_shapes():
+    assert repr(make_trajectory()) == (
+        "Trajectory(iteration: 0 ... 10, time: 0.3 ... 0.15, loss: 3 ... 1.5, "
+        "objective: 4 ... 2.5, gradient_norm: 9 ... 2.25)"
+    )
+    assert repr(make_history(np.zeros((3, 2)))) == (
+        "BalanceHistory(iteration: 0 ... 2, time: 0 ... 2, layer: (3, 2), neuron: (3, 2), "
+        "change: (3, 2))"
+    )
+    minimum = theory.global_minimum(first_moments(), depth=2, weight_decay=0.25)
+    assert repr(minimum) == (
+        "GlobalMinimum(kind='exact', objective=0.4375, lower_bound=0.4375, depth=2, coef: (1, 1))"
+    )
+    path = theory.deep_linear_path(first_moments(), weight_decays=[0.25])
+    assert repr(path) == "DeepLinearPath(coefs: (1, 1, 1), intercepts: (1, 1), objectives: 0.4375)"
+    assert repr(theory.mode_flow(1.0, 0.5, depth=3)) == (
+        "ModeFlow(depth=3, s=1, a_0=0.5, input_moment=1)"
+    )

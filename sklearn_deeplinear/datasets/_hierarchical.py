@@ -8,7 +8,7 @@ from sklearn.utils import check_random_state
 from sklearn_deeplinear._parameters import check_integer, check_real
 
 
-def make_hierarchical(n_levels=3):
+def make_hierarchical(n_levels=3) -> tuple[np.ndarray, np.ndarray]:
     """Items at the leaves of a binary tree, with a feature for each of its nodes.
 
     An item has the features of all nodes on its path from the root. With three levels
@@ -59,7 +59,7 @@ def make_linear_teacher(
     noise=0.0,
     whiten=False,
     random_state=None,
-):
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Standard normal inputs, and targets that a linear map of chosen strengths makes of them.
 
     Parameters

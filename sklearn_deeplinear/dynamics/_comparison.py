@@ -11,6 +11,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear._parameters import check_integer
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics._data_loss import data_loss
 from sklearn_deeplinear.dynamics._denormals import flushed_denormals
@@ -23,7 +24,7 @@ _INTERVALS = 100
 _RTOL = 1e-6
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepSizeComparison:
     """Runs of one network from the same weights with ever smaller steps.
 
@@ -56,7 +57,10 @@ class StepSizeComparison:
     distance: dict
     n_gradients: dict
 
-    def __len__(self):
+    def __repr__(self):
+        return one_line(self, "iteration", "time", "distance_from_init", "distance")
+
+    def __len__(self) -> int:
         return len(self.iteration)
 
 
@@ -76,7 +80,7 @@ def compare_step_sizes(
     atol=1e-9,
     method=None,
     verbose=0,
-):
+) -> StepSizeComparison:
     """Compare full-batch gradient descent with smaller steps and with gradient flow.
 
     All runs start from the same weights: those of a module, or the initial weights of an
@@ -238,7 +242,7 @@ def _loss(dynamics):
     return float(dynamics.measure(dynamics.state[None])["loss"])
 
 
-def compare_runs(runs, iterations, times, *, verbose=0):
+def compare_runs(runs, iterations, times, *, verbose=0) -> StepSizeComparison:
     """Advance runs record by record, side by side, and measure how far apart they are.
 
     Parameters

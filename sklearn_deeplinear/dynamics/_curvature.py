@@ -24,7 +24,7 @@ _ROUNDING = 100
 
 def hessian_eigenvalues(
     estimator, X, y, *, k=1, which="LA", sample_weight=None, loss=None, weight_decay=0.0
-):
+) -> np.ndarray:
     """Extreme eigenvalues of the Hessian of the training objective, at the current weights.
 
     For linear networks the Hessian-vector products work on moments, so that their cost

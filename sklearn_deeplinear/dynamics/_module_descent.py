@@ -5,6 +5,7 @@ from __future__ import annotations
 from numbers import Real
 
 from sklearn_deeplinear._parameters import check_integer, check_real
+from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics._descent import descend, record_iterations
 from sklearn_deeplinear.dynamics._module import attached
 
@@ -19,7 +20,7 @@ def gradient_descent(
     record_every=None,
     record_weights=False,
     tol=0.0,
-):
+) -> Trajectory:
     """Train a torch module by full-batch gradient descent, and record the run.
 
     The module is trained in place; it ends at the last record. Iteration t makes the

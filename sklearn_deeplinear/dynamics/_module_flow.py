@@ -29,7 +29,7 @@ def gradient_flow(
     times=None,
     method=None,
     record_weights=False,
-):
+) -> Trajectory:
     """Move a torch module along the gradient flow of its objective, and record the run.
 
     Solves ``d theta / dt = - grad J(theta)`` for all trainable parameters theta by an

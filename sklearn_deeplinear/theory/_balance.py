@@ -8,9 +8,10 @@ from functools import reduce
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
+from sklearn_deeplinear._results import one_line
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Balance:
     """How far the layers of one network are from balance.
 
@@ -34,8 +35,11 @@ class Balance:
     matrix: np.ndarray
     differences: list
 
+    def __repr__(self):
+        return one_line(self, "layer", "neuron", "matrix")
 
-def balance(weights):
+
+def balance(weights) -> Balance:
     """Balance of a network: what gradient flow without weight decay conserves.
 
     Along the gradient flow of a linear network the matrices D_l stay constant, and with
@@ -79,7 +83,7 @@ def balance(weights):
     )
 
 
-def balanced_factors(coef, width=None, *, depth=None, weight_decay=None):
+def balanced_factors(coef, width=None, *, depth=None, weight_decay=None) -> list[np.ndarray]:
     """Weights of a deep linear network that realise a map at the least penalty.
 
     With the singular value decomposition ``coef = U diag(s) V^T`` and

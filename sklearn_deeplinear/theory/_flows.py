@@ -11,6 +11,7 @@ import numpy as np
 from scipy.integrate import DOP853, OdeSolution
 
 from sklearn_deeplinear._parameters import check_depth, check_real
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._moments import check_moments
 
 # Errors per step, relative to the state; the rest of the flow is cut off where it is
@@ -20,7 +21,7 @@ _AT_REST = 1e-11
 _MAX_STEPS = 100_000
 
 
-def end_to_end_flow(moments, coef_0, *, depth):
+def end_to_end_flow(moments, coef_0, *, depth) -> EndToEndFlow:
     """Flow of the end-to-end map of a deep linear network with balanced weights.
 
     Solves ``dM/dt = -2 sum_j (M M^T)^((L-j)/L) (M A - S) (M^T M)^((j-1)/L)``, with j
@@ -76,7 +77,7 @@ def end_to_end_flow(moments, coef_0, *, depth):
     return EndToEndFlow(moments, coef_0, check_depth(depth))
 
 
-def mode_flow(s, a_0, *, depth, input_moment=1.0):
+def mode_flow(s, a_0, *, depth, input_moment=1.0) -> ModeFlow:
     """Strength of one singular mode of a deep linear network with balanced weights.
 
     Solves ``da/dt = 2 L |a|^(2 - 2/L) (s - input_moment * a)``, in closed form for one
@@ -133,6 +134,9 @@ class EndToEndFlow:
         The map at time 0.
     """
 
+    def __repr__(self):
+        return one_line(self, "depth", "coef_0")
+
     def __init__(self, moments, coef_0, depth):
         shape = (moments.n_outputs, moments.n_inputs)
         self.depth, self.coef_0 = depth, np.atleast_2d(np.array(coef_0, dtype=np.float64))
@@ -163,7 +167,7 @@ class EndToEndFlow:
             atol=_RTOL * max(size_0, 1e-300),
         )
 
-    def __call__(self, t):
+    def __call__(self, t) -> np.ndarray:
         """Map at time `t` >= 0 (an array, or infinity), shape (*t.shape, m, d)."""
         t = check_time(t)
         return self._solution(t.ravel()).T.reshape(*t.shape, *self.coef_0.shape)
@@ -182,6 +186,9 @@ class ModeFlow:
         The inputs have ``A = input_moment * I``.
     """
 
+    def __repr__(self):
+        return one_line(self, "depth", "s", "a_0", "input_moment")
+
     def __init__(self, s, a_0, depth, input_moment):
         s, a_0 = np.asarray(s, dtype=np.float64), np.asarray(a_0, dtype=np.float64)
         if not (np.isfinite(s).all() and np.isfinite(a_0).all()):
@@ -190,7 +197,7 @@ class ModeFlow:
         self.depth, self.input_moment = depth, input_moment
         self._numeric = None
 
-    def __call__(self, t):
+    def __call__(self, t) -> np.ndarray:
         """Strength at time `t` >= 0 (an array, or infinity), shape (*t.shape, *s.shape)."""
         t = check_time(t)
         t = t.reshape(t.shape + (1,) * self.s.ndim)

@@ -32,7 +32,9 @@ from sklearn_deeplinear.theory._schatten import (
 _ROUNDING = 1e-12
 
 
-def global_minimum(moments, *, depth, width=None, weight_decay=0.0, noise=0.0, rank=None):
+def global_minimum(
+    moments, *, depth, width=None, weight_decay=0.0, noise=0.0, rank=None
+) -> GlobalMinimum:
     """Global minimum of the objective of a deep linear network.
 
     Minimises ``J = E||y - W_L ... W_1 x - b||^2 + sum_l gamma_l ||W_l||_F^2`` over all
@@ -163,7 +165,7 @@ class Problem:
         sigma = self.moments.spectrum.sigma
         return bool(sigma[-1] >= (1 - _ROUNDING / 2) * sigma[0])
 
-    def result(self, B, loss, penalty, kind, lower_bound=None, **others):
+    def result(self, B, loss, penalty, kind, lower_bound=None, **others) -> GlobalMinimum:
         """The minimum at the map with coordinates B; `loss` is above least squares."""
         spectrum = self.moments.spectrum
         coef = B.T @ spectrum.directions.T
@@ -188,7 +190,7 @@ class Problem:
         )
 
 
-def solve(problem, start=None):
+def solve(problem, start=None) -> GlobalMinimum:
     """Minimum of a checked problem; `start` (k, m) is a map to start iterations from."""
     minimise = next(minimise for applies, minimise in _CASES if applies(problem))
     return minimise(problem, start)

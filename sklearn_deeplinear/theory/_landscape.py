@@ -13,6 +13,7 @@ from sklearn_deeplinear._parameters import (
     check_weight_decay,
     check_width,
 )
+from sklearn_deeplinear._results import one_line
 
 # The curves searched below are sums of bumps at least one e-fold wide, so this spacing
 # (in log mu) separates every pair of maxima that differ by more than 1e-3.
@@ -34,8 +35,11 @@ class CriticalWeightDecay:
     collapse: float
     spinodal: float
 
+    def __repr__(self):
+        return one_line(self, "collapse", "spinodal")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class ZeroHessian:
     """Second derivatives of the objective at zero weights.
 
@@ -61,8 +65,11 @@ class ZeroHessian:
     is_strict_minimum: bool
     is_saddle: bool
 
+    def __repr__(self):
+        return one_line(self, "eigenvalues", "is_stationary", "is_strict_minimum", "is_saddle")
 
-def critical_weight_decay(moments, *, depth, width=None, noise=0.0):
+
+def critical_weight_decay(moments, *, depth, width=None, noise=0.0) -> CriticalWeightDecay:
     """Weight decays at which a deep linear network collapses to zero.
 
     Two layers pass to zero continuously, at ``gamma = ||S||_2`` whatever the noise. With
@@ -141,7 +148,7 @@ def critical_weight_decay(moments, *, depth, width=None, noise=0.0):
     return _critical_values(moments.spectrum, depth, log_rho)
 
 
-def zero_hessian(moments, *, depth, width=None, weight_decay=0.0):
+def zero_hessian(moments, *, depth, width=None, weight_decay=0.0) -> ZeroHessian:
     """Eigenvalues of the Hessian of the objective at zero weights.
 
     One layer has the Hessian of ridge regression, ``2 (A + gamma I)`` for each output.

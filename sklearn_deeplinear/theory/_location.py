@@ -44,13 +44,13 @@ class Location:
     exponent: int
 
     @classmethod
-    def of_means(cls, mean, sum_weight):
+    def of_means(cls, mean, sum_weight) -> Location:
         """Location of a population of which the mean alone is known."""
         unknown = np.full(len(mean), np.nan)
         return cls(mean, np.zeros(len(mean)), unknown, unknown, *_scaled(sum_weight))
 
     @classmethod
-    def of_rows(cls, rows, weight, center):
+    def of_rows(cls, rows, weight, center) -> Location:
         """Location of `rows` (n, p), which are centred in place and scaled by sqrt(share).
 
         Parameters
@@ -87,13 +87,13 @@ class Location:
         return cls(mean, low, least, largest, mantissa, exponent + more)
 
     @property
-    def sum_weight(self):
+    def sum_weight(self) -> float:
         """Sum of the weights; infinity where it exceeds the largest float64."""
         with np.errstate(over="ignore"):
             return float(np.ldexp(self.weight, 2 * self.exponent))
 
     @property
-    def constant(self):
+    def constant(self) -> np.ndarray:
         """Whether the values of each column are equal up to rounding, bool of shape (p,)."""
         size = np.maximum(np.abs(self.least), np.abs(self.largest))
         return self.largest - self.least <= _CONSTANT * size

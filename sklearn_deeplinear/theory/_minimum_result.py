@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_width
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._noisy_factors import spread_copies
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StationaryPoint:
     """A stationary point of the scalar family.
 
@@ -28,6 +29,9 @@ class StationaryPoint:
     scale: float
     objective: float
     coef: np.ndarray
+
+    def __repr__(self):
+        return one_line(self, "scale", "objective", "coef")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +90,10 @@ class GlobalMinimum:
     single_target: bool
     _factors: list | None = field(default=None, repr=False)
 
-    def predict(self, X):
+    def __repr__(self):
+        return one_line(self, "kind", "objective", "lower_bound", "depth", "coef")
+
+    def predict(self, X) -> np.ndarray:
         """Predict the targets with the end-to-end map.
 
         Parameters
@@ -110,7 +117,7 @@ class GlobalMinimum:
         y = X @ self.coef.T + self.intercept
         return y[:, 0] if self.single_target else y
 
-    def weights(self, width=None):
+    def weights(self, width=None) -> list[np.ndarray]:
         """Weights of a network that attains the minimum.
 
         Parameters

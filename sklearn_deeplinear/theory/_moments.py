@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._location import Location
 
 # A block of rows is centred and copied to float64; 32 MB keeps that copy small beside
@@ -26,7 +27,7 @@ _SMALL_DATA_BYTES = 2**19
 _SMALL_BLOCK_BYTES = 2**16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """Singular value decomposition R_x = U diag(sigma) V^T of the input factor.
 
@@ -47,6 +48,9 @@ class Spectrum:
     directions: np.ndarray
     targets: np.ndarray
     residual: float
+
+    def __repr__(self):
+        return one_line(self, "sigma", "directions", "targets", "residual")
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ class SecondMoments:
     _location: Location | None = field(default=None, repr=False)
 
     @classmethod
-    def from_data(cls, X, y, sample_weight=None, *, center=True):
+    def from_data(cls, X, y, sample_weight=None, *, center=True) -> SecondMoments:
         """Moments of a data set, read in blocks of rows.
 
         Parameters
@@ -134,7 +138,7 @@ class SecondMoments:
         return cls.from_batches([(X, y, sample_weight)], center=center)
 
     @classmethod
-    def from_batches(cls, batches, *, center=True):
+    def from_batches(cls, batches, *, center=True) -> SecondMoments:
         """Moments of a data set that arrives in batches.
 
         Parameters
@@ -171,7 +175,7 @@ class SecondMoments:
         return replace(total, n_samples=n_samples, single_target=single_target)
 
     @classmethod
-    def from_moments(cls, input_moment, cross_moment, output_moment):
+    def from_moments(cls, input_moment, cross_moment, output_moment) -> SecondMoments:
         """Moments given as matrices, for populations and worked examples.
 
         Parameters
@@ -228,7 +232,7 @@ class SecondMoments:
         return cls(factor, np.zeros(d), np.zeros(m), 1, 1.0, True, False)
 
     @classmethod
-    def _from_block(cls, X, y, weight, center):
+    def _from_block(cls, X, y, weight, center) -> SecondMoments:
         X = np.asarray(X, dtype=np.float64)
         y = np.asarray(y, dtype=np.float64)
         y = y[:, None] if y.ndim == 1 else y
@@ -243,7 +247,7 @@ class SecondMoments:
         return cls._at(location, factor, X.shape[1], n_samples=len(X), centered=center)
 
     @classmethod
-    def _at(cls, location, factor, n_inputs, **others):
+    def _at(cls, location, factor, n_inputs, **others) -> SecondMoments:
         means = location.mean[:n_inputs], location.mean[n_inputs:]
         return cls(factor, *means, sum_weight=location.sum_weight, _location=location, **others)
 
@@ -256,7 +260,12 @@ class SecondMoments:
                 "1e150 (less their means, if these are taken out)."
             )
 
-    def __add__(self, other):
+    def __repr__(self):
+        return one_line(
+            self, "n_inputs", "n_outputs", "n_samples", "sum_weight", "centered", "single_target"
+        )
+
+    def __add__(self, other) -> SecondMoments:
         """Moments of the two data sets together, from their factors alone."""
         if not isinstance(other, SecondMoments):
             return NotImplemented
@@ -283,47 +292,47 @@ class SecondMoments:
         )
 
     @property
-    def n_inputs(self):
+    def n_inputs(self) -> int:
         """Number of inputs, d."""
         return self.mean_x.size
 
     @property
-    def n_outputs(self):
+    def n_outputs(self) -> int:
         """Number of outputs, m."""
         return self.mean_y.size
 
     @property
-    def input_factor(self):
+    def input_factor(self) -> np.ndarray:
         """R_x of shape (k, d), with A = R_x^T R_x."""
         return self.factor[:, : self.n_inputs]
 
     @property
-    def output_factor(self):
+    def output_factor(self) -> np.ndarray:
         """R_y of shape (k, m), with S = R_y^T R_x."""
         return self.factor[:, self.n_inputs :]
 
     @cached_property
-    def input_moment(self):
+    def input_moment(self) -> np.ndarray:
         """A = E[x x^T], shape (d, d)."""
         return self.input_factor.T @ self.input_factor
 
     @cached_property
-    def cross_moment(self):
+    def cross_moment(self) -> np.ndarray:
         """S = E[y x^T], shape (m, d)."""
         return self.output_factor.T @ self.input_factor
 
     @cached_property
-    def output_moment(self):
+    def output_moment(self) -> float:
         """c = E||y||^2, a float."""
         return float(np.sum(self.output_factor**2))
 
     @cached_property
-    def _whereabouts(self):
+    def _whereabouts(self) -> Location:
         means = np.concatenate([self.mean_x, self.mean_y])
         return self._location or Location.of_means(means, self.sum_weight)
 
     @cached_property
-    def spectrum(self):
+    def spectrum(self) -> Spectrum:
         """Singular value decomposition of the input factor, a :class:`Spectrum`."""
         R_x, eps = self.input_factor, np.finfo(float).eps
         varies = ~self._whereabouts.constant[: self.n_inputs]
@@ -333,7 +342,7 @@ class SecondMoments:
         residual = self.output_factor - U[:, :k] @ targets
         return Spectrum(sigma[:k], Vt[:k].T, targets, float(np.sum(residual**2)))
 
-    def loss(self, coef, intercept=None):
+    def loss(self, coef, intercept=None) -> float:
         """Mean squared error of the linear map `coef` on the data of these moments.
 
         Parameters
@@ -361,7 +370,7 @@ class SecondMoments:
         loss = float(np.sum((self.input_factor @ coef.T - self.output_factor) ** 2))
         return loss if intercept is None else loss + self._shift(coef, intercept)
 
-    def intercept(self, coef):
+    def intercept(self, coef) -> np.ndarray:
         """Intercept that goes with the map `coef` (m, d), shape (m,)."""
         return self.mean_y - self._as_map(coef) @ self.mean_x
 

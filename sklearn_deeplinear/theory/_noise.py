@@ -24,7 +24,7 @@ from sklearn_deeplinear.theory._balance import check_weights, end_to_end
 _BLOCK_SIZE = 2**22
 
 
-def expected_loss(weights, moments, noise=0.0):
+def expected_loss(weights, moments, noise=0.0) -> float:
     """Mean squared error of a noisy linear network, averaged over its noise.
 
     ``tr(C_L) - 2 tr(M S^T) + c`` with the second moments ``C_0 = A`` and
@@ -76,7 +76,7 @@ def expected_loss(weights, moments, noise=0.0):
     return moments.loss(end_to_end(weights)) + float(variance)
 
 
-def predictive_variance(weights, X, noise=0.0):
+def predictive_variance(weights, X, noise=0.0) -> np.ndarray:
     """Variance of the outputs of a noisy linear network, for each sample.
 
     Parameters

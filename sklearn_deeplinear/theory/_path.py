@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._global_minimum import Problem, scalar_family, solve
 from sklearn_deeplinear.theory._moments import SecondMoments
 
@@ -28,6 +29,9 @@ class DeepLinearPath(NamedTuple):
     intercepts: np.ndarray
     objectives: np.ndarray
 
+    def __repr__(self):
+        return one_line(self, "coefs", "intercepts", "objectives")
+
 
 def deep_linear_path(
     X,
@@ -39,7 +43,7 @@ def deep_linear_path(
     noise=0.0,
     sample_weight=None,
     fit_intercept=True,
-):
+) -> DeepLinearPath:
     """Global minima of a deep linear network for many weight decays.
 
     One decomposition of the data serves all decays. When the cross moment has rank one,

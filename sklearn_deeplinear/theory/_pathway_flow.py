@@ -19,11 +19,12 @@ from scipy.optimize import brentq
 from scipy.special import hyp2f1
 
 from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._flows import _AT_REST, _RTOL, _LazySolution, check_time
 from sklearn_deeplinear.theory._pathway_parameters import check_depths
 
 
-def pathway_flow(s, a_0, *, depths, imbalance=0.0):
+def pathway_flow(s, a_0, *, depths, imbalance=0.0) -> PathwayFlow:
     """Race of several linear pathways for singular modes, as a function of time.
 
     Parameters
@@ -89,6 +90,9 @@ class PathwayFlow:
         lambda.
     """
 
+    def __repr__(self):
+        return one_line(self, "depths", "s", "a_0", "imbalance")
+
     def __init__(self, s, a_0, depths, imbalance):
         self.s, self.a_0 = np.asarray(s, dtype=np.float64), np.array(a_0, dtype=np.float64)
         self.depths, self.imbalance = check_depths(depths, None, "depths"), imbalance
@@ -103,17 +107,17 @@ class PathwayFlow:
         modes = zip(self.s.ravel(), self.a_0.reshape(len(self.depths), -1).T, strict=True)
         self._solutions = [self._solution(s_k, a) for s_k, a in modes]
 
-    def __call__(self, t):
+    def __call__(self, t) -> np.ndarray:
         """Strengths at time `t` >= 0 (an array, or infinity)."""
         return self._strengths(self.weights(t), axis=np.ndim(t))
 
-    def weights(self, t):
+    def weights(self, t) -> np.ndarray:
         """Weights u_p at time `t`, of the shape of the strengths."""
         t = check_time(t)
         u = np.stack([solution(t.ravel()) for solution in self._solutions], axis=-1)
         return np.moveaxis(u, 1, 0).reshape(*t.shape, *self.a_0.shape)
 
-    def invariants(self, t):
+    def invariants(self, t) -> np.ndarray:
         """Conserved H_p - H_1 of pathways p = 2, 3, ... at time `t`, relative to time 0.
 
         Returns
@@ -130,13 +134,13 @@ class PathwayFlow:
             return np.nan_to_num(((others - first) - (others_0 - first_0)) / size)
 
     @property
-    def winner(self):
+    def winner(self) -> int | np.ndarray:
         """Index of the pathway that ends strongest in each mode, int or array."""
         winner = np.abs(self(np.inf)).argmax(axis=0)
         return int(winner) if winner.ndim == 0 else winner
 
     @property
-    def share(self):
+    def share(self) -> np.ndarray:
         """Share of the winner in the sum of all strengths at the end; 0 if all are 0."""
         end = np.abs(self(np.inf))
         total = end.sum(axis=0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum
 from sklearn_deeplinear.theory._pathway_parameters import check_pathway_widths
@@ -59,9 +60,12 @@ class PathwayMinimum:
     weight_decay: list
     single_target: bool
 
+    def __repr__(self):
+        return one_line(self, "kind", "objective", "lower_bound", "depths", "coef")
+
     predict = GlobalMinimum.predict
 
-    def weights(self, widths=None):
+    def weights(self, widths=None) -> list[list[np.ndarray]]:
         """Weights of pathways that attain the minimum.
 
         Parameters

@@ -37,7 +37,7 @@ from sklearn_deeplinear.theory._schatten import (
 )
 
 
-def pathway_global_minimum(moments, *, depths, widths=None, weight_decay=0.0):
+def pathway_global_minimum(moments, *, depths, widths=None, weight_decay=0.0) -> PathwayMinimum:
     """Global minimum of the objective of several deep linear pathways in parallel.
 
     Minimises ``J = E||y - sum_p W_pL ... W_p1 x - b||^2 + sum_p sum_l gamma_pl ||W_pl||^2``

@@ -19,6 +19,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 
 from sklearn_deeplinear._parameters import check_real, check_weight_decay
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balance import check_weights
 from sklearn_deeplinear.theory._curvature_bounds import CURVATURE_BOUNDS, gradient, objective
 from sklearn_deeplinear.theory._moments import check_moments
@@ -28,7 +29,7 @@ _MOVE = 0.25
 _MAX_INTERVALS = 20_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepSizeBound:
     """A step size that keeps gradient descent near the flow, and what it rests on.
 
@@ -59,10 +60,13 @@ class StepSizeBound:
     curvature: np.ndarray
     log_integral: np.ndarray
 
+    def __repr__(self):
+        return one_line(self, "step_size", "eps", "times")
+
 
 def flow_step_size_bound(
     weights_0, moments, *, time, eps, weight_decay=0.0, curvature="bound", rtol=1e-10
-):
+) -> StepSizeBound:
     """Largest step size for which theory keeps gradient descent within eps of the flow.
 
     Parameters

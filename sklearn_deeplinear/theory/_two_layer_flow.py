@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balance import check_weights
 from sklearn_deeplinear.theory._flows import check_time
 from sklearn_deeplinear.theory._moments import check_moments
@@ -31,7 +32,7 @@ _SAME = 1e-12
 _HORIZON = 1e14
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TwoLayerState:
     """Blocks of Q Q^T, Q = [W_1^T; W_2]: what is known of the weights at given times.
 
@@ -49,8 +50,11 @@ class TwoLayerState:
     coef: np.ndarray
     output_gram: np.ndarray
 
+    def __repr__(self):
+        return one_line(self, "input_gram", "coef", "output_gram")
 
-def two_layer_flow(weights_0, moments, *, rtol=1e-8):
+
+def two_layer_flow(weights_0, moments, *, rtol=1e-8) -> TwoLayerFlow:
     """Gradient flow of two linear layers on white inputs, in closed form.
 
     Parameters
@@ -125,6 +129,9 @@ class TwoLayerFlow:
         The number lambda in ``W_2^T W_2 - W_1 W_1^T = lambda I``, which never changes.
     """
 
+    def __repr__(self):
+        return one_line(self, "lam")
+
     def __init__(self, W_1, W_2, cross_moment, lam):
         self.lam, self._S = lam, cross_moment
         m, d = cross_moment.shape
@@ -140,7 +147,7 @@ class TwoLayerFlow:
         self._start, self._Q_0 = self._basis.T @ Q_0, Q_0
         self._fastest = max(np.abs(w).max(), sizes[0] ** 2)
 
-    def __call__(self, t):
+    def __call__(self, t) -> TwoLayerState:
         """State at time `t` >= 0 (an array, or infinity), a :class:`TwoLayerState`."""
         t = check_time(t)
         n, d = len(self._rates), self._S.shape[1]
