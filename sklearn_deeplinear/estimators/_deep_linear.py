@@ -6,6 +6,7 @@ import copy
 from dataclasses import replace
 from functools import partial, reduce
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
@@ -17,13 +18,14 @@ from sklearn_deeplinear._parameters import (
     check_weight_decay,
     check_width,
 )
+from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.dynamics._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.estimators._callbacks import FitListener
 from sklearn_deeplinear.estimators._linear_base import NetworkRegressor
 from sklearn_deeplinear.estimators._linear_solvers import SOLVERS, LinearProblem, dynamics_starter
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
-from sklearn_deeplinear.theory import SecondMoments, predictive_variance
+from sklearn_deeplinear.theory import predictive_variance
 
 
 class DeepLinearRegressor(NetworkRegressor):
@@ -177,6 +179,9 @@ class DeepLinearRegressor(NetworkRegressor):
     True
     """
 
+    weights_: list[np.ndarray]
+    balance_history_: BalanceHistory
+
     _parameter_constraints: dict = {
         "depth": [Interval(Integral, 1, None, closed="left")],
         "width": ["array-like", Interval(Integral, 1, None, closed="left")],
@@ -252,7 +257,7 @@ class DeepLinearRegressor(NetworkRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the network to training data.
 
         Parameters
@@ -276,12 +281,35 @@ class DeepLinearRegressor(NetworkRegressor):
         """
         device, dtype = self._check_options()
         data = self._check_data(X, y, sample_weight)
-        problem = self._problem_of(*data)
-        listener = self._listener(problem, *data)
-        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
-        self._keep(problem, outcome)
-        listener.end()
-        return self
+        return self._train(self._problem_of(self._moments_of(*data)), data, device, dtype)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_moments(self, moments) -> Self:
+        """Fit the network to the second moments of data, or of a population.
+
+        Parameters
+        ----------
+        moments : SecondMoments
+            Moments of inputs and targets, for instance accumulated over batches or made
+            by :meth:`SecondMoments.from_moments`. They settle the shape of the
+            predictions and whether there is an intercept.
+
+        Returns
+        -------
+        self : DeepLinearRegressor
+            The fitted estimator, as `fit` leaves it on data with these moments.
+
+        Raises
+        ------
+        TypeError
+            If `moments` is not a SecondMoments.
+        ValueError
+            If a parameter is not valid, `fit_intercept` does not suit the moments,
+            or the solver needs the samples: "sgd" and "adam" do.
+        """
+        device, dtype = self._check_options()
+        problem = self._problem_of(self._adopted(moments))
+        return self._train(problem, None, device, dtype)
 
     def predict(self, X, return_std=False):
         """Predict targets.
@@ -327,7 +355,7 @@ class DeepLinearRegressor(NetworkRegressor):
         other = copy.copy(self)  # which learns the names of the features of these data
         other._validate_params()
         device, dtype = other._check_options()
-        problem = other._problem_of(*other._check_data(X, y, None))
+        problem = other._problem_of(other._moments_of(*other._check_data(X, y, None)))
         return dynamics_starter(other, problem, device, dtype)
 
     def _check_options(self):
@@ -335,18 +363,23 @@ class DeepLinearRegressor(NetworkRegressor):
         check_run_options(self)
         return device, check_dtype(self.dtype, device)
 
-    def _problem_of(self, X, y, sample_weight):
+    def _problem_of(self, moments):
         depth = check_depth(self.depth)
         return LinearProblem(
             depth=depth,
             width=check_width(self.width, depth),
             weight_decay=check_weight_decay(self.weight_decay, depth),
             noise=check_noise(self.noise, depth),
-            moments=self._moments_of(X, y, sample_weight),
+            moments=moments,
         )
 
-    def _moments_of(self, X, y, sample_weight):
-        return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+    def _train(self, problem, data, device, dtype):
+        """Run the solver; `data` is None where only their moments are known."""
+        listener = self._listener(problem, *(data or (None, None, None)))
+        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
+        self._keep(problem, outcome)
+        listener.end()
+        return self
 
     def _listener(self, problem, X, y, sample_weight):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}

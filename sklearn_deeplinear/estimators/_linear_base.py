@@ -8,10 +8,20 @@ from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_deeplinear._compat import _check_sample_weight
+from sklearn_deeplinear._results import Trajectory
+from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
+from sklearn_deeplinear.theory._moments import check_moments
 
 
 class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     """The run of the last fit."""
+
+    trajectory_: Trajectory
+    loss_: float
+    objective_: float
+    n_iter_: int
+    stop_reason_: str
+    converged_: bool
 
     def _keep_run(self, outcome):
         run = outcome.run
@@ -32,14 +42,18 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
 class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
     """Validation of data, and the minimum beside the fit."""
 
+    coef_: np.ndarray
+    intercept_: float | np.ndarray
+    moments_: SecondMoments
+
     @property
-    def global_minimum_(self):
+    def global_minimum_(self) -> GlobalMinimum:
         """Exact minimum of the training objective, computed on first access."""
         check_is_fitted(self)
         return self._problem.global_minimum
 
     @property
-    def optimality_gap_(self):
+    def optimality_gap_(self) -> float:
         """``objective_ - global_minimum_.objective``."""
         return self.objective_ - self.global_minimum_.objective
 
@@ -49,6 +63,26 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         return X, y, sample_weight
+
+    def _moments_of(self, X, y, sample_weight):
+        return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+
+    def _adopted(self, moments):
+        """The `moments` in place of data, if they suit `fit_intercept`."""
+        check_moments(moments)
+        if self.fit_intercept and not moments.centered:
+            raise ValueError(
+                "fit_intercept must be False with moments that are not centred: they do not "
+                "hold the means."
+            )
+        if not self.fit_intercept and (moments.mean_x.any() or moments.mean_y.any()):
+            raise ValueError(
+                "fit_intercept must be True with centred moments of data whose means are not "
+                "zero; without intercept build them with center=False."
+            )
+        self.n_features_in_ = moments.n_inputs
+        self.__dict__.pop("feature_names_in_", None)  # of a former fit
+        return moments
 
     def _check_inputs(self, X):
         check_is_fitted(self)

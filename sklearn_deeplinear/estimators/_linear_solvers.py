@@ -27,12 +27,13 @@ from sklearn_deeplinear.estimators._initial_weights import (
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 from sklearn_deeplinear.estimators._runs import (
     check_attained,
+    check_samples,
     run_descent,
     run_flow,
     run_nothing,
 )
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
-from sklearn_deeplinear.theory import SecondMoments, global_minimum
+from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class LinearProblem:
         return list(zip(sizes[1:], sizes[:-1], strict=True))
 
     @cached_property
-    def global_minimum(self):
+    def global_minimum(self) -> GlobalMinimum:
         """Exact minimum of the objective."""
         return global_minimum(
             self.moments,
@@ -100,6 +101,7 @@ def mini_batch_solver(solver, estimator, problem, data, device, dtype, listener)
     from sklearn_deeplinear.callbacks._resident import ResidentData
     from sklearn_deeplinear.dynamics._minibatch import train_minibatch
 
+    check_samples(data, solver)
     if problem.noise.any():
         raise ValueError(
             f'noise must be 0 with solver="{solver}": "gd" and "flow" train on the exact '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 import torch
@@ -108,7 +109,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the network to training data.
 
         Parameters

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 from functools import partial
 from numbers import Integral, Real
+from typing import Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
+from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.dynamics._active_pathways import ACTIVATIONS, predict_active
 from sklearn_deeplinear.dynamics._pathways import balance_by_pathway
 from sklearn_deeplinear.estimators._callbacks import FitListener
@@ -24,7 +26,7 @@ from sklearn_deeplinear.estimators._pathway_solvers import (
     hessian_eigenvalues_of,
 )
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
-from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory import PathwayMinimum
 from sklearn_deeplinear.theory._pathway_parameters import (
     check_depths,
     check_pathway_decays,
@@ -205,6 +207,10 @@ class MultiPathwayRegressor(NetworkRegressor):
     4 0.9
     """
 
+    weights_: list[list[np.ndarray]]
+    pathway_coefs_: list[np.ndarray]
+    balance_history_: list[BalanceHistory]
+
     _parameter_constraints: dict = {
         "depth": ["array-like", Interval(Integral, 1, None, closed="left")],
         "width": ["array-like", list, Interval(Integral, 1, None, closed="left")],
@@ -289,7 +295,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y, sample_weight=None) -> Self:
         """Fit the pathways to training data.
 
         Parameters
@@ -313,14 +319,39 @@ class MultiPathwayRegressor(NetworkRegressor):
         """
         device, dtype = self._check_options()
         data = self._check_data(X, y, sample_weight)
-        problem = self._problem_of(*data)
-        listener = self._listener(problem, *data)
-        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
-        self._keep(problem, outcome)
-        listener.end()
-        return self
+        return self._train(self._problem_of(self._moments_of(*data)), data, device, dtype)
 
-    def predict(self, X):
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit_moments(self, moments) -> Self:
+        """Fit the pathways to the second moments of data, or of a population.
+
+        Parameters
+        ----------
+        moments : SecondMoments
+            Moments of inputs and targets, for instance accumulated over batches or made
+            by :meth:`SecondMoments.from_moments`. They settle the shape of the
+            predictions and whether there is an intercept.
+
+        Returns
+        -------
+        self : MultiPathwayRegressor
+            The fitted estimator, as `fit` leaves it on data with these moments.
+
+        Raises
+        ------
+        TypeError
+            If `moments` is not a SecondMoments.
+        ValueError
+            If a parameter is not valid, `fit_intercept` does not suit the moments,
+            the pathways are not linear, or the solver needs the samples: "sgd" and "adam" do.
+        """
+        if self.activation != "identity":
+            raise ValueError('fit_moments needs activation="identity": take fit, with the samples.')
+        device, dtype = self._check_options()
+        problem = self._problem_of(self._adopted(moments))
+        return self._train(problem, None, device, dtype)
+
+    def predict(self, X) -> np.ndarray:
         """Predict targets.
 
         Parameters
@@ -341,7 +372,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         return (y[:, 0] if self.moments_.single_target else y) + self.intercept_
 
     @property
-    def global_minimum_(self):
+    def global_minimum_(self) -> PathwayMinimum:  # type: ignore[override]
         """Exact minimum of the training objective, computed on first access."""
         check_is_fitted(self)
         if not self._problem.linear:
@@ -358,7 +389,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         other._validate_params()
         device, dtype = other._check_options()
         data = other._check_data(X, y, None)
-        return dynamics_starter(other, other._problem_of(*data), data, device, dtype)
+        problem = other._problem_of(other._moments_of(*data))
+        return dynamics_starter(other, problem, data, device, dtype)
 
     def _check_options(self):
         device = check_device(self.device)
@@ -366,16 +398,24 @@ class MultiPathwayRegressor(NetworkRegressor):
         check_compression(self.compression, self.solver, self.activation)
         return device, check_dtype(self.dtype, device)
 
-    def _problem_of(self, X, y, sample_weight):
+    def _problem_of(self, moments):
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))
         return PathwayProblem(
-            moments=SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept),
+            moments=moments,
             depths=depths,
             widths=check_pathway_widths(self.width, depths),
             weight_decay=check_pathway_decays(self.weight_decay, depths),
             activation=self.activation,
             activate_output=self.activate_output,
         )
+
+    def _train(self, problem, data, device, dtype):
+        """Run the solver; `data` is None where only their moments are known."""
+        listener = self._listener(problem, *(data or (None, None, None)))
+        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
+        self._keep(problem, outcome)
+        listener.end()
+        return self
 
     def _listener(self, problem, X, y, sample_weight):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}

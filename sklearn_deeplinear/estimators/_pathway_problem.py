@@ -13,7 +13,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     given_weights,
     initial_weights,
 )
-from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._pathway_parameters import per_pathway
 from sklearn_deeplinear.theory._pathways import pathway_global_minimum
 
@@ -46,7 +46,7 @@ class PathwayProblem:
         return [list(zip(h[1:], h[:-1], strict=True)) for h in sizes]
 
     @cached_property
-    def global_minimum(self):
+    def global_minimum(self) -> PathwayMinimum:
         """Exact minimum of the objective of linear pathways."""
         return pathway_global_minimum(
             self.moments, depths=self.depths, widths=self.widths, weight_decay=self.weight_decay

@@ -28,6 +28,7 @@ from sklearn_deeplinear.estimators._options import check_step_size, torch_genera
 from sklearn_deeplinear.estimators._pathway_problem import given_pathways, pathway_initial_weights
 from sklearn_deeplinear.estimators._runs import (
     check_attained,
+    check_samples,
     run_descent,
     run_flow,
     run_nothing,
@@ -100,6 +101,7 @@ def mini_batch_solver(solver, estimator, problem, data, device, dtype, listener)
     """Mini-batches of the centred data in a skorch net; each epoch starts at the best intercept."""
     from sklearn_deeplinear.dynamics._minibatch import train_minibatch
 
+    check_samples(data, solver)
     generator = torch_generator(estimator.random_state)
     pathways = _initial(estimator, problem, generator)
     dynamics = _dynamics(pathways, problem, data, device, dtype, compress=False)

@@ -66,6 +66,15 @@ def check_attained(minimum):
         )
 
 
+def check_samples(data, solver):
+    """Refuse to make mini-batches where only the moments of the samples are known."""
+    if data is None:
+        raise ValueError(
+            f'solver must be "gd", "flow" or "analytic" in fit_moments, got "{solver}": '
+            "mini-batches are made of samples, which moments do not hold."
+        )
+
+
 def _iterations(estimator, dynamics):
     return record_iterations(estimator.max_iter, estimator.record_every, dynamics.record_cost())
 
