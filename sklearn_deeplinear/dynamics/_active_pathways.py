@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics._pathways import singular_modes
+from sklearn_deeplinear.theory._location import shares_of
 
 _LEAK = 0.01
 
@@ -201,11 +202,10 @@ class ActivePathways:
 
 def centred_data(X, Y, sample_weight, moments):
     """X (n, d) and Y (n, m) less the means of `moments`, and shares (n, 1) of sum one."""
-    share = np.full(len(X), 1.0) if sample_weight is None else np.asarray(sample_weight)
-    share = (share / share.sum())[:, None]
+    weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
     X = np.asarray(X, dtype=np.float64) - moments.mean_x
     Y = np.reshape(np.asarray(Y, dtype=np.float64), (len(X), -1)) - moments.mean_y
-    return X, Y, share
+    return X, Y, shares_of(weight)[:, None]
 
 
 def layer_values(weights, X, activation, activate_output, inputs=None):

@@ -23,6 +23,7 @@ from sklearn_deeplinear.estimators._mlp_solvers import (
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
 from sklearn_deeplinear.nn._homogeneous import ACTIVATIONS, NEGATIVE_SLOPE
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
+from sklearn_deeplinear.theory._location import shares_of
 
 _FORWARD = {
     "identity": lambda Z: Z,
@@ -176,8 +177,7 @@ class HomogeneousMLP(TrainedNetwork):
         depth = check_depth(self.depth)
         weight = np.ones(len(X)) if sample_weight is None else sample_weight
         X, Y, shares = (
-            torch.tensor(array, device=device, dtype=dtype)
-            for array in (X, Y, weight / weight.sum())
+            torch.tensor(array, device=device, dtype=dtype) for array in (X, Y, shares_of(weight))
         )
         return NetworkProblem(
             X,

@@ -139,6 +139,12 @@ class Location:
         return location, root, other_root, gap
 
 
+def shares_of(weight):
+    """Weights in units of their sum, which may itself be no float64 number."""
+    scaled = weight / weight.max()
+    return scaled / scaled.sum()
+
+
 def _scaled(weight):
     """Mantissa between 1/4 and 1, and exponent to the base 4."""
     mantissa, exponent = math.frexp(weight)

@@ -1,0 +1,38 @@
+"""Fits depend on the ratios of sample weights alone, up to the largest float64."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from sklearn.base import clone
+
+from sklearn_deeplinear import (
+    DeepLinearRegressor,
+    HomogeneousMLPClassifier,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+FEW = {"max_iter": 5, "random_state": 0, "batch_size": 10}
+MODELS = {
+    "deep": DeepLinearRegressor(2, 3, **FEW),
+    "mini-batches": DeepLinearRegressor(2, 3, solver="sgd", step_size=0.01, **FEW),
+    "linear pathways": MultiPathwayRegressor(2, 3, **FEW),
+    "other pathways": MultiPathwayRegressor(2, 3, activation="relu", **FEW),
+    "perceptron": HomogeneousMLPRegressor(2, 3, **FEW),
+    "classifier": HomogeneousMLPClassifier(2, 3, **FEW),
+}
+
+
+@pytest.mark.parametrize("exponent", [1023, -1022])
+@pytest.mark.parametrize("name", MODELS)
+def test_only_ratios_of_sample_weights_matter(name, exponent):
+    rng = np.random.RandomState(0)
+    X, weight = rng.randn(30, 3), rng.uniform(1.0, 2.0, 30)
+    y = X[:, 0] > 0 if name == "classifier" else X[:, 0]
+    plain = clone(MODELS[name]).fit(X, y, sample_weight=weight)
+    # By a power of two, which is exact; the sum of the large ones is none that exists.
+    scaled = clone(MODELS[name]).fit(X, y, sample_weight=np.ldexp(weight, exponent))
+    assert_allclose(scaled.objective_, plain.objective_, rtol=1e-13)
+    assert_allclose(scaled.predict(X), plain.predict(X), rtol=1e-12)
