@@ -77,11 +77,13 @@ def api_tables():
 autosummary_generate = ["_api_tables.rst"]
 
 
-def skip_metadata_routing(app, what, name, obj, skip, options):
-    """Leave out the methods that scikit-learn writes into every estimator."""
-    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else skip
+def skip_unwritten(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn writes into estimators, and Python into named tuples."""
+    routing = re.fullmatch(r"set_\w+_request|get_metadata_routing", name)
+    alias = (inspect.getdoc(obj) or "").startswith("Alias for field number")
+    return True if routing or alias else skip
 
 
 def setup(app):
     """Connect what Sphinx cannot be told by options."""
-    app.connect("autodoc-skip-member", skip_metadata_routing)
+    app.connect("autodoc-skip-member", skip_unwritten)

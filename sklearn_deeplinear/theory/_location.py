@@ -14,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Rounding errors of a sum of some terms stay below this multiple of its size.
+# Values this close, relative to their size, differ by rounding errors only, as shares do that
+# sum to one: such a column is worth no coefficient, which would be of the order of 1e15.
 _CONSTANT = 8 * np.finfo(float).eps
 
 
