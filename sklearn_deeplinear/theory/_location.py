@@ -59,7 +59,7 @@ class Location:
         rows : ndarray of shape (n, p)
             Finite values.
         weight : ndarray of shape (n,), or None
-            Positive weights of any size.
+            Weights of any size, not all zero. Rows of weight zero count for the range.
         center : bool
             False takes the means as zero.
         """

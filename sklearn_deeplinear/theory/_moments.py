@@ -238,9 +238,9 @@ class SecondMoments:
         y = y[:, None] if y.ndim == 1 else y
         if not (np.isfinite(X).all() and np.isfinite(y).all()):
             raise ValueError("X and y must be finite: they hold NaN or infinity.")
-        if weight is not None and not weight.all():
-            X, y, weight = X[weight > 0], y[weight > 0], weight[weight > 0]
         rows = np.concatenate([X, y], axis=1)
+        if weight is not None:  # what weighs nothing must not widen the range either
+            rows[weight == 0] = rows[weight.argmax()]
         with np.errstate(over="ignore", invalid="ignore"):
             location = Location.of_rows(rows, weight, center)
             factor = np.linalg.qr(rows, mode="r")

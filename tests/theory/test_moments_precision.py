@@ -204,6 +204,17 @@ def test_rows_of_low_rank_stay_so():
         assert moments.spectrum.residual <= 1e-28 * moments.output_moment
 
 
+def test_rows_without_weight_do_not_matter():
+    X, Y = far_data(12)
+    weight = np.tile([0.0, 2.0, 1.0], 4)
+    moved = np.where(weight[:, None] > 0, X, 1e150)
+    assert_exact(
+        SecondMoments.from_data(moved, Y, weight), X[weight > 0], Y[weight > 0], weight[weight > 0]
+    )
+    constant = np.where(weight[:, None] > 0, 0.1, X)
+    assert_array_equal(SecondMoments.from_data(constant, Y, weight).input_factor, 0)
+
+
 def test_batches_without_weight_are_counted_only():
     X, Y = np.arange(6.0).reshape(3, 2), np.arange(3.0)
     idle = (X, Y, np.zeros(3))
