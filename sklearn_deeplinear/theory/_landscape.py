@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from sklearn_deeplinear._parameters import (
     check_depth,
@@ -14,10 +13,7 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import one_line
-
-# The curves searched below are sums of bumps at least one e-fold wide, so this spacing
-# (in log mu) separates every pair of maxima that differ by more than 1e-3.
-_LOG_SPACING = 0.05
+from sklearn_deeplinear.theory._log_curve import LogCurve
 
 
 @dataclass(frozen=True)
@@ -131,10 +127,7 @@ def critical_weight_decay(moments, *, depth, width=None, noise=0.0) -> CriticalW
     """
     depth = check_depth(depth)
     log_rho = _log_shrinkage(depth, width, check_noise(noise, depth))
-    s = np.linalg.svd(moments.cross_moment, compute_uv=False)
-    # Size of the rounding error in the product S = R_y^T R_x.
-    rounding = np.finfo(float).eps * np.linalg.norm(moments.input_factor, 2)
-    rounding *= max(moments.cross_moment.shape) * np.sqrt(moments.output_moment)
+    s, rounding = _cross_spectrum(moments)
     if s[0] <= rounding:
         return CriticalWeightDecay(0.0, 0.0)
     if depth <= 2:
@@ -197,7 +190,8 @@ def zero_hessian(moments, *, depth, width=None, weight_decay=0.0) -> ZeroHessian
     spectrum = _SPECTRA.get(depth, _penalty_spectrum)
     sizes = (moments.n_inputs, *widths, moments.n_outputs)
     eigenvalues, multiplicities = _merge(*spectrum(moments, sizes, gamma))
-    stationary = bool(depth > 1 or not moments.cross_moment.any())
+    s, rounding = _cross_spectrum(moments)
+    stationary = bool(depth > 1 or s[0] <= rounding)
     return ZeroHessian(
         eigenvalues,
         multiplicities,
@@ -205,6 +199,13 @@ def zero_hessian(moments, *, depth, width=None, weight_decay=0.0) -> ZeroHessian
         is_strict_minimum=stationary and bool(eigenvalues[0] > 0),
         is_saddle=stationary and bool(eigenvalues[0] < 0),
     )
+
+
+def _cross_spectrum(moments):
+    """Singular values of S = R_y^T R_x, and the size of the rounding error of that product."""
+    s = np.linalg.svd(moments.cross_moment, compute_uv=False)
+    scale = np.linalg.norm(moments.input_factor, 2) * np.sqrt(moments.output_moment)
+    return s, max(moments.cross_moment.shape) * np.finfo(float).eps * scale
 
 
 def _log_shrinkage(depth, width, s):
@@ -219,52 +220,22 @@ def _log_shrinkage(depth, width, s):
 def _critical_values(spectrum, depth, log_rho):
     """Collapse and spinodal from the maxima of H and F (see critical_weight_decay)."""
     D = depth - 1
-    # In units of the largest a_k and of sum_k z_k, which enter F and H as a common factor.
+    # In units of the largest a_k and z_k, which enter F and H as common factors.
     log_size = 2 * np.log(spectrum.sigma[0])
-    log_a = 2 * np.log(spectrum.sigma) - log_size
+    a = (spectrum.sigma / spectrum.sigma[0]) ** 2
     norms = spectrum.sigma / spectrum.sigma[0] * np.linalg.norm(spectrum.targets, axis=1)
     top = norms.max()
-    z = (norms / top) ** 2  # in units of top^2 sigma_1^2
+    z = (norms / top) ** 2
     log_unit = log_rho + 2 * np.log(top) + log_size / D
-
-    def log_F(x):
-        return x * depth / D + _log_sum(z, log_a, x, 2)
-
-    def log_H(x):
-        return x / D - np.log(D) + _log_sum(z, log_a, x, 1)
-
-    # Each term of F rises up to mu = a_k L / (D - 1), each term of H up to a_k / (D - 1).
-    ends = np.array([log_a[-1], log_a[0]]) - np.log(D - 1)
-    levels = _maximum(log_H, ends), _maximum(log_F, ends + np.log(depth))
+    log_H, log_F = LogCurve(a, z, 1 / D, 1), LogCurve(a, z, depth / D, 2)
+    levels = _maximum(log_H) - np.log(D), _maximum(log_F)
     return CriticalWeightDecay(
         *(float(np.exp((D * (level + log_unit) - log_rho) / depth)) for level in levels)
     )
 
 
-def _log_sum(z, log_a, x, power):
-    """Logarithm of sum_k z_k / (a_k + mu)^power at each x = log mu."""
-    denominators = np.logaddexp(log_a, np.asarray(x)[..., None])
-    shift = denominators[..., -1]  # the smallest, so that no term overflows
-    return np.log(np.exp(-power * (denominators - shift[..., None])) @ z) - power * shift
-
-
-def _maximum(curve, ends):
-    """Largest value of a smooth curve between two ends, both known to be uphill inwards."""
-    lo, hi = ends[0] - 2 * _LOG_SPACING, ends[1] + 2 * _LOG_SPACING
-    grid = np.linspace(lo, hi, int(np.ceil((hi - lo) / _LOG_SPACING)) + 1)
-    values = curve(grid)
-    inner = values[1:-1]
-    peaks = 1 + np.flatnonzero((inner >= values[:-2]) & (inner >= values[2:]))
-    polished = (
-        minimize_scalar(
-            lambda x: -curve(x),
-            bounds=(grid[i - 1], grid[i + 1]),
-            method="bounded",
-            options={"xatol": 1e-9},
-        )
-        for i in peaks
-    )
-    return max(-found.fun for found in polished)
+def _maximum(curve):
+    return curve(curve.nodes)[0].max()
 
 
 def _ridge_spectrum(moments, sizes, gamma):
@@ -281,7 +252,9 @@ def _two_layer_spectrum(moments, sizes, gamma):
     high = mean + np.hypot(gap, 2 * s)
     # The product of the pair is 4 (gamma_1 gamma_2 - s^2), which keeps the sign exact.
     safe = np.where(high > 0, high, 1.0)
-    low = 4 * ((np.sqrt(gamma[0] * gamma[1]) - s) * (np.sqrt(gamma[0] * gamma[1]) + s)) / safe
+    big = gamma.max()
+    root = big * np.sqrt(gamma.min() / big) if big > 0 else 0.0
+    low = 4 * (root - s) * ((root + s) / safe)
     r = len(s)
     values = np.concatenate([low, high, 2 * gamma])
     counts = np.concatenate([np.full(2 * r, h), [h * (d - r), h * (m - r)]])

@@ -27,9 +27,7 @@ from functools import cached_property
 
 import numpy as np
 
-# The slope of H is an average of logistic functions of log mu, so it has no detail finer
-# than about one e-fold; its zeros are looked for at this spacing.
-_LOG_SPACING = 0.2
+from sklearn_deeplinear.theory._log_curve import LogCurve
 
 
 def log_shrinkage(noise, widths):
@@ -68,8 +66,9 @@ class ScalarFamily:
         return scale * np.linalg.norm(self.target / scale)
 
     @cached_property
-    def _z(self):
-        return self._a * (self.target / self._size) ** 2
+    def _curve(self):
+        z = self._a * (self.target / self._size) ** 2
+        return LogCurve(self._a, z, self.depth / (self.depth - 1), 2)
 
     def minimum(self, log_decay):
         """Global minimum of J for each setting of the decays.
@@ -91,7 +90,8 @@ class ScalarFamily:
         if decayed.any():
             found = self.stationary(log_decay[decayed], minima_only=True)
             found[np.isnan(found)] = np.inf
-            if self.depth > 2:  # with two layers zero is a saddle while there is another point
+            # With two layers zero is a saddle while there is another point, the only one.
+            if self.depth > 2 or not len(found):
                 found = np.vstack([np.full(found.shape[1], np.inf), found])
             points = np.repeat(points, len(found), axis=0)
             points[:, decayed] = found
@@ -112,32 +112,10 @@ class ScalarFamily:
         Returns
         -------
         x : ndarray of shape (p, n)
-            Row i holds the points on the i-th monotone piece of H, NaN where there is
-            none. Minima and maxima along the family alternate, a minimum first.
+            Column j holds the points for ``log_decay[j]``, ascending, padded with NaN.
+            Minima and maxima along the family alternate, a minimum first.
         """
-        level = self._level(log_decay)
-        nodes, bounds = self._nodes(level)
-        height = self._curve(nodes)[0]
-        pieces = list(zip(bounds[:-1], bounds[1:], strict=True))[:: 2 if minima_only else 1]
-        x = np.full((len(pieces), len(level)), np.nan)
-        low, high, sign = np.empty_like(x), np.empty_like(x), np.empty_like(x)
-        for i, (start, stop) in enumerate(pieces):
-            piece = slice(start, stop + 1)
-            low[i], high[i] = nodes[start], nodes[stop]
-            sign[i] = 1 if height[stop] > height[start] else -1
-            bottom, top = sorted((height[start], height[stop]))
-            inside = (level > bottom) & (level < top)
-            rising = np.s_[:: int(sign[i, 0])]
-            x[i, inside] = np.interp(level[inside], height[piece][rising], nodes[piece][rising])
-        found = ~np.isnan(x)
-        target, sign = np.broadcast_to(level, x.shape)[found], sign[found]
-
-        def crossing(points):
-            value, slope, curvature = self._curve(points)
-            return sign * (value - target), sign * slope, sign * curvature
-
-        x[found] = _bracketed_roots(crossing, x[found], low[found], high[found])
-        return x
+        return self._curve.crossings(self._level(log_decay), rising_only=minima_only)
 
     def coordinates(self, x):
         """M V in the eigenbasis of A, shape (..., k), at ``x = log(mu / sigma_1^2)``."""
@@ -182,78 +160,3 @@ class ScalarFamily:
         x = np.asarray(x)[..., None]
         a, mu = self._a * np.exp(-np.maximum(x, 0)), np.exp(np.minimum(x, 0))
         return a / (a + mu), mu / (a + mu)
-
-    def _curve(self, x):
-        """H, its first and its second derivative at the points `x` of shape (n,)."""
-        ratio = self.depth / (self.depth - 1)
-        top = np.maximum(x, 0)
-        mu = np.exp(x - top)
-        inverse = 1 / (self._a * np.exp(-top)[:, None] + mu[:, None])
-        square = inverse * inverse
-        total = square @ self._z
-        # Averages of p = mu / (a + mu) and p^2 with weights z / (a + mu)^2.
-        mean = mu * ((square * inverse) @ self._z) / total
-        mean_square = mu**2 * ((square * square) @ self._z) / total
-        value = ratio * x + np.log(total) - 2 * top
-        return value, ratio - 2 * mean, 6 * mean_square - 2 * mean - 4 * mean**2
-
-    def _nodes(self, level):
-        """Nodes x, and the indices of those that bound the monotone pieces of H.
-
-        Left of log min(a) the curve rises with at least slope L/D - 1; for D = 1 it rises
-        everywhere, for larger D it falls right of log 3 max(a). Beyond that core the
-        asymptotes, which bound H, tell how far to go to bracket all levels.
-        """
-        D = self.depth - 1
-        left, right = np.log(self._a[-1]), np.log(3.0)
-        core = np.linspace(left, right, int((right - left) / _LOG_SPACING) + 2)
-        far_left = (level.min() - np.log(np.sum(self._z / self._a**2))) * D / self.depth
-        first = min(far_left, left) - 1
-        height = np.log(self._z.sum())
-        if D == 1:
-            # H tends to its supremum like -2 a / mu, so the nodes must follow it out there.
-            below = height - level[level < height]
-            far_right = max(np.log(2 / below.min()), right) + 1 if below.size else right + 1
-            tail = np.arange(right, far_right, 1.0)[1:]
-            nodes = np.concatenate([[first], core, tail, [far_right]])
-            return nodes, [0, len(nodes) - 1]
-        last = max((height - level.min()) * D / (D - 1), right) + 1
-        extrema = self._extrema(core)
-        nodes = np.concatenate([[first], core, extrema, [last]])
-        nodes.sort()
-        return nodes, [0, *np.searchsorted(nodes, extrema), len(nodes) - 1]
-
-    def _extrema(self, core):
-        slope = self._curve(core)[1]
-        cell = np.flatnonzero((slope[:-1] > 0) != (slope[1:] > 0))
-        low, high = core[cell], core[cell + 1]
-        sign = np.where(slope[cell] > 0, -1.0, 1.0)
-        start = low + (high - low) * slope[cell] / (slope[cell] - slope[cell + 1])
-
-        def crossing(points):
-            _, first, second = self._curve(points)
-            return sign * first, sign * second, 0.0
-
-        return _bracketed_roots(crossing, start, low, high)
-
-
-def _bracketed_roots(function, x, low, high):
-    """Roots of functions that rise through zero in (low, high), all at once.
-
-    Halley's method, with bisection wherever it would leave the bracket. `function` returns
-    values, slopes and curvatures; with curvature zero the method is Newton's. The last
-    step is below 1e-6 and convergence is cubic (quadratic), so what is left is rounding.
-    """
-    for _ in range(100):
-        if x.size == 0:
-            break
-        value, slope, curvature = function(x)
-        low, high = np.where(value < 0, x, low), np.where(value > 0, x, high)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            new = x - value / (slope - 0.5 * value * curvature / slope)
-        new = np.where((new >= low) & (new <= high), new, (low + high) / 2)
-        step = np.abs(new - x).max()
-        x = new
-        if step < 1e-6:
-            break
-    return x
