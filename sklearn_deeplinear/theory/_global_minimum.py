@@ -236,7 +236,7 @@ def _candidates(problem, family, missed):
     points = family.stationary(np.array([problem.log_decay])).ravel()
     points = np.append(points[~np.isnan(points)], np.inf)
     excess, penalty, log_t = family.terms(points, np.array(problem.log_decay))
-    objectives = spectrum.residual + missed + excess + penalty
+    objectives = spectrum.residual + (excess + missed) + penalty
     maps = (family.coordinates(points) @ spectrum.directions.T)[:, None] * problem.direction[
         :, None
     ]

@@ -50,6 +50,19 @@ def test_depth_one_is_ridge(m, fit_intercept, weighted, solver):
     assert_allclose(model.predict(X), ridge.predict(X), rtol=1e-7)
 
 
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_analytic_with_white_inputs_is_no_worse_than_training(depth):
+    """A two-level design of three factors, whose second moments are the identity."""
+    X = np.array(list(product([-1.0, 1.0], repeat=3)))
+    y = X @ [1.0, 4.0, 2.0] + X.prod(axis=1)
+    options = {"width": 3, "weight_decay": 0.1}
+    exact = DeepLinearRegressor(depth, solver="analytic", **options).fit(X, y)
+    trained = DeepLinearRegressor(depth, init="spectral", **options).fit(X, y)
+    assert exact.optimality_gap_ == pytest.approx(0, abs=1e-12 * np.var(y))
+    assert -1e-12 * np.var(y) < trained.optimality_gap_ < 1e-6 * np.var(y)
+    assert_allclose(trained.coef_, exact.coef_, rtol=1e-3)
+
+
 @pytest.mark.parametrize("depth", [1, 2, 4])
 @pytest.mark.parametrize(("n", "d", "m"), [(60, 5, 1), (60, 5, 3), (4, 9, 1), (4, 9, 3)])
 def test_analytic_without_decay_is_least_squares(n, d, m, depth):

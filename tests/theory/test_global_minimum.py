@@ -9,8 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import Ridge
 
-from sklearn_deeplinear.theory import SecondMoments, expected_loss, global_minimum
+from sklearn_deeplinear.theory import (
+    SecondMoments,
+    critical_weight_decay,
+    expected_loss,
+    global_minimum,
+)
 from tests.theory.brute_force import brute_force, objective_and_gradient
+from tests.theory.scalar_scan import close_extrema, scanned_minimum
 
 
 def data(seed=0, n_samples=40, d=4, m=None, noise=0.3):
@@ -289,3 +295,69 @@ def test_extreme_decays_give_no_decay_or_zero(depth, noise, gamma):
     assert minimum.is_zero == (gamma > 1)
     assert minimum.objective == pytest.approx(expected, rel=1e-9)
     assert minimum.lower_bound <= minimum.objective
+
+
+STRUCTURED = {
+    "identity": np.eye(3),
+    "multiple of the identity": 0.7 * np.eye(3),
+    "equal up to rounding": np.diag([1.0, 1 - 1e-16, 1 + 4e-16]),
+    "clustered": np.diag([2.0, 2 - 1e-3, 2 - 1e-7]),
+    "integers": np.diag([3.0, 2.0, 1.0]),
+    "two clusters": np.diag([1.0, 1.0, 1e-4]),
+    "wide": np.diag([1.0, 1e-6, 1e-12]),
+}
+CROSS = {
+    "integers": [1.0, 4.0, 2.0],
+    "one direction": [0.0, 2.0, 0.0],
+    "not the leading direction": [0.0, -1.0, 3.0],
+}
+
+
+@pytest.mark.parametrize("inputs", STRUCTURED)
+@pytest.mark.parametrize("cross", CROSS)
+@pytest.mark.parametrize("depth", [2, 3, 4, 50])
+def test_structured_moments_against_a_scan(inputs, cross, depth):
+    A = STRUCTURED[inputs]
+    S = np.sqrt(A) @ CROSS[cross]
+    moments = SecondMoments.from_moments(A, [S], 22.0)
+    for width, noise in ((None, 0.0), (7, 67.0)):
+        critical = critical_weight_decay(moments, depth=depth, width=width, noise=noise)
+        for gamma in [*(critical.collapse * np.array([1e-4, 0.5, 1.1])), critical.spinodal]:
+            minimum = global_minimum(
+                moments, depth=depth, width=width, noise=noise, weight_decay=gamma
+            )
+            reference = scanned_minimum(A, S, 22.0, depth, gamma, width or 1, noise)
+            assert minimum.kind == "exact"
+            # The scan adds terms of the size of c, the refinement is right to rounding.
+            assert minimum.objective == pytest.approx(reference, abs=1e-12 * 22.0)
+
+
+@pytest.mark.parametrize("depth", [3, 4, 20])
+@pytest.mark.parametrize("A", [np.eye(3), np.diag([3.0, 2.0, 1.0])], ids=["white", "integers"])
+def test_decays_at_the_critical_ones_and_one_rounding_error_around(depth, A):
+    moments = SecondMoments.from_moments(A, [[1.0, 4.0, 2.0]], 22.0)
+    critical = critical_weight_decay(moments, depth=depth)
+    for gamma in (critical.collapse, critical.spinodal):
+        for decay in (np.nextafter(gamma, 0), gamma, np.nextafter(gamma, np.inf)):
+            minimum = global_minimum(moments, depth=depth, weight_decay=decay)
+            assert minimum.objective == pytest.approx(22.0, rel=1e-14)
+            objectives = [point.objective for point in minimum.candidates]
+            assert objectives[0] == pytest.approx(22.0, rel=1e-14) and len(objectives) <= 3
+
+
+def test_candidates_include_all_between_two_extrema_close_to_each_other():
+    a, depth = np.array([1.0, 1e-3]), 50
+    t, extrema = close_extrema(a[1], depth, 0.04)
+    z = np.array([1.0, t])
+    heights = [50 / 49 * x + np.log(np.sum(z / (a + np.exp(x)) ** 2)) for x in extrema[:2]]
+    # H = (L log gamma) / D at a stationary point; a level between the two is met four times.
+    gamma = np.exp((depth - 1) / depth * np.mean(heights))
+    moments = SecondMoments.from_moments(np.diag(a), [np.sqrt(z)], 2 * np.sum(z / a))
+    minimum = global_minimum(moments, depth=depth, weight_decay=gamma)
+    assert len(minimum.candidates) == 5  # with zero
+    for point in minimum.candidates:
+        size = np.linalg.norm(point.coef)
+        if size > 0:
+            # A ridge regression whose penalty depends on the size of its own solution.
+            ridge = np.sqrt(z) / (a + gamma * size ** (2 / depth - 2))
+            np.testing.assert_allclose(point.coef[0], ridge, rtol=1e-9)

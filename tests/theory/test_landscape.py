@@ -4,9 +4,11 @@ import torch
 from scipy.optimize import brentq, minimize, minimize_scalar
 
 from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._global_minimum import global_minimum
 from sklearn_deeplinear.theory._landscape import critical_weight_decay, zero_hessian
 from sklearn_deeplinear.theory._moments import SecondMoments
 from sklearn_deeplinear.theory._noise import expected_loss
+from tests.theory.scalar_scan import close_extrema
 
 
 def _random_moments(seed, m, d, spread=1.0):
@@ -221,3 +223,52 @@ def test_verdicts_on_zero():
     assert _verdict(tiny_decay) == (True, True, False)
     flat = zero_hessian(moments, depth=3, width=2)
     assert _verdict(flat) == (True, False, False)
+
+
+@pytest.mark.parametrize("depth", [3, 4, 10, 50])
+@pytest.mark.parametrize("gap", [0.3, 0.04])
+def test_spinodal_is_the_higher_of_two_maxima_next_to_each_other(depth, gap):
+    # The first two extrema of the curve are closer than any spacing one would scan with.
+    b = 1e-3
+    t, extrema = close_extrema(b, depth, gap)
+    a, z = np.array([1.0, b]), np.array([1.0, t])
+    moments = SecondMoments.from_moments(np.diag(a), [np.sqrt(z)], 2 * np.sum(z / a))
+    heights = [depth / (depth - 1) * x + np.log(np.sum(z / (a + np.exp(x)) ** 2)) for x in extrema]
+    critical = critical_weight_decay(moments, depth=depth)
+    expected = np.exp((depth - 1) / depth * max(heights))
+    assert critical.spinodal == pytest.approx(expected, rel=1e-13)
+
+
+@pytest.mark.parametrize("a", [[1, 1, 1], [3, 2, 1], [1, 1, 1e-3], [1, 1 - 1e-9, 1e-12]])
+@pytest.mark.parametrize("depth", [3, 4, 20])
+def test_zero_takes_over_at_the_collapse_and_nothing_else_is_left_past_the_spinodal(a, depth):
+    S = np.sqrt(a) * [1.0, 4.0, 2.0]
+    moments = SecondMoments.from_moments(np.diag(a), [S], 22.0)
+    critical = critical_weight_decay(moments, depth=depth)
+    for change, zero in ((-1e-9, False), (1e-9, True)):
+        gamma = critical.collapse * (1 + change)
+        assert global_minimum(moments, depth=depth, weight_decay=gamma).is_zero == zero
+        gamma = critical.spinodal * (1 + change)
+        candidates = global_minimum(moments, depth=depth, weight_decay=gamma).candidates
+        assert (len(candidates) == 1) == zero
+
+
+@pytest.mark.parametrize("unit_x", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize("unit_y", [1e-150, 1.0, 1e150])
+def test_hessian_in_extreme_units(unit_x, unit_y):
+    # One input: the eigenvalues are gamma_1 + gamma_2 +- 2 s for equal decays.
+    unit = unit_x * unit_y
+    moments = SecondMoments.from_moments([[unit_x**2]], [[2 * unit]], 5 * unit_y**2)
+    hessian = zero_hessian(moments, depth=2, width=3, weight_decay=unit)
+    np.testing.assert_allclose(hessian.eigenvalues, [-2 * unit, 6 * unit], rtol=1e-14)
+    assert hessian.is_saddle
+    assert zero_hessian(moments, depth=2, width=3, weight_decay=3 * unit).is_strict_minimum
+
+
+def test_zero_is_stationary_where_the_cross_moment_is_rounding():
+    X, u = np.split(np.random.RandomState(0).standard_normal((20, 4)), [3], axis=1)
+    X -= X.mean(axis=0)
+    u -= u.mean()
+    moments = SecondMoments.from_data(X, u - X @ np.linalg.lstsq(X, u)[0])
+    assert 0 < np.abs(moments.cross_moment).max() < 1e-14
+    assert zero_hessian(moments, depth=1, weight_decay=0.1).is_strict_minimum

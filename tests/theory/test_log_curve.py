@@ -2,16 +2,10 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import brentq, minimize_scalar
+from scipy.optimize import brentq
 
 from sklearn_deeplinear.theory._log_curve import LogCurve
-
-
-def weight_of_extremum(x, b, rise, power):
-    """The t for which H has an extremum at x when a = (1, b) and z = (1, t)."""
-    mu = np.exp(x)
-    p, share = mu / (1 + mu), mu / (b + mu)
-    return (rise / power - p) / (share - rise / power) * ((b + mu) / (1 + mu)) ** power
+from tests.theory.scalar_scan import close_extrema, weight_of_extremum
 
 
 def slope(curve, x):
@@ -54,21 +48,13 @@ def test_extrema_may_lie_on_the_ends_of_cells(depth):
 @pytest.mark.parametrize("depth", [3, 5, 20, 50])
 @pytest.mark.parametrize("gap", [0.3, 0.04, 1e-2, 1e-3])
 def test_two_extrema_close_to_each_other_and_all_levels_between(depth, gap):
-    # With two eigenvalues the extrema are the points where the weight t above has its value,
-    # so two of them lie as close as one likes to a turn of t.
     b = 1e-3
-    rise, power = curves(depth)[0]
-    log_t = lambda x: np.log(weight_of_extremum(x, b, rise, power))  # noqa: E731
-    low, high = np.log(rise / (power - rise)) + np.array([np.log(b), 0.0])
-    turn = minimize_scalar(log_t, bounds=(low + 1e-9, (low + high) / 2), method="bounded").x
-    near = turn - gap / 2
-    curve = LogCurve(np.array([1.0, b]), np.exp([0.0, log_t(near)]), rise, power)
-    far = brentq(lambda x: log_t(x) - log_t(near), turn + gap / 10, turn + gap)
-    third = brentq(lambda x: log_t(x) - log_t(near), turn + gap, high - 1e-12)
-    for x in (near, far, third):
+    t, extrema = close_extrema(b, depth, gap)
+    curve = LogCurve(np.array([1.0, b]), np.array([1.0, t]), depth / (depth - 1), 2)
+    for x in extrema:
         # Rounding moves an extremum by 1e-15 / |H''|, and |H''| is about the gap here.
         assert np.abs(curve.nodes - x).min() <= 1e-13 / gap
-    ends = np.array([low - 30, near, far, third, high + 60 * depth])
+    ends = np.array([extrema[0] - 30, *extrema, extrema[2] + 60 * depth])
     heights = curve(ends)[0]
     level = (heights[1] + heights[2]) / 2
     found = curve.crossings(np.array([level]))[:, 0]

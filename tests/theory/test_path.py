@@ -6,6 +6,7 @@ from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
 from sklearn_deeplinear.theory import SecondMoments, deep_linear_path, global_minimum
+from tests.theory.scalar_scan import scanned_minimum
 
 DECAYS = np.array([0.5, 1e-6, 0.0, 0.02, 3.0, 0.1, 1e3])  # in no order
 
@@ -119,3 +120,15 @@ def test_moments_take_no_further_data():
     for extra in ({"y": y}, {"sample_weight": np.ones(len(y))}, {"fit_intercept": False}):
         with pytest.raises(ValueError, match="must be left out when X is a SecondMoments"):
             deep_linear_path(moments, weight_decays=[0.1], **extra)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 7])
+@pytest.mark.parametrize("a", [[1.0, 1.0, 1.0], [5.0, 5.0, 5.0], [3.0, 2.0, 1.0], [1, 1, 1e-6]])
+def test_structured_moments_against_a_scan_at_every_decay(depth, a):
+    S = np.sqrt(a) * [1.0, 4.0, 2.0]
+    decays = np.linalg.norm(S) * np.geomspace(1e-4, 2, 9)
+    moments = SecondMoments.from_moments(np.diag(a), [S], 22.0)
+    path = deep_linear_path(moments, weight_decays=decays, depth=depth)
+    expected = [scanned_minimum(np.diag(a), S, 22.0, depth, gamma) for gamma in decays]
+    # The scan adds terms of the size of c, the refinement is right to rounding.
+    np.testing.assert_allclose(path.objectives, expected, atol=1e-12 * 22.0, rtol=0)

@@ -15,6 +15,7 @@ from sklearn_deeplinear.theory import (
 from sklearn_deeplinear.theory._pathway_parameters import check_pathway_widths
 from sklearn_deeplinear.theory._pathways import pathway_global_minimum
 from tests.theory.brute_force_pathways import brute_force_pathways
+from tests.theory.scalar_scan import scanned_minimum
 
 
 def spread_modes():
@@ -197,3 +198,27 @@ def test_a_flat_sequence_gives_each_pathway_one_number():
     assert check_pathway_widths([4, 5], (2, 3)) == [(4,), (5, 5)]
     assert check_pathway_widths([4, 5], (3, 3)) == [(4, 5), (4, 5)]
     assert check_pathway_widths([[4], 5], (2, 3)) == [(4,), (5, 5)]
+
+
+@pytest.mark.parametrize(
+    "depths", [(3, 3), (3, 4), (1, 3), (2, 3), (1, 1, 3), (1, 4, 3), (3, 3, 5)]
+)
+@pytest.mark.parametrize("A", [np.eye(3), 2 * np.eye(3), np.diag([3.0, 2.0, 1.0])], ids=str)
+def test_one_output_of_structured_moments_goes_where_a_scan_finds_the_least(depths, A):
+    S, c, L = np.array([1.0, 4.0, 2.0]), 22.0, [depth for depth in depths if depth > 1]
+    moments = SecondMoments.from_moments(A, [S], c)
+    for gamma in (0.01, 0.1, 1.0):
+        minimum = pathway_global_minimum(moments, depths=depths, weight_decay=gamma)
+        A_left, S_left, c_left = A, S, c
+        if 1 in depths:  # k equal ridge pathways act as one of decay gamma / k
+            ridge = gamma / depths.count(1)
+            shrunk = np.linalg.inv(A + ridge * np.eye(3))
+            A_left, S_left, c_left = ridge * A @ shrunk, ridge * S @ shrunk, c - S @ shrunk @ S
+        expected = min(scanned_minimum(A_left, S_left, c_left, depth, gamma) for depth in L)
+        assert minimum.kind == "exact"
+        assert_allclose(minimum.objective, expected, rtol=0, atol=1e-12 * c)
+        assert_allclose(
+            objective_of(minimum.weights(), moments, [[gamma] * depth for depth in depths]),
+            minimum.objective,
+            rtol=1e-12,
+        )

@@ -9,6 +9,7 @@ from sklearn.preprocessing import scale
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
 from sklearn_deeplinear.theory._schatten import SchattenProblem
 from tests.theory.brute_force import brute_force
+from tests.theory.scalar_scan import scanned_minimum
 
 
 def several_targets(seed=0, d=4, m=3, n_samples=40):
@@ -145,3 +146,20 @@ def test_dead_modes_leave_no_trace():
     s = np.linalg.svd(minimum.coef, compute_uv=False)
     assert s[0] > 0.1 and (s[s < 0.01] < 1e-14).all()
     assert minimum.weights(np.sum(s > 0.01))[0].shape == (2, 4)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4, 10])
+@pytest.mark.parametrize("a", [1.0, 3.0])
+def test_white_inputs_with_integer_moments_split_into_one_scan_a_mode(depth, a):
+    S = np.array([[1.0, 4.0, 2.0], [3.0, 0.0, 1.0]])
+    moments = SecondMoments.from_moments(a * np.eye(3), S, 50.0)
+    s = np.linalg.svd(S, compute_uv=False)
+    for gamma in s[0] * np.array([1e-3, 0.1, 0.4, 0.6]):
+        minimum = global_minimum(moments, depth=depth, weight_decay=gamma)
+        # Each mode has a share of c of its own, s_k^2 / a, and the rest is not explained.
+        shares = s**2 / a
+        expected = (50.0 - shares.sum()) + sum(
+            scanned_minimum(a * np.eye(1), s[k : k + 1], shares[k], depth, gamma) for k in (0, 1)
+        )
+        assert minimum.kind == "exact"
+        assert minimum.objective == pytest.approx(expected, abs=1e-12 * 50.0)
