@@ -66,7 +66,13 @@ def bench_gd(quick):
     X, Y, weights = gd_case()
     steps, repeats, step_size = (20, 2, 1e-3) if quick else (200, 5, 1e-3)
     model = HomogeneousMLPRegressor(
-        init=weights, step_size=step_size, max_iter=steps, tol=0, record_every=10, device="cpu"
+        init=weights,
+        fit_bias=False,
+        step_size=step_size,
+        max_iter=steps,
+        tol=0,
+        record_every=10,
+        device="cpu",
     )
     seconds = {"ours": [], "bare": []}
     for repeat in range(repeats + 1):  # the first one warms up
@@ -125,7 +131,7 @@ def bench_adam(quick):
     options = {**ADAM, "max_iter": epochs}
     contestants = {
         "ours": lambda: HomogeneousMLPClassifier(
-            solver="adam", fit_bias=True, dtype="float32", device="cpu", tol=0, **options
+            solver="adam", dtype="float32", device="cpu", tol=0, **options
         ),
         "skorch": lambda: skorch_digits(epochs),
         "sklearn": lambda: MLPClassifier((100, 100), n_iter_no_change=epochs, **options),
@@ -164,7 +170,7 @@ def bench_accuracy(quick):
             X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=seed, stratify=y)
             options = {**ADAM, "random_state": seed}
             models = {
-                "ours": HomogeneousMLPClassifier(solver="adam", fit_bias=True, **options),
+                "ours": HomogeneousMLPClassifier(solver="adam", **options),
                 "sklearn": MLPClassifier((100, 100), **options),
             }
             for contestant, model in models.items():

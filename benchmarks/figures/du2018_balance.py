@@ -58,6 +58,7 @@ def relu_network(name, steps):
     ]
     model = HomogeneousMLPRegressor(
         init=init,
+        fit_bias=False,
         step_size=STEP_SIZE,
         max_iter=steps,
         tol=0,

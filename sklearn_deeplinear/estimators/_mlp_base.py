@@ -75,7 +75,7 @@ class HomogeneousMLP(TrainedNetwork):
         batch_size=200,
         init="xavier_uniform",
         init_scale=None,
-        fit_bias=False,
+        fit_bias=True,
         callbacks=None,
         record_every=None,
         record_weights=False,

@@ -70,8 +70,10 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         not between a tenth and twice the size of the targets (1 for
         the cross-entropy); then what brings them
         there). One per layer, except for "balanced".
-    fit_bias : bool, default=False
-        Fit biases b_1, ..., b_L. Hidden biases count as incoming weights in the balance.
+    fit_bias : bool, default=True
+        Fit biases b_1, ..., b_L, which are not decayed. A hidden bias counts as one more
+        incoming weight of its unit in the balance. The constant 1 that a bias multiplies
+        has no units: inputs much smaller than 1 are learnt slowly beside it.
     callbacks : list of skorch callbacks, default=None
         Called by the net of "sgd" and "adam"; those that follow single batches slow
         training down.
@@ -176,7 +178,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         batch_size=200,
         init="xavier_uniform",
         init_scale=None,
-        fit_bias=False,
+        fit_bias=True,
         callbacks=None,
         record_every=None,
         record_weights=False,

@@ -60,8 +60,10 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         regression), else a factor on the weights (None: 1, unless the outputs then are
         not between a tenth and twice the size of the targets; then what brings them
         there). One per layer, except for "balanced".
-    fit_bias : bool, default=False
-        Fit biases b_1, ..., b_L. Hidden biases count as incoming weights in the balance.
+    fit_bias : bool, default=True
+        Fit biases b_1, ..., b_L, which are not decayed. A hidden bias counts as one more
+        incoming weight of its unit in the balance. The constant 1 that a bias multiplies
+        has no units: inputs and targets much smaller than 1 are learnt slowly beside it.
     callbacks : list of skorch callbacks, default=None
         Called by the net of "sgd" and "adam"; those that follow single batches slow
         training down.
@@ -131,7 +133,7 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
     >>> from sklearn.preprocessing import scale
     >>> from sklearn_deeplinear import HomogeneousMLPRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> model = HomogeneousMLPRegressor(width=20, fit_bias=True, tol=0, random_state=0)
+    >>> model = HomogeneousMLPRegressor(width=20, tol=0, random_state=0)
     >>> bool(model.fit(scale(X), scale(y)).score(scale(X), scale(y)) > 0.5)
     True
     >>> [W.shape for W in model.weights_]

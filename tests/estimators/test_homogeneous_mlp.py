@@ -9,7 +9,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.callback import ScoringMonitor
-from sklearn.datasets import load_wine
+from sklearn.datasets import load_iris, load_wine
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -25,13 +25,14 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 
 CONFIGURATIONS = [
     HomogeneousMLPClassifier(width=10, max_iter=100),
-    HomogeneousMLPClassifier(depth=1, loss="squared_error", max_iter=200),
-    HomogeneousMLPClassifier(solver="adam", width=10, max_iter=60, step_size=0.02, fit_bias=True),
+    HomogeneousMLPClassifier(depth=1, loss="squared_error", fit_bias=False, max_iter=200),
+    HomogeneousMLPClassifier(solver="adam", width=10, max_iter=60, step_size=0.02),
     HomogeneousMLPRegressor(width=10, max_iter=100),
     HomogeneousMLPRegressor(
         depth=2, width=5, activation="identity", weight_decay=1e-3, solver="flow", max_iter=50
     ),
-    HomogeneousMLPRegressor(width=10, solver="sgd", max_iter=50, fit_bias=True),
+    HomogeneousMLPRegressor(width=10, solver="sgd", fit_bias=False, max_iter=50),
+    HomogeneousMLPRegressor(width=10, solver="sgd", max_iter=50),
     HomogeneousMLPRegressor(width=4, max_iter=20, record_every=10, record_sharpness=True),
 ]
 
@@ -63,9 +64,7 @@ def small(solver="gd", **options):
 def test_fitted_attributes_say_how_the_run_ended(kind, solver, data):
     X, Y, _ = data
     y = Y if kind is HomogeneousMLPRegressor else np.where(Y[:, 0] > 1, "high", "low")
-    model = kind(
-        3, [7, 5], solver=solver, max_iter=15, fit_bias=True, weight_decay=0.01, random_state=0
-    ).fit(X, y)
+    model = kind(3, [7, 5], solver=solver, max_iter=15, weight_decay=0.01, random_state=0).fit(X, y)
     assert [W.shape for W in model.weights_] == [(7, 4), (5, 7), (2, 5)]
     assert [b.shape for b in model.biases_] == [(7,), (5,), (2,)]
     assert model.objective_ == model.trajectory_.objective[-1] < model.trajectory_.objective[0]
@@ -80,7 +79,7 @@ def test_fitted_attributes_say_how_the_run_ended(kind, solver, data):
 @pytest.mark.parametrize("solver", ["sgd", "adam"])
 def test_the_net_predicts_what_the_estimator_does(solver, data):
     X, Y, weight = data
-    model = small(solver, fit_bias=True).fit(X, Y, sample_weight=weight)
+    model = small(solver).fit(X, Y, sample_weight=weight)
     assert_allclose(model.net_.predict(X), model.predict(X), rtol=1e-12, atol=1e-12)
     assert len(model.net_.history) == 20
     assert not hasattr(model.set_params(solver="gd").fit(X, Y), "net_")
@@ -101,7 +100,7 @@ def test_imbalanced_classes_are_balanced_by_weights():
     X = np.r_[rng.standard_normal((95, 2)), rng.standard_normal((5, 2)) + 1.5]
     y = np.r_[np.zeros(95), np.ones(5)]
     weight = np.where(y == 1, 19.0, 1.0)
-    model = HomogeneousMLPClassifier(2, 10, max_iter=200, fit_bias=True, random_state=0)
+    model = HomogeneousMLPClassifier(2, 10, max_iter=200, random_state=0)
     plain, weighted = clone(model).fit(X, y), clone(model).fit(X, y, weight)
     assert weighted.predict(X)[y == 1].mean() > plain.predict(X)[y == 1].mean()
     repeated = clone(model).fit(
@@ -113,7 +112,7 @@ def test_imbalanced_classes_are_balanced_by_weights():
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_one_layer_of_identity_is_linear_regression(solver, data):
     X, Y, _ = data
-    model = HomogeneousMLPRegressor(1, solver=solver, fit_bias=True, max_iter=1500, tol=1e-10)
+    model = HomogeneousMLPRegressor(1, solver=solver, max_iter=1500, tol=1e-10)
     if solver == "adam":
         model.set_params(step_size=lambda t: 0.05 * 0.995**t)
     linear = LinearRegression().fit(X, Y)
@@ -145,7 +144,7 @@ def test_the_flow_is_what_small_steps_approach(data):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_warm_start_goes_on(solver, data):
     X, Y, _ = data
-    model = small(solver, fit_bias=True, step_size=0.01, warm_start=True).fit(X, Y)
+    model = small(solver, step_size=0.01, warm_start=True).fit(X, Y)
     weights, biases = model.weights_, model.biases_
     model.set_params(max_iter=0).fit(X, Y)
     for old, new in zip(weights + biases, model.weights_ + model.biases_, strict=True):
@@ -155,10 +154,52 @@ def test_warm_start_goes_on(solver, data):
 @pytest.mark.parametrize("solver", ["gd", "sgd"])
 @pytest.mark.parametrize("x_unit", [1e-3, 1e3])
 @pytest.mark.parametrize("y_unit", [1e-3, 1e3])
-def test_units_of_the_data_do_not_matter_to_the_default_fit(solver, x_unit, y_unit, data):
+def test_units_of_the_data_do_not_matter_without_biases(solver, x_unit, y_unit, data):
     X, Y, _ = data
-    model = HomogeneousMLPRegressor(width=20, solver=solver, random_state=0)
+    model = HomogeneousMLPRegressor(width=20, solver=solver, fit_bias=False, random_state=0)
     assert model.fit(x_unit * X, y_unit * Y).score(x_unit * X, y_unit * Y) > 0.8
+
+
+def test_biases_are_fitted_unless_told_not_to(data):
+    """The outputs of a bias-free network are homogeneous; centred inputs, shifted targets."""
+    X, Y, _ = data
+    free = small(fit_bias=False).fit(X, Y)
+    assert free.biases_ is None
+    assert_allclose(free.predict(2 * X), 2 * free.predict(X), rtol=1e-12, atol=1e-12)
+    assert_allclose(free.predict(0 * X), 0.0)
+    assert [b.shape for b in small().fit(X, Y).biases_] == [(8,), (8,), (2,)]
+    X, y = load_iris(return_X_y=True)
+    scores = [
+        HomogeneousMLPClassifier(random_state=0, **options).fit(scale(X), y).score(scale(X), y)
+        for options in ({}, {"fit_bias": False})
+    ]
+    assert scores[0] > 0.96 > scores[1]
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "identity"])
+def test_balance_counts_the_bias_on_the_incoming_side(activation, data):
+    """Drifts are of the order of the step; of the weights alone they are not."""
+    X, Y, _ = data
+
+    def unit_differences(model, with_bias):
+        return [
+            np.sum(W**2, axis=1) + with_bias * b**2 - np.sum(W_next**2, axis=0)
+            for W, b, W_next in zip(model.weights_, model.biases_, model.weights_[1:], strict=False)
+        ]
+
+    def drift(model, with_bias=1):
+        start = clone(model).set_params(max_iter=0, record_every=None).fit(X, Y)
+        pairs = zip(
+            unit_differences(start, with_bias), unit_differences(model, with_bias), strict=True
+        )
+        return np.array([np.abs(end - begin).max() for begin, end in pairs])
+
+    model = small(step_size=0.01, activation=activation, record_every=1).fit(X, Y)
+    fine = clone(model).set_params(step_size=0.001, max_iter=200).fit(X, Y)
+    if activation != "identity":  # which conserves, and records, more than the units
+        assert_allclose(model.balance_history_.change[-1], drift(model), rtol=1e-9, atol=1e-13)
+    assert_allclose(drift(fine) / drift(model), 0.1, rtol=0.5)
+    assert (drift(fine) < 0.25 * drift(fine, with_bias=0)).all()
 
 
 def test_labels_of_any_kind():
@@ -217,7 +258,7 @@ def test_scikit_learn_callbacks_score_along_the_way(solver, data):
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_fits_survive_pickle_and_skops(solver, data):
     X, Y, weight = data
-    model = small(solver, fit_bias=True, record_weights=True).fit(X, Y, weight)
+    model = small(solver, record_weights=True).fit(X, Y, weight)
     dumped = skops.io.dumps(model)
     types = skops.io.get_untrusted_types(data=dumped)
     assert all(name.startswith("sklearn_deeplinear.") for name in types)

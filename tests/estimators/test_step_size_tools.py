@@ -119,14 +119,22 @@ def test_what_does_not_fit_is_named():
 
 
 PERCEPTRONS = {
-    "one target": (HomogeneousMLPRegressor, {"activation": "relu"}, 1),
-    "two targets": (HomogeneousMLPRegressor, {"fit_bias": True, "activation": "leaky_relu"}, 2),
-    "two classes": (HomogeneousMLPClassifier, {"fit_bias": True}, 2),
-    "three classes": (HomogeneousMLPClassifier, {"activation": "leaky_relu"}, 3),
-    "squared error of two classes": (HomogeneousMLPClassifier, {"loss": "squared_error"}, 2),
+    "one target": (HomogeneousMLPRegressor, {"fit_bias": False, "activation": "relu"}, 1),
+    "two targets": (HomogeneousMLPRegressor, {"activation": "leaky_relu"}, 2),
+    "two classes": (HomogeneousMLPClassifier, {}, 2),
+    "three classes": (
+        HomogeneousMLPClassifier,
+        {"fit_bias": False, "activation": "leaky_relu"},
+        3,
+    ),
+    "squared error of two classes": (
+        HomogeneousMLPClassifier,
+        {"fit_bias": False, "loss": "squared_error"},
+        2,
+    ),
     "squared error of three classes": (
         HomogeneousMLPClassifier,
-        {"loss": "squared_error", "fit_bias": True, "activation": "identity"},
+        {"loss": "squared_error", "activation": "identity"},
         3,
     ),
 }
