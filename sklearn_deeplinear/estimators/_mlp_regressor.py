@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
 from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
@@ -161,11 +162,17 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
     def _targets(self, y):
         """Targets as a matrix, (n_samples, n_targets)."""
         self._single_target = y.ndim == 1
-        return y.reshape(len(y), -1)
+        return self._as_matrix(y)
 
     def _known_targets(self, y):
         """Targets for the network that was fitted, as a matrix."""
-        Y, n_targets = y.reshape(len(y), -1), len(self.weights_[-1])
+        Y, n_targets = self._as_matrix(y), len(self.weights_[-1])
         if Y.shape[1] != n_targets:
             raise ValueError(f"y must hold n_targets = {n_targets} columns, got {Y.shape[1]}.")
         return Y
+
+    def _as_matrix(self, y):
+        try:
+            return y.reshape(len(y), -1).astype(np.float64)
+        except ValueError:
+            raise ValueError(f"y must hold numbers, got dtype {y.dtype}.") from None

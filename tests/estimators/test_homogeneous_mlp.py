@@ -310,5 +310,10 @@ def test_bad_targets_and_weights_are_named(data):
     X, Y, _ = data
     with pytest.raises(ValueError, match="[Ss]ample.weights"):
         small().fit(X, Y, sample_weight=np.zeros(60))
+    with pytest.raises(ValueError, match="y must hold numbers"):
+        small().fit(X, ["low"] * 60)
+    assert_array_equal(
+        small().fit(X, Y[:, 0].astype(str)).predict(X), small().fit(X, Y[:, 0]).predict(X)
+    )
     with pytest.raises(ValueError, match="one class"):
         HomogeneousMLPClassifier().fit(X, np.ones(60))
