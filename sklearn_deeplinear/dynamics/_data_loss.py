@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics._module import trainable_parameters
+from sklearn_deeplinear.dynamics._module import takes_arguments, trainable_parameters
 
 
 def data_loss(module, X, y, loss=None):
@@ -27,6 +27,11 @@ def data_loss(module, X, y, loss=None):
     """
     if loss is not None and not callable(loss):
         raise TypeError(f"loss must be callable, loss(outputs, y), got {loss!r}.")
+    if loss is not None and not takes_arguments(loss, 2):
+        raise TypeError(
+            "loss must take two arguments, loss(outputs, y) with outputs = module(X); that of "
+            "gradient_descent and gradient_flow is another, loss(module)."
+        )
     like = trainable_parameters(module)[0]
     inputs = _tensor(X, "X").to(like.dtype).to(like.device)
     targets = _tensor(y, "y")

@@ -100,7 +100,7 @@ def train_minibatch(
     net.initialize()
     if recorder.reason is None:  # else it starts at a stationary point
         with flushed_denormals():
-            net.partial_fit(data)
+            _fit(net, data)
     _release(net, recorder)
     dynamics.state.copy_(recorder.log.kept)
     _unshare(module)
@@ -177,6 +177,19 @@ class _Recorder(Callback):
     def _announce(self, index):
         if self.watch is not None and index < len(self.marks):
             self.watch(index, None)
+
+
+def _fit(net, data):
+    try:
+        net.partial_fit(data)
+    except KeyError as error:
+        if "valid" not in str(error):
+            raise
+        raise ValueError(
+            f"callbacks must not need {error}: all samples are for training, and none are held "
+            'out for validation. Take monitor="train_loss", as in '
+            'EarlyStopping(monitor="train_loss").'
+        ) from error
 
 
 def _share(module, state):

@@ -6,6 +6,7 @@ step is one operation whatever the number of layers, and an ODE solver sees one 
 
 from __future__ import annotations
 
+import inspect
 import math
 from contextlib import contextmanager
 
@@ -202,6 +203,11 @@ def _decay_vector(parameters, weight_decay):
 def _checked_loss(loss):
     if not callable(loss):
         raise TypeError(f"loss must be callable, loss(module), got {type(loss).__name__}.")
+    if not takes_arguments(loss, 1):
+        raise TypeError(
+            "loss must take one argument, loss(module). A loss of outputs and targets becomes "
+            "one by: lambda module: loss(module(X), y)."
+        )
 
     def checked(module):
         value = loss(module)
@@ -218,3 +224,16 @@ def _checked_loss(loss):
         return value
 
     return checked
+
+
+def takes_arguments(function, n):
+    """Whether `function` can be called with `n` positional arguments, as far as is known."""
+    if isinstance(function, torch.nn.Module):
+        function = function.forward  # Module.__call__ takes anything
+    try:
+        inspect.signature(function).bind(*range(n))
+    except ValueError:  # some built-in functions have no signature
+        return True
+    except TypeError:
+        return False
+    return True

@@ -94,7 +94,8 @@ class DeepLinearRegressor(NetworkRegressor):
     fit_intercept : bool, default=True
         Fit b, by centring the data. It is never penalised.
     callbacks : list of skorch callbacks, default=None
-        Passed on to skorch by "sgd" and "adam".
+        Passed on to skorch by "sgd" and "adam", which hold out no samples for validation:
+        ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
     record_every : int, default=None
         Steps between records. None makes at most 1,000 records, so far apart that
         measuring them takes about a quarter of the time of training.

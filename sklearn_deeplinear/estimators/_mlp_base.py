@@ -49,7 +49,7 @@ class HomogeneousMLP(TrainedNetwork):
         "init": [StrOptions(set(INITIALISERS) - {"spectral"}), list, tuple],
         "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
         "fit_bias": ["boolean"],
-        "callbacks": [None, list],
+        "callbacks": [None, list, tuple],
         "record_every": [None, Interval(Integral, 1, None, closed="left")],
         "record_weights": ["boolean"],
         "record_sharpness": ["boolean"],

@@ -76,7 +76,8 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         has no units: inputs much smaller than 1 are learnt slowly beside it.
     callbacks : list of skorch callbacks, default=None
         Called by the net of "sgd" and "adam"; those that follow single batches slow
-        training down.
+        training down. No samples are held out for validation:
+        ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
     record_every : int, default=None
         Steps or epochs between records. None makes at most 1,000 records.
     record_weights : bool, default=False

@@ -99,7 +99,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         the best one for their weights, the mean of what is left of y: at each step of "gd"
         and "flow", with "sgd" and "adam" at the start of each epoch and at the end.
     callbacks : list of skorch callbacks, default=None
-        Passed on to skorch by "sgd" and "adam".
+        Passed on to skorch by "sgd" and "adam", which hold out no samples for validation:
+        ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
     compression : {"exact", "krylov"}, default="exact"
         Linear pathways wider than d + m often move in few dimensions of their hidden
         layers only: with two layers, or from balanced or orthogonal initial weights. Then

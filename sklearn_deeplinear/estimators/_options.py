@@ -48,6 +48,11 @@ def _is_torch(dtype):
 
 def check_run_options(estimator):
     """Check the parameters that say how long to train and what to record."""
+    if estimator.callbacks and estimator.solver not in ("sgd", "adam"):
+        raise ValueError(
+            f'callbacks must be None with solver="{estimator.solver}", which would not call '
+            'them: skorch callbacks are for "sgd" and "adam".'
+        )
     check_integer(estimator.max_iter, "max_iter")
     check_real(estimator.tol, "tol")
     if estimator.flow_time is not None:

@@ -164,6 +164,7 @@ def test_progress_is_printed_when_asked_for(capsys):
         ({"estimator_or_module": object()}, TypeError, "estimator_or_module must be"),
         ({"divisors": (1,)}, ValueError, "divisors must be"),
         ({"divisors": (2.5,)}, TypeError, "divisors must be"),
+        ({"loss": lambda module: 0.0}, TypeError, r"two arguments, loss\(outputs, y\)"),
         ({"divisors": 2}, TypeError, "divisors must be a sequence"),
         ({"step_size": None}, TypeError, "step_size must be"),
         ({"step_size": lambda t: -0.1}, ValueError, r"step_size\(0\) must be"),

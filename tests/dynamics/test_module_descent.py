@@ -231,6 +231,8 @@ def test_the_precision_of_the_module_is_kept():
         ({"step_size": 0.0}, ValueError, "step_size must be"),
         ({"step_size": True}, TypeError, "step_size must be"),
         ({"step_size": "auto"}, TypeError, "step_size must be"),
+        ({"loss": torch.nn.functional.mse_loss}, TypeError, r"loss\(module\(X\), y\)"),
+        ({"loss": torch.nn.MSELoss()}, TypeError, r"loss\(module\(X\), y\)"),
         ({"step_size": lambda t: 0.1 - 0.1 * t}, ValueError, r"step_size\(1\) must be"),
         ({"step_size": lambda t: "0.1"}, TypeError, r"step_size\(0\) must be"),
         (

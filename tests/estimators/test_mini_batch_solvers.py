@@ -7,9 +7,13 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, EarlyStopping
 
-from sklearn_deeplinear import DeepLinearRegressor
+from sklearn_deeplinear import (
+    DeepLinearRegressor,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
 
 
 def regression(n=120, seed=0):
@@ -76,7 +80,7 @@ def test_skorch_callbacks_are_called_and_the_net_is_kept(model):
     assert losses[-1] < losses[0]
     loaded = pickle.loads(pickle.dumps(model))
     assert_array_equal(loaded.predict(X), model.predict(X))
-    assert not hasattr(model.set_params(solver="gd").fit(X, y), "net_")
+    assert not hasattr(model.set_params(solver="gd", callbacks=None).fit(X, y), "net_")
 
 
 def test_a_schedule_sets_the_step_of_each_epoch(model):
@@ -89,3 +93,48 @@ def test_a_schedule_sets_the_step_of_each_epoch(model):
 def test_noise_needs_an_exact_solver(model):
     with pytest.raises(ValueError, match="noise"):
         model.set_params(solver="adam", noise=0.1).fit(*regression())
+
+
+ALL = [
+    DeepLinearRegressor(depth=2, width=3),
+    MultiPathwayRegressor(width=3),
+    HomogeneousMLPRegressor(width=3),
+]
+
+
+@pytest.mark.parametrize("solver", ["gd", "flow", "sgd", "adam", "analytic"])
+@pytest.mark.parametrize("estimator", ALL)
+def test_callbacks_that_nobody_would_call_are_refused(estimator, solver):
+    if solver == "analytic" and isinstance(estimator, HomogeneousMLPRegressor):
+        pytest.skip("it has no analytic solution")
+    X = np.random.RandomState(0).standard_normal((30, 3))
+    model = clone(estimator).set_params(solver=solver, max_iter=2, tol=0)
+    for empty in (None, [], ()):
+        model.set_params(callbacks=empty).fit(X, X[:, 0])
+    model.set_params(callbacks=[("early", EarlyStopping(monitor="train_loss"))])
+    if solver in ("sgd", "adam"):
+        assert model.fit(X, X[:, 0]).n_iter_ == 2
+    else:
+        with pytest.raises(ValueError, match=f'callbacks.*solver="{solver}"'):
+            model.fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize("estimator", ALL)
+def test_early_stopping_is_told_what_to_monitor(estimator):
+    X = np.random.RandomState(0).standard_normal((30, 3))
+    model = clone(estimator).set_params(solver="adam", max_iter=50, callbacks=[EarlyStopping()])
+    with pytest.raises(ValueError, match='monitor="train_loss"'):
+        model.fit(X, X[:, 0])
+    early = EarlyStopping(monitor="train_loss", patience=2, threshold=10.0)
+    model.set_params(callbacks=[early]).fit(X, X[:, 0])
+    assert model.stop_reason_ == "callback" and model.n_iter_ < 50
+
+
+def test_other_errors_of_callbacks_are_left_alone():
+    class Faulty(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            raise KeyError("my own")
+
+    X = np.random.RandomState(0).standard_normal((30, 3))
+    with pytest.raises(KeyError, match="my own"):
+        DeepLinearRegressor(solver="sgd", callbacks=[Faulty()]).fit(X, X[:, 0])
