@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from sklearn_deeplinear._warnings import TrainingWarning
 from sklearn_deeplinear.estimators import (
     DeepLinearRegressor,
     HomogeneousMLPClassifier,
@@ -16,5 +17,6 @@ __all__ = [
     "HomogeneousMLPClassifier",
     "HomogeneousMLPRegressor",
     "MultiPathwayRegressor",
+    "TrainingWarning",
     "__version__",
 ]

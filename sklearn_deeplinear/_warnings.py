@@ -1,20 +1,101 @@
-"""Warnings that point at the user's line, however deep they are raised."""
+"""Warnings of training: one class, and one place in the user's code that they point at."""
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
+from types import FrameType
 
-_INTERNAL = {"sklearn_deeplinear", "sklearn", "torch", "joblib"}
+from sklearn.exceptions import ConvergenceWarning
+
+# Frames of these are passed over, as are those of the standard library: they are between the
+# user and the warning, or beneath a worker that runs no code of the user's.
+_INTERNAL = {"sklearn_deeplinear", "sklearn", "torch", "joblib", "skorch", *sys.stdlib_module_names}
+
+_shown: set = set()
 
 
-def warn_user(message, category):
-    """Warn as if from the first line outside this package and those that call into it."""
-    frame, level = sys._getframe(1), 2
-    while frame.f_back is not None and _package(frame.f_back) in _INTERNAL:
-        frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level + 1)
+class TrainingWarning(ConvergenceWarning):
+    """Training ended before it had converged.
+
+    The text only names the case, so that the many fits of a search do not print many
+    warnings; the numbers are attributes.
+
+    Attributes
+    ----------
+    n_iter : int
+        Number of iterations that led to the weights that were kept.
+    gradient_ratio : float
+        Norm of the gradient at these weights, divided by its first value.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from sklearn_deeplinear import DeepLinearRegressor, TrainingWarning
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always", TrainingWarning)
+    ...     model = DeepLinearRegressor(max_iter=3).fit([[0.0], [1.0], [3.0]], [1.0, 2.0, 3.0])
+    >>> caught[0].message.n_iter
+    3
+    >>> bool(1e-6 < caught[0].message.gradient_ratio < 1)
+    True
+    """
+
+    def __init__(self, message="", *, n_iter=None, gradient_ratio=None):
+        super().__init__(message)
+        self.n_iter = n_iter
+        self.gradient_ratio = gradient_ratio
+
+
+def warn_user(warning):
+    """Warn as if from the first line outside this package and those that call into it.
+
+    In a worker that runs no line of the user's, the warning comes from the call of this
+    package. Of the equal warnings of one line, Python shows the first, but forgets that it
+    did whenever the filters change, as they do in every task that scikit-learn hands to
+    joblib. So in the many fits of one call it is remembered here, unless a filter tells what
+    to do with the warning.
+    """
+    frame, one_of_many = _calling_frame()
+    module = frame.f_globals.get("__name__", "<unknown>")
+    file, line = frame.f_code.co_filename, frame.f_lineno
+    if one_of_many and not _is_filtered(warning, module, line):
+        key = (type(warning), str(warning), file, line)
+        if key in _shown:
+            return
+        _shown.add(key)
+    registry = frame.f_globals.setdefault("__warningregistry__", {})
+    warnings.warn_explicit(warning, type(warning), file, line, module=module, registry=registry)
+
+
+def _calling_frame():
+    """The frame to point at, and whether joblib or a search has called it."""
+    frame: FrameType | None = sys._getframe(1)
+    ours, one_of_many = None, False
+    while frame is not None and (package := _package(frame)) in _INTERNAL:
+        ours = frame if package == "sklearn_deeplinear" else ours
+        name = frame.f_globals.get("__name__", "")
+        one_of_many = one_of_many or name.startswith(("joblib.", "sklearn.model_selection."))
+        frame = frame.f_back
+    return frame or ours, one_of_many
 
 
 def _package(frame):
-    return frame.f_globals.get("__name__", "").partition(".")[0]
+    name, spec = frame.f_globals.get("__name__", ""), frame.f_globals.get("__spec__")
+    if name == "__main__" and spec is not None:  # python -m package.module
+        name = spec.name
+    return name.partition(".")[0]
+
+
+def _is_filtered(warning, module, line):
+    """Whether a filter applies to the warning, so that Python's default does not."""
+    # Free-threaded Pythons keep them per context.
+    filters = getattr(warnings, "_get_filters", lambda: warnings.filters)()
+    return any(
+        isinstance(warning, category)
+        and (text is None or re.match(text, str(warning)))
+        and (name is None or re.match(name, module))
+        and at in (0, line)
+        for _, text, category, name, at in filters
+    )

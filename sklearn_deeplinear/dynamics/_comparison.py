@@ -8,17 +8,17 @@ from time import monotonic
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear._warnings import warn_user
+from sklearn_deeplinear._warnings import TrainingWarning, warn_user
 from sklearn_deeplinear.dynamics._data_loss import data_loss
 from sklearn_deeplinear.dynamics._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics._descent import record_iterations
 from sklearn_deeplinear.dynamics._module import ModuleDynamics
 from sklearn_deeplinear.dynamics._module_descent import step_size_schedule
 from sklearn_deeplinear.dynamics._module_flow import FlowError, as_state, flow_states
+from sklearn_deeplinear.dynamics._threads import evaluation_flops, suitable_threads
 
 _INTERVALS = 100
 _RTOL = 1e-6
@@ -135,7 +135,7 @@ def compare_step_sizes(
 
     Warns
     -----
-    ConvergenceWarning
+    TrainingWarning
         If a run diverges; the comparison ends before that record.
 
     References
@@ -152,12 +152,13 @@ def compare_step_sizes(
     iterations = comparison_iterations(max_iter, record_every)
     start = _starter(estimator_or_module, X, y, loss, weight_decay)
     runs = {r: descent_run(start(), schedule, iterations, r) for r in (1, *divisors)}
+    times = times_of(schedule, iterations)
+    dynamics = start()
     if flow:
-        times = times_of(schedule, iterations)
-        dynamics = start()
         options = _flow_options(dynamics, rtol=rtol, method=method)
         runs["flow"] = flow_run(dynamics, times, atol=atol, **options)
-    return compare_runs(runs, iterations, times_of(schedule, iterations), verbose=verbose)
+    with suitable_threads(evaluation_flops(dynamics)):
+        return compare_runs(runs, iterations, times, verbose=verbose)
 
 
 def _flow_options(dynamics, **given):
@@ -295,9 +296,11 @@ def _warn_of_divergence(loss, iteration):
         raise ValueError("estimator_or_module must have a finite loss at the start.")
     diverged = [key for key, value in loss.items() if not np.isfinite(value)] or list(loss)
     warn_user(
-        f"The runs {diverged} (divisors of the step size, or the flow) diverged before "
-        f"iteration {iteration}; the comparison ends there.",
-        ConvergenceWarning,
+        TrainingWarning(
+            f"The runs {diverged} (divisors of the step size, or the flow) diverged before "
+            f"iteration {iteration}; the comparison ends there.",
+            n_iter=int(iteration),
+        )
     )
 
 

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear._results import BalanceHistory, Trajectory
-from sklearn_deeplinear._warnings import warn_user
+from sklearn_deeplinear._warnings import TrainingWarning, warn_user
 from sklearn_deeplinear.dynamics._denormals import flushed_denormals
 
 _MAX_RECORDS = 1000
@@ -96,7 +95,8 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
     -------
     run : Run
         `stop_reason` is "converged", "max_iter", "diverged", "interrupted" or
-        "callback". A run that diverges or is interrupted keeps its last good record.
+        "callback". A run that diverges or is interrupted keeps its last good record, and
+        warns; what it means that all steps were made is for the caller to judge.
     """
     log = Log(dynamics, tol, record_weights)
     reason = log.add(dynamics.state[None].clone(), [0], [0.0])
@@ -132,7 +132,7 @@ def descend(dynamics, schedule, iterations, *, tol=0.0, record_weights=False, wa
             reason = "interrupted"
     dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
-    warn_of_ending(run, tol)
+    warn_of_ending(run)
     return run
 
 
@@ -190,30 +190,36 @@ class Log:
         )
 
 
-def warn_of_ending(run, tol):
-    messages = {"diverged": _diverged, "interrupted": _interrupted}
-    if tol > 0:
-        messages["max_iter"] = _unfinished
-    if run.stop_reason in messages:
-        message = messages[run.stop_reason](run, tol)
-        warn_user(message, ConvergenceWarning)
+_ENDINGS = {
+    "diverged": (
+        "Gradient descent diverged: the weights of the last finite record are kept. Take a "
+        'smaller step_size, or step_size="auto".'
+    ),
+    "interrupted": "Training was interrupted: the weights of the last record are kept.",
+}
 
 
-def _diverged(run, tol):
-    return (
-        f"Gradient descent diverged: the weights of iteration {run.n_iter}, the last finite "
-        'record, are kept. Take a smaller step_size, or step_size="auto".'
-    )
+def warn_of_ending(run):
+    """Warn if the run diverged or was interrupted."""
+    if run.stop_reason in _ENDINGS:
+        warn_of(run, _ENDINGS[run.stop_reason])
 
 
-def _interrupted(run, tol):
-    return f"Training was interrupted: the weights recorded at iteration {run.n_iter} are kept."
+def is_unfinished(run, tol):
+    """Whether the run was to reach `tol` and did not in all its steps.
+
+    A run of no steps is how one gets initial weights.
+    """
+    return tol > 0 and run.stop_reason == "max_iter" and run.n_iter > 0
 
 
-def _unfinished(run, tol):
+def warn_unfinished(run, advice):
+    """Warn that a run is unfinished, with the `advice` what to do about it."""
+    warn_of(run, f"Gradient descent made max_iter steps without reaching tol. {advice}")
+
+
+def warn_of(run, message):
+    """Warn with the numbers of the run as attributes of the warning."""
     norm = run.trajectory.gradient_norm
-    return (
-        f"Gradient descent stopped at max_iter={run.n_iter} with the gradient norm at "
-        f"{norm[-1] / norm[0]:.2g} of its first value (tol={tol:g}). Raise max_iter, or set "
-        "tol=0 to make max_iter steps on purpose."
-    )
+    ratio = float(norm[-1] / norm[0]) if norm[0] > 0 else 0.0
+    warn_user(TrainingWarning(message, n_iter=run.n_iter, gradient_ratio=ratio))

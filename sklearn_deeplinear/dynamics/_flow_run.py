@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
-from sklearn_deeplinear._warnings import warn_user
-from sklearn_deeplinear.dynamics._descent import Log, chunks
+from sklearn_deeplinear.dynamics._descent import Log, chunks, warn_of
 from sklearn_deeplinear.dynamics._module_flow import FlowError, flow_states
 
 
@@ -61,9 +59,5 @@ def flow(dynamics, times, *, tol=0.0, record_weights=False, watch=None, method, 
     run = log.run(reason or "max_iter")
     if reason in ("interrupted", "diverged"):
         cause = trouble or ("it was interrupted" if reason == "interrupted" else "it diverged")
-        warn_user(
-            f"The gradient flow stopped before time {times[-1]:g}: {cause}. The state of time "
-            f"{run.trajectory.time[-1]:.6g} is kept.",
-            ConvergenceWarning,
-        )
+        warn_of(run, f"The gradient flow stopped early: {cause}. Its last record is kept.")
     return run

@@ -105,7 +105,7 @@ def train_minibatch(
     dynamics.state.copy_(recorder.log.kept)
     _unshare(module)
     run = recorder.log.run(recorder.reason or "max_iter")
-    warn_of_ending(run, tol=0)
+    warn_of_ending(run)
     return run, net
 
 

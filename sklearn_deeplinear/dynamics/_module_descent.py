@@ -6,8 +6,14 @@ from numbers import Real
 
 from sklearn_deeplinear._parameters import check_integer, check_real
 from sklearn_deeplinear._results import Trajectory
-from sklearn_deeplinear.dynamics._descent import descend, record_iterations
+from sklearn_deeplinear.dynamics._descent import (
+    descend,
+    is_unfinished,
+    record_iterations,
+    warn_unfinished,
+)
 from sklearn_deeplinear.dynamics._module import attached
+from sklearn_deeplinear.dynamics._threads import evaluation_flops, suitable_threads
 
 
 def gradient_descent(
@@ -68,8 +74,9 @@ def gradient_descent(
 
     Warns
     -----
-    ConvergenceWarning
-        If training diverged or was interrupted; the last finite record is kept.
+    TrainingWarning
+        If training diverged, was interrupted or did not reach `tol`; the last finite record
+        is kept.
 
     See Also
     --------
@@ -97,9 +104,11 @@ def gradient_descent(
     with attached(module, loss, weight_decay) as dynamics:
         dynamics.check_start()
         iterations = record_iterations(max_iter, record_every, dynamics.record_cost())
-        return descend(
-            dynamics, schedule, iterations, tol=tol, record_weights=record_weights
-        ).trajectory
+        with suitable_threads(evaluation_flops(dynamics)):
+            run = descend(dynamics, schedule, iterations, tol=tol, record_weights=record_weights)
+    if is_unfinished(run, tol):
+        warn_unfinished(run, "Raise max_iter, or set tol=0 to make max_iter steps on purpose.")
+    return run.trajectory
 
 
 def step_size_schedule(step_size):

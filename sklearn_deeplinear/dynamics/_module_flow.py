@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import scipy.integrate
 import torch
-from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._results import Trajectory
-from sklearn_deeplinear._warnings import warn_user
+from sklearn_deeplinear._warnings import TrainingWarning, warn_user
 from sklearn_deeplinear.dynamics._module import attached
+from sklearn_deeplinear.dynamics._threads import evaluation_flops, suitable_threads
 from sklearn_deeplinear.dynamics._trapezoidal import TrapezoidalFlow
 
 _METHODS = ("DOP853", "RK45", "RK23", "LSODA", "Radau", "BDF", "trapezoidal")
@@ -83,7 +83,7 @@ def gradient_flow(
 
     Warns
     -----
-    ConvergenceWarning
+    TrainingWarning
         If the solver fails or is interrupted; the module then is in the state of the
         last record.
 
@@ -114,24 +114,25 @@ def gradient_flow(
     with attached(module, loss, weight_decay) as dynamics:
         dynamics.check_start()
         end, trouble = dynamics.state.clone(), None
+        options = {"rtol": rtol, "atol": atol, "method": method}
         try:
-            for n_evaluations, t, y in flow_states(
-                dynamics, times, time, rtol=rtol, atol=atol, method=method
-            ):
-                end = as_state(y, end)
-                if len(records) < len(times):
-                    records.append(_record(dynamics, end, n_evaluations, t))
-                    if record_weights:
-                        weights.append(dynamics.unpacked(end.cpu().numpy()))
+            with suitable_threads(evaluation_flops(dynamics)):
+                for n_evaluations, t, y in flow_states(dynamics, times, time, **options):
+                    end = as_state(y, end)
+                    if len(records) < len(times):
+                        records.append(_record(dynamics, end, n_evaluations, t))
+                        if record_weights:
+                            weights.append(dynamics.unpacked(end.cpu().numpy()))
         except (FlowError, KeyboardInterrupt) as error:
             trouble = str(error) or "it was interrupted"
         dynamics.state.copy_(end)
     if trouble is not None:
         reached = records[-1]["time"] if records else 0.0
         warn_user(
-            f"The gradient flow stopped before time={time:g}: {trouble}. The state of time "
-            f"{reached:.6g} is kept.",
-            ConvergenceWarning,
+            TrainingWarning(
+                f"The gradient flow stopped before time={time:g}: {trouble}. The state of time "
+                f"{reached:.6g} is kept."
+            )
         )
     return Trajectory(
         **{name: np.array([record[name] for record in records]) for name in _CURVES},

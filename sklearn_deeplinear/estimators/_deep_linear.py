@@ -79,6 +79,9 @@ class DeepLinearRegressor(NetworkRegressor):
     tol : float, default=1e-6
         Stop when the norm of the gradient is at most `tol` times its first value, or
         rounding error, at a record. 0 makes all `max_iter` steps.
+        "gd" warns when it does not get there. With one output, one
+        layer or no decay, it does not warn
+        where the objective is within ``tol / 100`` of its minimum, relative to itself.
     batch_size : int, default=200
         Size of the mini-batches of "sgd" and "adam".
     init : str or list of array-like, default="spectral"
@@ -145,7 +148,8 @@ class DeepLinearRegressor(NetworkRegressor):
     step_size_ : float or callable
         Step size used; None with ``solver="analytic"``.
     converged_ : bool
-        Whether `tol` was reached (or the solver is analytic).
+        Whether `tol` was reached, by the gradient or else by the objective (see there), or
+        the solver is analytic.
     stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
         Why training ended. After divergence the last finite record is kept.
     n_features_in_ : int
@@ -377,7 +381,8 @@ class DeepLinearRegressor(NetworkRegressor):
     def _train(self, problem, data, device, dtype):
         """Run the solver; `data` is None where only their moments are known."""
         listener = self._listener(problem, *(data or (None, None, None)))
-        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
+        with self._suitable_threads(problem):
+            outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
         self._keep(problem, outcome)
         listener.end()
         return self
@@ -390,7 +395,7 @@ class DeepLinearRegressor(NetworkRegressor):
     def _keep(self, problem, outcome):
         for name, value in _network_attributes(problem, outcome.weights).items():
             setattr(self, name, value)
-        self._keep_run(outcome)
+        self._keep_run(problem, outcome)
 
 
 def _network_attributes(problem, weights):

@@ -9,6 +9,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_deeplinear._compat import _check_sample_weight
 from sklearn_deeplinear._results import Trajectory
+from sklearn_deeplinear.dynamics._descent import is_unfinished, warn_unfinished
+from sklearn_deeplinear.dynamics._threads import suitable_threads
+from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._moments import check_moments
 
@@ -23,7 +26,12 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     stop_reason_: str
     converged_: bool
 
-    def _keep_run(self, outcome):
+    def _suitable_threads(self, problem):
+        """Block in which torch has as many threads as suit the steps of a fit."""
+        mini_batches = self.solver in ("sgd", "adam")
+        return suitable_threads(problem.step_flops(self.batch_size if mini_batches else None))
+
+    def _keep_run(self, problem, outcome):
         run = outcome.run
         self.trajectory_ = run.trajectory
         self.balance_history_ = run.balance
@@ -33,6 +41,10 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         self.step_size_ = outcome.step_size
         self.stop_reason_ = run.stop_reason
         self.converged_ = run.stop_reason == "converged"
+        if self.solver == "gd" and is_unfinished(run, self.tol):
+            self.converged_ = is_nearly_minimal(problem, self.objective_, self.tol)
+            if not self.converged_:
+                warn_unfinished(run, problem.advice(self.max_iter))
         # Only mini-batches train a net; that of a former fit would not belong to this one.
         self.__dict__.pop("net_", None)
         if getattr(outcome, "net", None) is not None:

@@ -19,12 +19,17 @@ from sklearn_deeplinear.dynamics._descent import Run, record_iterations
 from sklearn_deeplinear.dynamics._linear import LinearDynamics
 from sklearn_deeplinear.dynamics._network_step_size import auto_network_step_size
 from sklearn_deeplinear.dynamics._step_size import auto_step_size
+from sklearn_deeplinear.estimators._advice import linear_advice
 from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
     given_weights,
     initial_weights,
 )
-from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
+from sklearn_deeplinear.estimators._options import (
+    check_step_size,
+    step_flops,
+    torch_generator,
+)
 from sklearn_deeplinear.estimators._runs import (
     check_attained,
     check_samples,
@@ -62,6 +67,23 @@ class LinearProblem:
             weight_decay=self.weight_decay,
             noise=self.noise,
         )
+
+    @property
+    def has_cheap_minimum(self):
+        """Whether `global_minimum` solves a scalar equation or less, in milliseconds."""
+        regression = self.depth == 1 or not (self.weight_decay.any() or self.noise.any())
+        return regression or self.moments.n_outputs == 1
+
+    def step_flops(self, batch_size):
+        """Floating-point operations of a step, roughly; `batch_size` None for all data."""
+        thin = min(self.moments.n_inputs, self.moments.n_outputs)
+        if self.noise.any():
+            thin = max(self.width)
+        return step_flops(batch_size or thin, self.shapes)
+
+    def advice(self, n_steps):
+        """What to do about a run of `n_steps` that is not done."""
+        return linear_advice(self.moments, self.depth, self.weight_decay, n_steps)
 
 
 @dataclass(frozen=True)

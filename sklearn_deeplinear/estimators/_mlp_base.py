@@ -138,7 +138,9 @@ class HomogeneousMLP(TrainedNetwork):
         problem = self._problem_of(X, self._targets(y), sample_weight, *options)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         listener = FitListener(self, _layer_attributes, X=X, y=y, metadata=metadata)
-        self._keep(SOLVERS[self.solver](self, problem, listener))
+        with self._suitable_threads(problem):
+            outcome = SOLVERS[self.solver](self, problem, listener)
+        self._keep(problem, outcome)
         listener.end()
         return self
 
@@ -190,10 +192,10 @@ class HomogeneousMLP(TrainedNetwork):
             fit_bias=self.fit_bias,
         )
 
-    def _keep(self, outcome):
+    def _keep(self, problem, outcome):
         for name, value in _layer_attributes(outcome.layers).items():
             setattr(self, name, value)
-        self._keep_run(outcome)
+        self._keep_run(problem, outcome)
 
     def _outputs(self, X):
         """Outputs of the last layer, (n_samples, m)."""

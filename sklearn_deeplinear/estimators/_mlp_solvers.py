@@ -18,12 +18,17 @@ from sklearn_deeplinear.dynamics._network_step_size import (
     auto_network_step_size,
     fitting_factor,
 )
+from sklearn_deeplinear.estimators._advice import network_advice
 from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
     given_weights,
     initial_weights,
 )
-from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
+from sklearn_deeplinear.estimators._options import (
+    check_step_size,
+    step_flops,
+    torch_generator,
+)
 from sklearn_deeplinear.estimators._runs import run_descent, run_flow
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import SecondMoments
@@ -54,6 +59,22 @@ class NetworkProblem:
         """Shapes (h_l, h_{l-1}) of the layers."""
         sizes = [self.X.shape[1], *self.width, self.Y.shape[1]]
         return list(zip(sizes[1:], sizes[:-1], strict=True))
+
+    has_cheap_minimum = False
+
+    def step_flops(self, batch_size):
+        """Floating-point operations of a step, roughly; `batch_size` None for all data."""
+        return step_flops(batch_size or len(self.X), self.shapes)
+
+    def advice(self, n_steps):
+        """What to do about a run of `n_steps` that is not done."""
+        scale = self._root_mean_square(self.X)
+        if not self.fit_bias:
+            return network_advice(scale)
+        return network_advice(np.append(scale, 1.0), self._root_mean_square(self.Y).max())
+
+    def _root_mean_square(self, columns):
+        return (self.shares @ columns.square()).sqrt().numpy(force=True)
 
     def first_step(self):
         """S / lambda_max(A), the map that one step of linear regression reaches."""

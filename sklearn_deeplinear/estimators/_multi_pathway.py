@@ -81,6 +81,9 @@ class MultiPathwayRegressor(NetworkRegressor):
     tol : float, default=1e-6
         Stop when the norm of the gradient is at most `tol` times its first value, seen
         at the next record. 0 makes all `max_iter` steps.
+        "gd" warns when it does not get there. For linear
+        pathways of one output or without decay, it does not warn
+        where the objective is within ``tol / 100`` of its minimum, relative to itself.
     batch_size : int, default=200
         Size of the mini-batches of "sgd" and "adam". If the last one had less than half of
         it, the samples are spread evenly over as many batches.
@@ -174,7 +177,8 @@ class MultiPathwayRegressor(NetworkRegressor):
     step_size_ : float or callable
         Step size used; None with ``solver="analytic"``.
     converged_ : bool
-        Whether `tol` was reached (or the solver is analytic).
+        Whether `tol` was reached, by the gradient or else by the objective (see there), or
+        the solver is analytic.
     stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
         Why training ended. After divergence the last finite record is kept.
     n_features_in_ : int
@@ -413,7 +417,8 @@ class MultiPathwayRegressor(NetworkRegressor):
     def _train(self, problem, data, device, dtype):
         """Run the solver; `data` is None where only their moments are known."""
         listener = self._listener(problem, *(data or (None, None, None)))
-        outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
+        with self._suitable_threads(problem):
+            outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
         self._keep(problem, outcome)
         listener.end()
         return self
@@ -429,7 +434,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         state = outcome.pathways, outcome.mean_residual
         for name, value in network_attributes(problem, state).items():
             setattr(self, name, value)
-        self._keep_run(outcome)
+        self._keep_run(problem, outcome)
         self.compression_error_ = outcome.compression_error
         self.balance_history_ = balance_by_pathway(outcome.run.balance, problem.depths)
         self.mode_strengths_ = self.trajectory_.mode_strengths[-1]

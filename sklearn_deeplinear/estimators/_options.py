@@ -84,6 +84,11 @@ def check_step_size(step_size, automatic):
     return (lambda t: eta), eta
 
 
+def step_flops(n_rows, shapes):
+    """Floating-point operations of passing `n_rows` rows through layers and back."""
+    return 6 * n_rows * sum(rows * columns for rows, columns in shapes)
+
+
 def torch_generator(random_state):
     """Return a torch generator of its own, seeded by a scikit-learn `random_state`.
 

@@ -8,11 +8,13 @@ from functools import cached_property, reduce
 
 import numpy as np
 
+from sklearn_deeplinear.estimators._advice import linear_advice, network_advice
 from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
     given_weights,
     initial_weights,
 )
+from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._pathway_parameters import per_pathway
 from sklearn_deeplinear.theory._pathways import pathway_global_minimum
@@ -51,6 +53,24 @@ class PathwayProblem:
         return pathway_global_minimum(
             self.moments, depths=self.depths, widths=self.widths, weight_decay=self.weight_decay
         )
+
+    @property
+    def has_cheap_minimum(self):
+        """Whether there is a `global_minimum`, and it takes milliseconds."""
+        decayed = any(decay.any() for decay in self.weight_decay)
+        return self.linear and (self.moments.n_outputs == 1 or not decayed)
+
+    def step_flops(self, batch_size):
+        """Floating-point operations of a step, roughly; `batch_size` None for all data."""
+        thin = min(self.moments.n_inputs, self.moments.n_outputs)
+        n_rows = batch_size or (thin if self.linear else self.moments.n_samples)
+        return sum(step_flops(n_rows, shapes) for shapes in self.shapes)
+
+    def advice(self, n_steps):
+        """What to do about a run of `n_steps` that is not done."""
+        if self.linear:
+            return linear_advice(self.moments, None, np.concatenate(self.weight_decay), n_steps)
+        return network_advice(np.sqrt(np.diag(self.moments.input_moment)))
 
 
 def network_attributes(problem, state):

@@ -207,6 +207,13 @@ def test_divergence_keeps_the_last_finite_record():
         assert_array_equal(found, wanted)
 
 
+def test_a_run_that_misses_its_tolerance_warns_unless_it_makes_no_steps():
+    with pytest.warns(ConvergenceWarning, match="Raise max_iter") as caught:
+        gradient_descent(make_net(), squared_loss(), step_size=1e-3, max_iter=3, tol=1e-6)
+    assert caught[0].message.n_iter == 3 and caught[0].filename == __file__
+    gradient_descent(make_net(), squared_loss(), step_size=1e-3, max_iter=0, tol=1e-6)
+
+
 def test_the_precision_of_the_module_is_kept():
     net = make_net(dtype=torch.float32)
     exact = make_net(dtype=torch.float32).double()
@@ -224,6 +231,8 @@ def test_the_precision_of_the_module_is_kept():
         ({"module": "net"}, TypeError, "module must be a torch.nn.Module"),
         ({"module": torch.nn.ReLU()}, ValueError, "module must have trainable"),
         ({"loss": 3}, TypeError, "loss must be callable"),
+        ({"loss": torch.nn.functional.mse_loss}, TypeError, r"loss\(module\(X\), y\)"),
+        ({"loss": torch.nn.MSELoss()}, TypeError, r"loss\(module\(X\), y\)"),
         ({"loss": lambda net: 1.0}, TypeError, "one element"),
         ({"loss": lambda net: net[0].weight}, TypeError, "one element"),
         ({"loss": lambda net: torch.ones(())}, ValueError, "returned a constant"),
@@ -231,8 +240,6 @@ def test_the_precision_of_the_module_is_kept():
         ({"step_size": 0.0}, ValueError, "step_size must be"),
         ({"step_size": True}, TypeError, "step_size must be"),
         ({"step_size": "auto"}, TypeError, "step_size must be"),
-        ({"loss": torch.nn.functional.mse_loss}, TypeError, r"loss\(module\(X\), y\)"),
-        ({"loss": torch.nn.MSELoss()}, TypeError, r"loss\(module\(X\), y\)"),
         ({"step_size": lambda t: 0.1 - 0.1 * t}, ValueError, r"step_size\(1\) must be"),
         ({"step_size": lambda t: "0.1"}, TypeError, r"step_size\(0\) must be"),
         (
