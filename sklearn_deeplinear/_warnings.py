@@ -22,20 +22,23 @@ class TrainingWarning(ConvergenceWarning):
     The text only names the case, so that the many fits of a search do not print many
     warnings; the numbers are attributes.
 
-    Attributes
+    Parameters
     ----------
-    n_iter : int
-        Number of iterations that led to the weights that were kept.
-    gradient_ratio : float
-        Norm of the gradient at these weights, divided by its first value.
+    message : str, default=""
+        What happened, and what helps.
+    n_iter : int, default=None
+        Number of iterations that led to the weights that were kept; an attribute.
+    gradient_ratio : float, default=None
+        Norm of the gradient at these weights, divided by its first value; an attribute.
 
     Examples
     --------
     >>> import warnings
+    >>> from sklearn.datasets import load_iris
     >>> from sklearn_deeplinear import DeepLinearRegressor, TrainingWarning
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always", TrainingWarning)
-    ...     model = DeepLinearRegressor(max_iter=3).fit([[0.0], [1.0], [3.0]], [1.0, 2.0, 3.0])
+    ...     model = DeepLinearRegressor(max_iter=3).fit(*load_iris(return_X_y=True))
     >>> caught[0].message.n_iter
     3
     >>> bool(1e-6 < caught[0].message.gradient_ratio < 1)
