@@ -1,0 +1,143 @@
+"""Extreme eigenvalues of a symmetric operator, each as often as it occurs.
+
+A Krylov space of a single vector holds one vector of each eigenspace, so that it cannot see
+how often an eigenvalue occurs. One that grows from a block of k random vectors holds k of each
+and sees multiplicities up to k. This is block Lanczos with full orthogonalisation: each block
+is the part of H times the last one that is new, in which the residuals H y - theta y of all
+Ritz pairs lie, so that a space that has become large may be cut down to the best Ritz vectors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# Random vectors beyond k, so that k of them have a fair share of each eigenspace.
+_SPARE = 2
+# Ritz vectors kept by a restart, and size of the space that is restarted, in blocks: with six
+# the saddle at zero of a network of two layers takes three times the products. Spaces below
+# the last number cost less than the products.
+_KEPT, _LARGEST = 2, 8
+_SMALLEST_SPACE = 60
+
+ORDER = {
+    "LA": lambda eigenvalues: np.argsort(-eigenvalues),
+    "SA": np.argsort,
+    "LM": lambda eigenvalues: np.argsort(-np.abs(eigenvalues)),
+}
+
+
+def block_lanczos(product, n, k, which, tol, max_products=None):
+    """Extreme eigenvalues with their multiplicities.
+
+    Parameters
+    ----------
+    product : callable
+        v -> H v of vectors of shape (n,).
+    n : int
+        Number of rows of H.
+    k : int
+        Number of eigenvalues, at most n.
+    which : {"LA", "SA", "LM"}
+        The largest, the smallest, or those largest in magnitude.
+    tol : float
+        Largest residual ||H y - theta y|| of a unit vector y, in units of the norm of H: a
+        bound on the error of theta.
+    max_products : int, default=None
+        Number of products after which to give up; None goes on.
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (k,), or None
+        The most extreme one first; None where `max_products` were not enough.
+    """
+    block = min(k + _SPARE, n)
+    space = _Space(product, n, min(max(_LARGEST * block, _SMALLEST_SPACE), n))
+    space.add(np.random.RandomState(0).standard_normal((n, block)))
+    while True:
+        theta, Z = np.linalg.eigh(space.projected)
+        order = ORDER[which](theta)
+        if space.size == n or _settled(space, theta, Z, order[:k], which, tol):
+            return theta[order[:k]]
+        if max_products is not None and space.n_products > max_products:
+            return None
+        new = space.next_block()
+        if space.size + block > space.capacity < n:
+            kept = order[: _KEPT * block]
+            space.restart(theta[kept], Z[:, kept])
+        space.add(new)
+
+
+def _settled(space, theta, Z, wanted, which, tol):
+    """Whether the wanted pairs have converged, and are those that are wanted.
+
+    Once a pair (c, y) has converged because the space meets an eigenspace, the space sees all
+    dimensions of the others, so that as many of its Ritz values as of the eigenvalues are above
+    c, and none can be missing. But magnitudes may yet hide: an eigenvalue -2 c shows as a Ritz
+    value near 0 at first. There the outermost of the others must be too far from -c and c for
+    its residual.
+    """
+    tol = tol * np.abs(theta).max()
+    if space.residual_norms(theta[wanted], Z[:, wanted]).max() > tol:
+        return False
+    others = np.setdiff1d(np.arange(len(theta)), wanted)
+    if which != "LM" or len(others) == 0:
+        return True
+    ends = others[[0, -1]]
+    norms = space.residual_norms(theta[ends], Z[:, ends])
+    beyond = np.abs(theta[ends]) + norms >= np.abs(theta[wanted]).min()
+    return not (beyond & (norms > tol)).any()
+
+
+class _Space:
+    """An orthonormal basis V, its products H V, and V^T H V."""
+
+    def __init__(self, product, n, capacity):
+        self.product, self.capacity, self.size = product, capacity, 0
+        self.n_products = 0
+        self._V, self._HV = (np.empty((n, capacity), order="F") for _ in range(2))
+        self._T = np.empty((capacity, capacity))
+        self._last = slice(0)
+        self._random = np.random.RandomState(1)
+
+    @property
+    def projected(self):
+        """V^T H V."""
+        return self._T[: self.size, : self.size]
+
+    def residual_norms(self, theta, Z):
+        """||H y - theta y|| of the vectors y = V Z."""
+        V, HV = self._V[:, : self.size], self._HV[:, : self.size]
+        return np.linalg.norm(HV @ Z - V @ (Z * theta), axis=0)
+
+    def next_block(self):
+        """The part of H times the last block that the basis lacks."""
+        V, T = self._V[:, : self.size], self.projected
+        return self._HV[:, self._last] - V @ T[:, self._last]
+
+    def restart(self, theta, Z):
+        """Keep the Ritz vectors V Z alone."""
+        size = Z.shape[1]
+        for columns in (self._V, self._HV):
+            columns[:, :size] = columns[:, : self.size] @ Z
+        self._T[:size, :size] = np.diag(theta)
+        self.size = size
+
+    def add(self, vectors):
+        """Extend the basis by as many vectors, or as many as there is room for."""
+        old, V = slice(self.size), self._V[:, : self.size]
+        vectors = vectors[:, : len(V) - self.size]
+        for _ in range(3):  # against rounding, which may be all that is left of a vector
+            norms = np.linalg.norm(vectors, axis=0)
+            noise = self._random.standard_normal(vectors.shape)
+            vectors = np.where(norms > 0, vectors / np.where(norms > 0, norms, 1), noise)
+            vectors = np.linalg.qr(vectors - V @ (V.T @ vectors)).Q
+        new = slice(self.size, self.size + vectors.shape[1])
+        self._V[:, new] = vectors
+        for column in range(new.start, new.stop):
+            self._HV[:, column] = self.product(self._V[:, column])
+        cross = V.T @ self._HV[:, new]
+        self._T[old, new], self._T[new, old] = cross, cross.T
+        inner = vectors.T @ self._HV[:, new]
+        self._T[new, new] = (inner + inner.T) / 2
+        self.size, self._last = new.stop, new
+        self.n_products += vectors.shape[1]
