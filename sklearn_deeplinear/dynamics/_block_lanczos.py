@@ -2,9 +2,9 @@
 
 A Krylov space of a single vector holds one vector of each eigenspace, so that it cannot see
 how often an eigenvalue occurs. One that grows from a block of k random vectors holds k of each
-and sees multiplicities up to k. This is block Lanczos with full orthogonalisation: each block
-is the part of H times the last one that is new, in which the residuals H y - theta y of all
-Ritz pairs lie, so that a space that has become large may be cut down to the best Ritz vectors.
+and sees multiplicities up to k. The space is expanded by the residuals H y - theta y of the
+wanted Ritz pairs that have not converged, and cut down to the best Ritz vectors when it has
+become large: block Lanczos with restarts, products kept instead of the recurrence.
 """
 
 from __future__ import annotations
@@ -56,36 +56,35 @@ def block_lanczos(product, n, k, which, tol, max_products=None):
     while True:
         theta, Z = np.linalg.eigh(space.projected)
         order = ORDER[which](theta)
-        if space.size == n or _settled(space, theta, Z, order[:k], which, tol):
+        new = _open_residuals(space, theta, Z, order[:k], which, tol)
+        if new.shape[1] == 0 or space.size == n:
             return theta[order[:k]]
         if max_products is not None and space.n_products > max_products:
             return None
-        new = space.next_block()
-        if space.size + block > space.capacity < n:
+        if space.size + new.shape[1] > space.capacity < n:
             kept = order[: _KEPT * block]
             space.restart(theta[kept], Z[:, kept])
         space.add(new)
 
 
-def _settled(space, theta, Z, wanted, which, tol):
-    """Whether the wanted pairs have converged, and are those that are wanted.
+def _open_residuals(space, theta, Z, wanted, which, tol):
+    """Residuals of the pairs that have not converged, or may yet turn out to be wanted.
 
-    Once a pair (c, y) has converged because the space meets an eigenspace, the space sees all
-    dimensions of the others, so that as many of its Ritz values as of the eigenvalues are above
-    c, and none can be missing. But magnitudes may yet hide: an eigenvalue -2 c shows as a Ritz
-    value near 0 at first. There the outermost of the others must be too far from -c and c for
-    its residual.
+    Magnitudes may hide at first: an eigenvalue -2 shows as a Ritz value near 0 beside converged
+    ones of 1. So the outermost of the other pairs have to be too far from the wanted ones for
+    their residuals, too.
     """
     tol = tol * np.abs(theta).max()
-    if space.residual_norms(theta[wanted], Z[:, wanted]).max() > tol:
-        return False
     others = np.setdiff1d(np.arange(len(theta)), wanted)
+    residuals = space.residuals(theta[wanted], Z[:, wanted])
+    open_ = residuals[:, np.linalg.norm(residuals, axis=0) > tol]
     if which != "LM" or len(others) == 0:
-        return True
+        return open_
     ends = others[[0, -1]]
-    norms = space.residual_norms(theta[ends], Z[:, ends])
+    residuals = space.residuals(theta[ends], Z[:, ends])
+    norms = np.linalg.norm(residuals, axis=0)
     beyond = np.abs(theta[ends]) + norms >= np.abs(theta[wanted]).min()
-    return not (beyond & (norms > tol)).any()
+    return np.hstack([open_, residuals[:, beyond & (norms > tol)]])
 
 
 class _Space:
@@ -96,23 +95,16 @@ class _Space:
         self.n_products = 0
         self._V, self._HV = (np.empty((n, capacity), order="F") for _ in range(2))
         self._T = np.empty((capacity, capacity))
-        self._last = slice(0)
-        self._random = np.random.RandomState(1)
 
     @property
     def projected(self):
         """V^T H V."""
         return self._T[: self.size, : self.size]
 
-    def residual_norms(self, theta, Z):
-        """||H y - theta y|| of the vectors y = V Z."""
+    def residuals(self, theta, Z):
+        """H y - theta y of the vectors y = V Z."""
         V, HV = self._V[:, : self.size], self._HV[:, : self.size]
-        return np.linalg.norm(HV @ Z - V @ (Z * theta), axis=0)
-
-    def next_block(self):
-        """The part of H times the last block that the basis lacks."""
-        V, T = self._V[:, : self.size], self.projected
-        return self._HV[:, self._last] - V @ T[:, self._last]
+        return HV @ Z - V @ (Z * theta)
 
     def restart(self, theta, Z):
         """Keep the Ritz vectors V Z alone."""
@@ -123,13 +115,11 @@ class _Space:
         self.size = size
 
     def add(self, vectors):
-        """Extend the basis by as many vectors, or as many as there is room for."""
+        """Extend the basis by what the vectors add, or as many as there is room for."""
         old, V = slice(self.size), self._V[:, : self.size]
         vectors = vectors[:, : len(V) - self.size]
-        for _ in range(3):  # against rounding, which may be all that is left of a vector
-            norms = np.linalg.norm(vectors, axis=0)
-            noise = self._random.standard_normal(vectors.shape)
-            vectors = np.where(norms > 0, vectors / np.where(norms > 0, norms, 1), noise)
+        for _ in range(2):  # once more against rounding
+            vectors = vectors / np.linalg.norm(vectors, axis=0)
             vectors = np.linalg.qr(vectors - V @ (V.T @ vectors)).Q
         new = slice(self.size, self.size + vectors.shape[1])
         self._V[:, new] = vectors
@@ -139,5 +129,5 @@ class _Space:
         self._T[old, new], self._T[new, old] = cross, cross.T
         inner = vectors.T @ self._HV[:, new]
         self._T[new, new] = (inner + inner.T) / 2
-        self.size, self._last = new.stop, new
+        self.size = new.stop
         self.n_products += vectors.shape[1]
