@@ -73,10 +73,15 @@ def fitting_factor(network, X, Y, shares, loss):
     Parameters as in :func:`auto_network_step_size`; biases must be zero.
     """
     size, wanted = _output_sizes(network, X, Y, shares, loss)
+    return size_factor(size, wanted, len(network.linear_layers))
+
+
+def size_factor(size, wanted, depth):
+    """Factor on `depth` layers after which outputs of this size have about the wanted one."""
     if not (size > 0 and wanted > 0):
         return 1.0
     nearest = min(max(size, _SMALLEST * wanted), _LARGEST * wanted)
-    return (nearest / size) ** (1 / len(network.linear_layers))
+    return (nearest / size) ** (1 / depth)
 
 
 def auto_network_step_size(network, X, Y, shares, loss, weight_decay, batch_size=None):

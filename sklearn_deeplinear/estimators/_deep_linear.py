@@ -67,7 +67,10 @@ class DeepLinearRegressor(NetworkRegressor):
         + 2 max_l gamma_l``, with lambda the largest eigenvalue of E[x x^T], u_l a bound
         on ``||W_l||`` and G the gradient of the loss in the end-to-end map. It follows
         the units of X and y, and depends on `max_iter`, which limits what training can
-        reach. Decays that differ by orders of magnitude are not accounted for: they
+        reach. No step learns directions of x much faster than in the square of their
+        size relative to the largest one: scale columns of very different units. Weights
+        far smaller than the fitted ones, from an explicit `init` or `init_scale`, start
+        on a plateau that grows with their ratio to the power ``L - 2``. Decays that differ by orders of magnitude are not accounted for: they
         rescale the layers along the run, and the objective may rise for a while.
         For "sgd" lambda is that of the batch with the longest inputs; for "adam" the
         step is a hundredth of the root mean square of the initial weights.
@@ -93,7 +96,9 @@ class DeepLinearRegressor(NetworkRegressor):
         For "normal" the standard deviation (None: 1/sqrt(h_{l-1})), for "balanced" the
         Frobenius norm of the end-to-end map (None: that of "spectral"), else a factor on
         the weights or, for "spectral", on the map (None: 1). One per layer for
-        "normal", "xavier_uniform", "xavier_normal", "orthogonal" and "identity".
+        "normal", "xavier_uniform", "xavier_normal", "orthogonal" and "identity"; there
+        None also brings outputs that are not between a tenth and twice the size of the
+        targets to the nearer of these, so that training follows the units of the data.
     fit_intercept : bool, default=True
         Fit b, by centring the data. It is never penalised.
     callbacks : list of skorch callbacks, default=None

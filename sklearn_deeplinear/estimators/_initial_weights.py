@@ -6,9 +6,10 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear.dynamics._network_step_size import size_factor
 from sklearn_deeplinear.nn._initialisers import INITIALISERS, spread_spectral
 
-_ONE_SCALE = {"spectral", "balanced"}
+_ONE_SCALE = {"spectral", "balanced"}  # and they follow the units of the data
 
 
 def initial_weights(init, init_scale, shapes, generator, first_step, noisy):
@@ -43,6 +44,23 @@ def initial_weights(init, init_scale, shapes, generator, first_step, noisy):
     scale = _check_scale(init_scale, init, len(shapes))
     initialise = spread_spectral if init == "spectral" and noisy else INITIALISERS[init]
     return initialise(shapes, scale, generator, torch.from_numpy(first_step))
+
+
+def sized_weights(init, init_scale, weights, moments, share=1.0):
+    """Bring outputs to a tenth to twice the size of a share of the targets, if left to us.
+
+    Weights of ordinary size make gradient descent in other units start on a plateau, which a
+    step that suits the size of the fitted weights does not leave, or from outputs that it has
+    to unlearn. See :func:`fitting_factor`, which does it for perceptrons.
+    """
+    if not isinstance(init, str) or init_scale is not None or init in _ONE_SCALE:
+        return weights
+    outputs = moments.input_factor
+    for W in weights:
+        outputs = outputs @ W.numpy().T
+    sizes = np.linalg.norm(outputs), share * np.linalg.norm(moments.output_factor)
+    factor = size_factor(*map(float, sizes), len(weights))
+    return [factor * W for W in weights]
 
 
 def given_weights(weights, shapes, name):

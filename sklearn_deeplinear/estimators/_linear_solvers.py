@@ -24,6 +24,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
     given_weights,
     initial_weights,
+    sized_weights,
 )
 from sklearn_deeplinear.estimators._options import (
     check_step_size,
@@ -221,7 +222,7 @@ def _start(estimator, problem, device, dtype):
 def _initial_weights(estimator, problem, generator):
     if estimator.warm_start and hasattr(estimator, "weights_"):
         return given_weights(estimator.weights_, problem.shapes, "warm_start")
-    return initial_weights(
+    weights = initial_weights(
         estimator.init,
         estimator.init_scale,
         problem.shapes,
@@ -229,6 +230,7 @@ def _initial_weights(estimator, problem, generator):
         first_gradient_step(problem.moments),
         noisy=problem.noise.any(),
     )
+    return sized_weights(estimator.init, estimator.init_scale, weights, problem.moments)
 
 
 def _compressed(estimator, weights, problem, device, dtype):

@@ -96,7 +96,9 @@ class MultiPathwayRegressor(NetworkRegressor):
         of a pathway, else a factor on the weights. None gives the pathways of "normal"
         (in the root mean square) and "balanced" together a tenth of the norm of
         S / lambda_max(A), the first gradient step, so that the race follows the units of
-        the data and is not over before it starts; it is 1 for the others.
+        the data and is not over before it starts; for the others it is 1 and, unless units
+        are tanh, what brings outputs of a pathway that are not between a tenth and twice
+        its share of the size of the targets to the nearer of these.
     fit_intercept : bool, default=True
         Fit b, by centring the data. It is never penalised. With non-linear pathways b is
         the best one for their weights, the mean of what is left of y: at each step of "gd"

@@ -13,6 +13,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
     given_weights,
     initial_weights,
+    sized_weights,
 )
 from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
@@ -127,7 +128,10 @@ def pathway_initial_weights(init, init_scale, problem, generator):
             scale = _normal_scale(shapes, share)
         elif init == "balanced" and scale is None:
             scale = _START * np.linalg.norm(share) or None
-        pathways.append(initial_weights(init, scale, shapes, generator, share, noisy=False))
+        weights = initial_weights(init, scale, shapes, generator, share, noisy=False)
+        if problem.activation != "tanh":  # which no factor on the layers follows
+            weights = sized_weights(init, scale, weights, problem.moments, 1 / len(problem.depths))
+        pathways.append(weights)
     return pathways
 
 
