@@ -41,7 +41,8 @@ class DeepLinearRegressor(NetworkRegressor):
     Where training moves the network in a few dimensions only, "gd" and "flow" train it in
     these: two layers without noise need d + m hidden dimensions, balanced layers ("spectral",
     "balanced") min(d, m) and orthogonal ones d + m. The run is the same, up to rounding, and
-    hardly depends on the width.
+    hardly depends on the width. Given weights whose directions depend on each other up to
+    rounding errors, which may grow, are trained in full.
 
     Parameters
     ----------
