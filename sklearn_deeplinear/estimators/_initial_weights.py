@@ -58,8 +58,8 @@ def sized_weights(init, init_scale, weights, moments, share=1.0):
     outputs = moments.input_factor
     for W in weights:
         outputs = outputs @ W.numpy().T
-    sizes = np.linalg.norm(outputs), share * np.linalg.norm(moments.output_factor)
-    factor = size_factor(*map(float, sizes), len(weights))
+    size, wanted = np.linalg.norm(outputs), share * np.linalg.norm(moments.output_factor)
+    factor = size_factor(float(size), float(wanted), len(weights))
     return [factor * W for W in weights]
 
 
