@@ -18,7 +18,7 @@ MODELS = {
     "linear": (DeepLinearRegressor, {}),
     "pathways": (MultiPathwayRegressor, {}),
     "relu pathways": (MultiPathwayRegressor, {"activation": "relu"}),
-    "perceptron": (HomogeneousMLPRegressor, {"activation": "identity"}),
+    "perceptron": (HomogeneousMLPRegressor, {"activation": "identity", "fit_bias": False}),
 }
 
 
