@@ -18,8 +18,8 @@ from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
-from sklearn_deeplinear.theory._noise import expected_loss
-from sklearn_deeplinear.theory._noisy_factors import noisy_minimum
+from sklearn_deeplinear.theory._noise import noisy_loss
+from sklearn_deeplinear.theory._noisy_factors import noisy_minimum, unit_copies
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 from sklearn_deeplinear.theory._schatten import (
     normalised_log_decay,
@@ -274,8 +274,9 @@ def _noisy(problem, start):
         maps.append(B)
     W = noisy_minimum(spectrum, log_g, problem.noise, problem.width, maps)
     factors = [W[0] @ spectrum.directions.T, *W[1:]]
-    copies = [h // len(V) for h, V in zip(problem.width, W[:-1], strict=True)]
-    loss = expected_loss(factors, moments, problem.noise / copies) - spectrum.residual
+    copies = [unit_copies(h, len(V)) for h, V in zip(problem.width, W[:-1], strict=True)]
+    shared = [s / q for s, q in zip(problem.noise, copies, strict=True)]
+    loss = noisy_loss(factors, moments, shared) - spectrum.residual
     penalty = np.exp(log_g) * sum(np.sum(V**2) for V in W)
     if not problem.undecayed:
         scales = np.exp((log_g - np.log(problem.gamma)) / 2)

@@ -8,6 +8,9 @@ from scipy.sparse.linalg import LinearOperator, minres
 
 _OPTIONS = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-13, "maxcor": 40}
 
+# Relative decrease of a step below which a descent has slowed down.
+_SLOW = 1e-5
+
 
 def local_minimum(function, start):
     """Stationary point that descent from `start` reaches.
@@ -32,8 +35,15 @@ def local_minimum(function, start):
     return _newton(lambda w: function(w.reshape(x.shape))[1].ravel(), x.ravel()).reshape(x.shape)
 
 
-def best_local_minimum(function, starts):
-    """The lowest of the stationary points that descent from several `starts` reaches."""
+def best_local_minimum(function, starts, n_finalists=None):
+    """The lowest of the stationary points that descent from several `starts` reaches.
+
+    With `n_finalists` only so many of the starts are followed to the end: those whose
+    descent is lowest where it first slows down.
+    """
+    if n_finalists is not None:
+        ends = [descend(function, start, ftol=_SLOW) for start in starts]
+        starts = sorted(ends, key=lambda x: function(x)[0])[:n_finalists]
     ends = [descend(function, start, ftol=1e-11) for start in starts]
     return local_minimum(function, min(ends, key=lambda x: function(x)[0]))
 

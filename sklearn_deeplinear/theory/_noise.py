@@ -69,10 +69,14 @@ def expected_loss(weights, moments, noise=0.0) -> float:
             f"weights must map {moments.n_inputs} inputs to {moments.n_outputs} outputs as the "
             f"moments do, but map {shape[1]} to {shape[0]}."
         )
-    s = check_noise(noise, len(weights))
+    return noisy_loss(weights, moments, check_noise(noise, len(weights)))
+
+
+def noisy_loss(weights, moments, variances):
+    """:func:`expected_loss` without checks; an entry of `variances` may be one per unit."""
     R = moments.input_factor
-    all_outputs = np.ones((1, shape[0]))
-    variance = sum(np.sum((R @ P.T) ** 2 @ k.T) for P, k in _noise_terms(weights, s, all_outputs))
+    terms = _noise_terms(weights, variances, np.ones((1, moments.n_outputs)))
+    variance = sum(np.sum((R @ P.T) ** 2 @ k.T) for P, k in terms)
     return moments.loss(end_to_end(weights)) + float(variance)
 
 
@@ -138,7 +142,7 @@ def _noise_terms(weights, s, outputs):
     terms = []
     for W, P, s_l in zip(weights[:0:-1], maps[::-1], s[::-1], strict=False):
         sources = [(k, W if T is None else T @ W) for k, T in sources]
-        if s_l > 0:
+        if np.any(s_l > 0):
             k = s_l * sum(k @ T**2 for k, T in sources)
             sources.append((k, None))
             terms.append((P, k))

@@ -71,9 +71,11 @@ class SchattenProblem:
         return np.sum(y**2 * kept) + D * np.sum(W**2), gradient
 
     def coordinates(self, W):
-        """The map B (k, p) with the best first layer for W."""
-        s, U, kept, y = self._modes(W)
-        return self.sigma[:, None] * y * kept * s ** (self.depth - 1) @ U.T
+        """The map B (k, p) with the best first layer for W, of no more modes than W (p, r)."""
+        U, root, _ = np.linalg.svd(W, full_matrices=False)
+        power = root ** (2 * (self.depth - 1))
+        kept = 1 / (self.sigma[:, None] ** 2 * power + self.g)
+        return self.sigma[:, None] * (self.Y @ U) * kept * power @ U.T
 
     def factor(self, B, rank):
         """W (p, r) of the map `B` cut to rank r <= `rank`, from balanced layers."""
