@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
-
 import numpy as np
 
-from sklearn_deeplinear._parameters import (
-    check_depth,
-    check_integer,
-    check_noise,
-    check_weight_decay,
-    check_width,
-)
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
-from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
-from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
+from sklearn_deeplinear.theory._minimum_result import StationaryPoint
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._noisy_factors import noisy_minimum, unit_copies
+from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 from sklearn_deeplinear.theory._schatten import (
-    normalised_log_decay,
     schatten_minimum,
     schatten_penalty,
     whitened_minimum,
 )
-
-# Relative size below which singular values of S or differences of sigma are rounding.
-_ROUNDING = 1e-12
 
 
 def global_minimum(
@@ -97,99 +83,6 @@ def global_minimum(
     return solve(Problem.checked(moments, depth, width, weight_decay, noise, rank))
 
 
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """Checked parameters of :func:`global_minimum`, and what decides between the cases."""
-
-    moments: SecondMoments
-    depth: int
-    width: tuple | None
-    gamma: np.ndarray
-    noise: np.ndarray
-    rank: int
-
-    @classmethod
-    def checked(cls, moments, depth, width, weight_decay, noise, rank=None):
-        """Check the parameters; `rank` becomes the bound on the rank of the map."""
-        check_moments(moments)
-        depth = check_depth(depth)
-        width = None if width is None else check_width(width, depth)
-        noise = check_noise(noise, depth)
-        if noise.any() and width is None:
-            raise ValueError("width must be given when noise is not zero.")
-        bounds = [moments.n_inputs, moments.n_outputs, *(width or ())]
-        if rank is not None:
-            bounds.append(check_integer(rank, "rank", low=1))
-        gamma = check_weight_decay(weight_decay, depth)
-        return cls(moments, depth, width, gamma, noise, min(bounds))
-
-    def with_weight_decay(self, gamma):
-        """The same problem with other decays, an array of shape (L,)."""
-        return replace(self, gamma=gamma)
-
-    @cached_property
-    def log_decay(self):
-        """Sum of the logarithms of the decays, -inf if one of them is zero."""
-        return float(np.sum(np.log(self.gamma))) if self.gamma.all() else -np.inf
-
-    @cached_property
-    def direction(self):
-        """Unit vector u (m,) with S = u u^T S if S has rank one, else None."""
-        targets = self.moments.spectrum.targets
-        if targets.shape[1] == 1:
-            return np.ones(1)
-        _, s, Vt = np.linalg.svd(targets, full_matrices=False)
-        return Vt[0] if len(s) == 1 or s[1] <= _ROUNDING * s[0] else None
-
-    @property
-    def uncorrelated(self):
-        """Whether S = 0, up to rounding."""
-        targets, size = self.moments.spectrum.targets, np.linalg.norm(self.moments.output_factor)
-        rounding = max(self.moments.factor.shape) * np.finfo(float).eps
-        return bool(np.linalg.norm(targets) <= rounding * size)
-
-    @property
-    def undecayed(self):
-        """Whether the scale of the network is free, so that the penalty can be made zero."""
-        return self.depth > 1 and not self.gamma.all()
-
-    @property
-    def overwhelmed(self):
-        """Whether the decay is so large that zero is known to be the minimum."""
-        log_g = self.log_decay / self.depth
-        return normalised_log_decay(self.moments.spectrum, log_g, self.depth) >= 0
-
-    @property
-    def is_white(self):
-        """Whether A has one eigenvalue, besides zero."""
-        sigma = self.moments.spectrum.sigma
-        return bool(sigma[-1] >= (1 - _ROUNDING / 2) * sigma[0])
-
-    def result(self, B, loss, penalty, kind, lower_bound=None, **others) -> GlobalMinimum:
-        """The minimum at the map with coordinates B; `loss` is above least squares."""
-        spectrum = self.moments.spectrum
-        coef = B.T @ spectrum.directions.T
-        loss, penalty = float(spectrum.residual + loss), float(penalty)
-        bound = loss + penalty if lower_bound is None else spectrum.residual + lower_bound
-        is_zero = not coef.any()
-        return GlobalMinimum(
-            coef=coef,
-            intercept=self.moments.intercept(coef),
-            objective=loss + penalty,
-            loss=loss,
-            penalty=penalty,
-            kind="unattained" if self.undecayed and self.gamma.any() and not is_zero else kind,
-            lower_bound=min(float(bound), loss + penalty),
-            is_zero=is_zero,
-            depth=self.depth,
-            width=self.width,
-            weight_decay=self.gamma,
-            noise=self.noise,
-            single_target=self.moments.single_target,
-            **{"candidates": (), **others},
-        )
-
-
 def solve(problem, start=None) -> GlobalMinimum:
     """Minimum of a checked problem; `start` (k, m) is a map to start iterations from."""
     minimise = next(minimise for applies, minimise in _CASES if applies(problem))
@@ -248,13 +141,13 @@ def _candidates(problem, family, missed):
 
 def _white(problem, start):
     spectrum = problem.moments.spectrum
-    B = whitened_minimum(spectrum, problem.log_decay / problem.depth, problem.depth, problem.rank)
-    penalty = schatten_penalty(B, problem.log_decay / problem.depth, problem.depth)
+    B = whitened_minimum(spectrum, problem.mean_log_decay, problem.depth, problem.rank)
+    penalty = schatten_penalty(B, problem.mean_log_decay, problem.depth)
     return problem.result(B, excess_loss(spectrum, B), penalty, "exact")
 
 
 def _schatten(problem, start):
-    spectrum, log_g = problem.moments.spectrum, problem.log_decay / problem.depth
+    spectrum, log_g = problem.moments.spectrum, problem.mean_log_decay
     B, bound, certified = schatten_minimum(spectrum, log_g, problem.depth, problem.rank, start)
     penalty = schatten_penalty(B, log_g, problem.depth)
     kind = "certified" if certified else "stationary"
@@ -265,7 +158,7 @@ def _noisy(problem, start):
     moments, spectrum = problem.moments, problem.moments.spectrum
     if problem.rank < min(moments.n_inputs, moments.n_outputs, *problem.width):
         raise ValueError("rank cannot be combined with noise when S has rank two or more.")
-    log_g, maps = problem.log_decay / problem.depth, []
+    log_g, maps = problem.mean_log_decay, []
     if problem.undecayed:
         bound = excess_loss(spectrum, reduced_rank_ridge(spectrum, 0.0, problem.rank))
     else:
@@ -273,6 +166,12 @@ def _noisy(problem, start):
         B, bound, _ = schatten_minimum(spectrum, log_g, problem.depth, problem.rank)
         maps.append(B)
     W = noisy_minimum(spectrum, log_g, problem.noise, problem.width, maps)
+    return noisy_result(problem, W, bound)
+
+
+def noisy_result(problem, W, lower_bound):
+    """The result at weights that act on the eigenbasis of A and have equal decays."""
+    moments, spectrum, log_g = problem.moments, problem.moments.spectrum, problem.mean_log_decay
     factors = [W[0] @ spectrum.directions.T, *W[1:]]
     copies = [unit_copies(h, len(V)) for h, V in zip(problem.width, W[:-1], strict=True)]
     shared = [s / q for s, q in zip(problem.noise, copies, strict=True)]
@@ -281,7 +180,8 @@ def _noisy(problem, start):
     if not problem.undecayed:
         scales = np.exp((log_g - np.log(problem.gamma)) / 2)
         factors = [c * V for c, V in zip(scales, factors, strict=True)]
-    return problem.result(end_to_end(W).T, loss, penalty, "stationary", bound, _factors=factors)
+    B = end_to_end(W).T
+    return problem.result(B, loss, penalty, "stationary", lower_bound, _factors=factors)
 
 
 # The first case that applies is taken.

@@ -48,14 +48,14 @@ def best_local_minimum(function, starts, n_finalists=None):
     return local_minimum(function, min(ends, key=lambda x: function(x)[0]))
 
 
-def descend(function, start, ftol=0.0):
+def descend(function, start, ftol=0.0, max_iter=None):
     """Descent by L-BFGS until the relative decrease of a step is at most `ftol`."""
 
     def flat(w):
         value, gradient = function(w.reshape(start.shape))
         return value, gradient.ravel()
 
-    options = {**_OPTIONS, "ftol": ftol}
+    options = {**_OPTIONS, "ftol": ftol, "maxiter": max_iter or _OPTIONS["maxiter"]}
     result = minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", options=options)
     return result.x.reshape(start.shape)
 

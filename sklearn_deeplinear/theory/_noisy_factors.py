@@ -19,7 +19,7 @@ from scipy.fft import dct
 
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
-from sklearn_deeplinear.theory._local_minimum import best_local_minimum
+from sklearn_deeplinear.theory._local_minimum import best_local_minimum, descend
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 from sklearn_deeplinear.theory._schatten import NEGLIGIBLE_DECAY, normalised_log_decay
 
@@ -32,6 +32,9 @@ _N_RANDOM_STARTS = 4
 
 # Descents that are followed to the end: more of them found nothing lower on 500 problems.
 _N_FINALISTS = 4
+
+# Descent from given weights visits at most about so many numbers, or 100 points.
+_MAX_ENTRIES = 20_000_000
 
 # At most so many modes of S are tried one by one; the strongest suffer least from noise.
 _MAX_MODES = 8
@@ -101,17 +104,22 @@ class NoisyProblem:
 
     def minimise(self, starts):
         """Best stationary W_2, ..., W_L reached from the starts."""
+        return self._unpack(best_local_minimum(self._function, map(_flat, starts), _N_FINALISTS))
+
+    def descend(self, upper):
+        """W_2, ..., W_L that descent reaches from `upper`, in bounded time."""
+        start = _flat(upper)
+        max_iter = max(_MAX_ENTRIES // len(start), 100)
+        return self._unpack(descend(self._function, start, max_iter=max_iter))
+
+    def _function(self, w):
+        value, gradients = self.objective(self._unpack(w))
+        return value, _flat(gradients)
+
+    def _unpack(self, w):
         ends = np.cumsum([rows * cols for rows, cols in self.shapes])[:-1]
-
-        def unpack(w):
-            parts = np.split(w, ends)
-            return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
-
-        def function(w):
-            value, gradients = self.objective(unpack(w))
-            return value, _flat(gradients)
-
-        return unpack(best_local_minimum(function, map(_flat, starts), _N_FINALISTS))
+        parts = np.split(w, ends)
+        return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
 
     @property
     def shapes(self):
@@ -144,16 +152,10 @@ def noisy_minimum(spectrum, log_g, noise, widths, maps):
         reduced network; :func:`spread_copies` makes it as wide as asked for.
     """
     L = len(widths) + 1
-    sigma, unit = spectrum.sigma / spectrum.sigma[0], np.linalg.norm(spectrum.targets)
-    # In units with sigma_1 = ||Y|| = 1 every layer is c times smaller.
-    c = (unit / spectrum.sigma[0]) ** (1 / L)
     enough = max(_MIN_WIDTH, 2 * min(spectrum.targets.shape))
     copies = [unit_copies(h, min(h, enough)) for h in widths]
-    small = tuple(map(len, copies))
-    g = np.exp(normalised_log_decay(spectrum, log_g, L))
-    g = 0.0 if np.isneginf(log_g) else max(g, NEGLIGIBLE_DECAY)
-    shared = [s / q for s, q in zip(noise, copies, strict=True)]
-    problem = NoisyProblem(sigma, spectrum.targets / unit, small, g, shared)
+    problem, c = _normalised(spectrum, log_g, noise, copies)
+    small = problem.widths
     rank = min(*small, *spectrum.targets.shape)
     maps = [B / c**L for B in maps]
     maps += [reduced_rank_ridge(spectrum, 0.0, r) / c**L for r in range(1, rank + 1)]
@@ -162,6 +164,25 @@ def noisy_minimum(spectrum, log_g, noise, widths, maps):
     found = problem.minimise(starts)
     best = min([zero, found], key=lambda weights: problem.objective(weights)[0])
     return [c * W for W in problem.complete(best)]
+
+
+def noisy_descent(spectrum, log_g, noise, weights):
+    """Weights at least as good as `weights`, of equal decays, that descent reaches from them."""
+    copies = [np.ones(len(W), dtype=int) for W in weights[:-1]]
+    problem, c = _normalised(spectrum, log_g, noise, copies)
+    return [c * W for W in problem.complete(problem.descend([W / c for W in weights[1:]]))]
+
+
+def _normalised(spectrum, log_g, noise, copies):
+    """The problem in units with sigma_1 = ||Y|| = 1, where every layer is c times smaller."""
+    L = len(noise) + 1
+    sigma, unit = spectrum.sigma / spectrum.sigma[0], np.linalg.norm(spectrum.targets)
+    c = (unit / spectrum.sigma[0]) ** (1 / L)
+    g = np.exp(normalised_log_decay(spectrum, log_g, L))
+    g = 0.0 if np.isneginf(log_g) else max(g, NEGLIGIBLE_DECAY)
+    shared = [s / q for s, q in zip(noise, copies, strict=True)]
+    widths = tuple(map(len, copies))
+    return NoisyProblem(sigma, spectrum.targets / unit, widths, g, shared), c
 
 
 def unit_copies(width, n_units):

@@ -21,7 +21,7 @@ from functools import cached_property
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from sklearn_deeplinear.theory._global_minimum import Problem, global_minimum
+from sklearn_deeplinear.theory._global_minimum import global_minimum
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
 from sklearn_deeplinear.theory._pathway_descent import descended_maps
 from sklearn_deeplinear.theory._pathway_minimum import PathwayMinimum
@@ -30,6 +30,7 @@ from sklearn_deeplinear.theory._pathway_parameters import (
     check_pathway_decays,
     check_pathway_widths,
 )
+from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._schatten import (
     CERTIFIED_GAP,
     schatten_penalty,

@@ -158,6 +158,14 @@ def schatten_minimum(spectrum, log_g, depth, rank, start=None):
     return B @ basis.T * scale, max(dual * unit**2, unavoidable), False
 
 
+def descended_map(spectrum, log_g, depth, rank, start):
+    """Coordinates of the stationary point that descent reaches from those of a map."""
+    problem, basis, unit = _normalised(spectrum, log_g, depth)
+    scale = unit / spectrum.sigma[0]
+    W = problem.factor(start @ basis / scale, rank)
+    return problem.coordinates(problem.minimise([W])) @ basis.T * scale
+
+
 def whitened_minimum(spectrum, log_g, depth, rank):
     """Coordinates B of the global minimum when all sigma are equal: one problem per mode."""
     U, s, Vt = np.linalg.svd(spectrum.targets, full_matrices=False)

@@ -1,0 +1,120 @@
+"""Checked parameters of a global minimum, what decides between the cases, and the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from sklearn_deeplinear._parameters import (
+    check_depth,
+    check_integer,
+    check_noise,
+    check_weight_decay,
+    check_width,
+)
+from sklearn_deeplinear.theory._minimum_result import GlobalMinimum
+from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
+from sklearn_deeplinear.theory._schatten import normalised_log_decay
+
+# Relative size below which singular values of S or differences of sigma are rounding.
+_ROUNDING = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Checked parameters of :func:`global_minimum`, and what decides between the cases."""
+
+    moments: SecondMoments
+    depth: int
+    width: tuple | None
+    gamma: np.ndarray
+    noise: np.ndarray
+    rank: int
+
+    @classmethod
+    def checked(cls, moments, depth, width, weight_decay, noise, rank=None):
+        """Check the parameters; `rank` becomes the bound on the rank of the map."""
+        check_moments(moments)
+        depth = check_depth(depth)
+        width = None if width is None else check_width(width, depth)
+        noise = check_noise(noise, depth)
+        if noise.any() and width is None:
+            raise ValueError("width must be given when noise is not zero.")
+        bounds = [moments.n_inputs, moments.n_outputs, *(width or ())]
+        if rank is not None:
+            bounds.append(check_integer(rank, "rank", low=1))
+        gamma = check_weight_decay(weight_decay, depth)
+        return cls(moments, depth, width, gamma, noise, min(bounds))
+
+    def with_weight_decay(self, gamma):
+        """The same problem with other decays, an array of shape (L,)."""
+        return replace(self, gamma=gamma)
+
+    @cached_property
+    def log_decay(self):
+        """Sum of the logarithms of the decays, -inf if one of them is zero."""
+        return float(np.sum(np.log(self.gamma))) if self.gamma.all() else -np.inf
+
+    @property
+    def mean_log_decay(self):
+        """Logarithm of the geometric mean g of the decays."""
+        return self.log_decay / self.depth
+
+    @cached_property
+    def direction(self):
+        """Unit vector u (m,) with S = u u^T S if S has rank one, else None."""
+        targets = self.moments.spectrum.targets
+        if targets.shape[1] == 1:
+            return np.ones(1)
+        _, s, Vt = np.linalg.svd(targets, full_matrices=False)
+        return Vt[0] if len(s) == 1 or s[1] <= _ROUNDING * s[0] else None
+
+    @property
+    def uncorrelated(self):
+        """Whether S = 0, up to rounding."""
+        targets, size = self.moments.spectrum.targets, np.linalg.norm(self.moments.output_factor)
+        rounding = max(self.moments.factor.shape) * np.finfo(float).eps
+        return bool(np.linalg.norm(targets) <= rounding * size)
+
+    @property
+    def undecayed(self):
+        """Whether the scale of the network is free, so that the penalty can be made zero."""
+        return self.depth > 1 and not self.gamma.all()
+
+    @property
+    def overwhelmed(self):
+        """Whether the decay is so large that zero is known to be the minimum."""
+        log_g = normalised_log_decay(self.moments.spectrum, self.mean_log_decay, self.depth)
+        return log_g >= 0
+
+    @property
+    def is_white(self):
+        """Whether A has one eigenvalue, besides zero."""
+        sigma = self.moments.spectrum.sigma
+        return bool(sigma[-1] >= (1 - _ROUNDING / 2) * sigma[0])
+
+    def result(self, B, loss, penalty, kind, lower_bound=None, **others) -> GlobalMinimum:
+        """The minimum at the map with coordinates B; `loss` is above least squares."""
+        spectrum = self.moments.spectrum
+        coef = B.T @ spectrum.directions.T
+        loss, penalty = float(spectrum.residual + loss), float(penalty)
+        bound = loss + penalty if lower_bound is None else spectrum.residual + lower_bound
+        is_zero = not coef.any()
+        return GlobalMinimum(
+            coef=coef,
+            intercept=self.moments.intercept(coef),
+            objective=loss + penalty,
+            loss=loss,
+            penalty=penalty,
+            kind="unattained" if self.undecayed and self.gamma.any() and not is_zero else kind,
+            lower_bound=min(float(bound), loss + penalty),
+            is_zero=is_zero,
+            depth=self.depth,
+            width=self.width,
+            weight_decay=self.gamma,
+            noise=self.noise,
+            single_target=self.moments.single_target,
+            **{"candidates": (), **others},
+        )
