@@ -102,3 +102,28 @@ def _is_filtered(warning, module, line):
         and at in (0, line)
         for _, text, category, name, at in filters
     )
+
+
+class ContradictedMinimumWarning(UserWarning):
+    """Weights lie below a bound on the global minimum that was taken as proven.
+
+    Attributes
+    ----------
+    problem : object
+        What was minimised: moments, depths, widths, decays and noise.
+    minimum : object
+        The result that was contradicted.
+    weights : list
+        The weights that contradict it.
+    objective : float
+        Their objective.
+    """
+
+    def __init__(self, problem=None, minimum=None, weights=None, objective=None):
+        super().__init__(
+            "weights lie below the proven lower bound of the global minimum. This is a bug in "
+            "sklearn_deeplinear, and the minimum shown is only the best value known. Please "
+            "report the attributes problem, minimum, weights and objective of this warning."
+        )
+        self.problem, self.minimum = problem, minimum
+        self.weights, self.objective = weights, objective

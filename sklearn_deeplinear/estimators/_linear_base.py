@@ -15,6 +15,9 @@ from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._moments import check_moments
 
+# Attributes whose values take a search, made when they are asked for.
+_COMPUTED = {"global_minimum_", "optimality_gap_"}
+
 
 class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     """The run of the last fit."""
@@ -62,12 +65,24 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
     def global_minimum_(self) -> GlobalMinimum:
         """Exact minimum of the training objective, computed on first access."""
         check_is_fitted(self)
-        return self._problem.global_minimum
+        return self._problem.minimum_beside(self.weights_, vars(self).get("objective_"))
 
     @property
     def optimality_gap_(self) -> float:
         """``objective_ - global_minimum_.objective``."""
         return self.objective_ - self.global_minimum_.objective
+
+    def __dir__(self):
+        # scikit-learn asks every attribute whether it is there, which would compute these two,
+        # and shows in HTML whatever it finds here: they are listed once they are known.
+        solved = "global_minimum" in vars(vars(self).get("_problem", self))
+        names = set(object.__dir__(self)) - (set() if solved else _COMPUTED)
+        return [name for name in names if hasattr(self, name)]
+
+    def _keep_run(self, outcome):
+        super()._keep_run(outcome)
+        if self._problem.linear and _in_single_precision(self.weights_):
+            self.loss_, self.objective_ = self._problem.evaluate(self.weights_)
 
     def _check_data(self, X, y, sample_weight, reset=True):
         options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
@@ -99,3 +114,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
     def _check_inputs(self, X):
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+
+def _in_single_precision(weights):
+    first = weights[0]
+    return getattr(first[0] if isinstance(first, list) else first, "dtype", None) == np.float32

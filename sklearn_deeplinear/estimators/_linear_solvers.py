@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +41,8 @@ from sklearn_deeplinear.estimators._runs import (
 )
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
+from sklearn_deeplinear.theory._known_weights import minimum_beside
+from sklearn_deeplinear.theory._noise import noisy_loss
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,8 @@ class LinearProblem:
     width: tuple[int, ...]
     weight_decay: np.ndarray
     noise: np.ndarray
+
+    linear: ClassVar[bool] = True
 
     @property
     def shapes(self):
@@ -85,6 +90,20 @@ class LinearProblem:
     def advice(self, n_steps):
         """What to do about a run of `n_steps` that is not done."""
         return linear_advice(self.moments, self.depth, self.weight_decay, n_steps)
+
+    def evaluate(self, weights):
+        """Loss and objective of weights, in double precision."""
+        weights = [W.astype(np.float64) for W in weights]
+        loss = noisy_loss(weights, self.moments, self.noise)
+        decays = zip(self.weight_decay, weights, strict=True)
+        return loss, loss + float(sum(gamma * np.sum(W**2) for gamma, W in decays))
+
+    def minimum_beside(self, weights, objective=None):
+        """The minimum, none that the weights contradict."""
+        objective = self.evaluate(weights)[1] if objective is None else objective
+        minimum = minimum_beside(self.global_minimum, self.moments, weights, objective)
+        vars(self)["global_minimum"] = minimum  # what has been found is found for good
+        return minimum
 
 
 @dataclass(frozen=True)

@@ -384,7 +384,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         check_is_fitted(self)
         if not self._problem.linear:
             raise AttributeError('global_minimum_ needs activation="identity".')
-        return self._problem.global_minimum
+        return super().global_minimum_
 
     def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
         check_is_fitted(self)

@@ -17,6 +17,8 @@ from sklearn_deeplinear.estimators._initial_weights import (
 )
 from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
+from sklearn_deeplinear.theory._balance import end_to_end
+from sklearn_deeplinear.theory._known_pathways import pathway_minimum_beside
 from sklearn_deeplinear.theory._pathway_parameters import per_pathway
 from sklearn_deeplinear.theory._pathways import pathway_global_minimum
 
@@ -72,6 +74,25 @@ class PathwayProblem:
         if self.linear:
             return linear_advice(self.moments, None, np.concatenate(self.weight_decay), n_steps)
         return network_advice(np.sqrt(np.diag(self.moments.input_moment)))
+
+    def evaluate(self, pathways):
+        """Loss and objective of the weights of linear pathways, in double precision."""
+        pathways = [[W.astype(np.float64) for W in weights] for weights in pathways]
+        loss = self.moments.loss(sum(end_to_end(weights) for weights in pathways))
+        decays = zip(self.weight_decay, pathways, strict=True)
+        penalty = sum(
+            gamma * np.sum(W**2)
+            for gammas, weights in decays
+            for gamma, W in zip(gammas, weights, strict=True)
+        )
+        return loss, loss + float(penalty)
+
+    def minimum_beside(self, pathways, objective=None):
+        """The minimum, none that the weights contradict."""
+        objective = self.evaluate(pathways)[1] if objective is None else objective
+        minimum = pathway_minimum_beside(self.global_minimum, self.moments, pathways, objective)
+        vars(self)["global_minimum"] = minimum  # what has been found is found for good
+        return minimum
 
 
 def network_attributes(problem, state):

@@ -17,8 +17,8 @@ from sklearn_deeplinear.theory._local_minimum import best_local_minimum
 _DEAD = 1e-12
 
 
-def descended_maps(spectrum, groups, maps):
-    """Best stationary point that descent reaches from several ways of sharing maps.
+def descended_maps(spectrum, groups, starts):
+    """Best stationary point that descent reaches from several starts.
 
     Parameters
     ----------
@@ -26,9 +26,8 @@ def descended_maps(spectrum, groups, maps):
         Of the moments of the data; S must not be zero.
     groups : sequence of objects with `depth`, `decay` and `rank`
         The pathways.
-    maps : sequence of ndarray of shape (m, k)
-        Maps in the eigenbasis of A. Each is shared among the pathways in several ways:
-        the deepest pathways take its strongest modes.
+    starts : sequence of lists of ndarray of shape (m, k)
+        Maps of the pathways, in the eigenbasis of A.
 
     Returns
     -------
@@ -52,12 +51,17 @@ def descended_maps(spectrum, groups, maps):
             slopes += [g + 2 * decay * W for g, W in zip(data, weights, strict=True)]
         return value, np.concatenate([slope.ravel() for slope in slopes])
 
-    starts = [
-        np.concatenate([W.ravel() for weights in start for W in weights])
-        for M in maps
-        for start in _starts(M / scale, groups)
+    factors = [
+        np.concatenate(
+            [
+                W.ravel()
+                for M, group in zip(start, groups, strict=True)
+                for W in _factors(M / scale, group)
+            ]
+        )
+        for start in starts
     ]
-    best = _unpack(best_local_minimum(objective, starts), shapes)
+    best = _unpack(best_local_minimum(objective, factors), shapes)
     return [_without_dead_modes(end_to_end(W)) * scale for W in best]
 
 
@@ -73,7 +77,7 @@ def _chain_gradients(weights, slope):
     return gradients[::-1]
 
 
-def _starts(M, groups):
+def shared(M, groups):
     """Ways of giving the modes of M to the pathways, the strongest to the deepest."""
     U, s, Vt = np.linalg.svd(M, full_matrices=False)
     order = sorted(range(len(groups)), key=lambda i: -groups[i].depth)
@@ -83,10 +87,15 @@ def _starts(M, groups):
             shares = [slice(0, 0)] * len(groups)
             shares[deep] = slice(0, min(cut, groups[deep].rank))
             shares[shallow] = slice(cut, min(n_modes, cut + groups[shallow].rank))
-            yield [
-                balanced_factors((U[:, k] * s[k]) @ Vt[k], group.rank, depth=group.depth)
-                for k, group in zip(shares, groups, strict=True)
-            ]
+            yield [(U[:, k] * s[k]) @ Vt[k] for k in shares]
+
+
+def _factors(M, group):
+    """Balanced factors of the leading modes of a map, as many as the group can hold."""
+    U, s, Vt = np.linalg.svd(M, full_matrices=False)
+    leading = slice(0, group.rank)
+    M = (U[:, leading] * s[leading]) @ Vt[leading]
+    return balanced_factors(M, group.rank, depth=group.depth)
 
 
 def _without_dead_modes(M):

@@ -23,7 +23,7 @@ from scipy.optimize import linear_sum_assignment
 
 from sklearn_deeplinear.theory._global_minimum import global_minimum
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
-from sklearn_deeplinear.theory._pathway_descent import descended_maps
+from sklearn_deeplinear.theory._pathway_descent import descended_maps, shared
 from sklearn_deeplinear.theory._pathway_minimum import PathwayMinimum
 from sklearn_deeplinear.theory._pathway_parameters import (
     check_depths,
@@ -99,13 +99,13 @@ def pathway_global_minimum(moments, *, depths, widths=None, weight_decay=0.0) ->
     depths = check_depths(depths, None, "depths")
     if widths is not None:
         widths = check_pathway_widths(widths, depths, "widths")
-    race = _Race(moments, depths, widths, check_pathway_decays(weight_decay, depths))
+    race = Race(moments, depths, widths, check_pathway_decays(weight_decay, depths))
     solve = next(solve for applies, solve in _CASES if applies(race))
     return solve(race)
 
 
 @dataclass(frozen=True, eq=False)
-class _Race:
+class Race:
     """Checked pathways, and what decides between the cases."""
 
     moments: SecondMoments
@@ -186,7 +186,7 @@ class _Race:
         self._add_shallow(sum(maps), coefs)
         coef = np.sum(coefs, axis=0)
         loss = self.moments.loss(coef)
-        penalty = sum(map(_penalty, coefs, self.depths, self.decay))
+        penalty = sum(map(pathway_penalty, coefs, self.depths, self.decay))
         escaped = any(
             M.any() and gamma.any() and not gamma.all()
             for M, gamma in zip(coefs, self.gamma, strict=True)
@@ -244,7 +244,7 @@ class _Group:
         )
 
 
-def _penalty(M, depth, decay):
+def pathway_penalty(M, depth, decay):
     return schatten_penalty(M, np.log(decay), depth) if decay > 0 and M.any() else 0.0
 
 
@@ -296,11 +296,12 @@ def _mode_strengths(spectrum, U, t, Vt, group):
 def _descent(race):
     moments = race.reduced.moments
     V, groups = moments.spectrum.directions, race.groups
-    starts = [group.minimum(race.reduced).coef @ V for group in groups]
-    starts.append((moments.spectrum.targets / moments.spectrum.sigma[:, None]).T)
+    maps = [group.minimum(race.reduced).coef @ V for group in groups]
+    maps.append((moments.spectrum.targets / moments.spectrum.sigma[:, None]).T)
+    starts = [start for M in maps for start in shared(M, groups)]
     maps = [N @ V.T for N in descended_maps(moments.spectrum, groups, starts)]
     value = moments.loss(sum(maps)) + sum(
-        _penalty(N, group.depth, group.decay) for N, group in zip(maps, groups, strict=True)
+        pathway_penalty(N, group.depth, group.decay) for N, group in zip(maps, groups, strict=True)
     )
     bound = _lower_bound(race, value)
     tight = value - bound <= CERTIFIED_GAP * value

@@ -1,0 +1,153 @@
+"""The minimum beside a fit: never above the weights that are known, never computed unasked."""
+
+import inspect
+import pickle
+import warnings
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+
+from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
+from sklearn_deeplinear._warnings import ContradictedMinimumWarning
+from sklearn_deeplinear.estimators import _linear_solvers, _pathway_problem
+
+# Fits end after a fixed number of steps, wherever they are.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+SOLVERS = [
+    (_linear_solvers, "global_minimum"),
+    (_pathway_problem, "pathway_global_minimum"),
+]
+
+
+def data(m=3):
+    random = np.random.RandomState(0)
+    X = random.randn(60, 5) * np.geomspace(2, 0.3, 5)
+    return X, X @ random.randn(5, m) + 0.2 * random.randn(60, m)
+
+
+MODELS = {
+    "depth 3": DeepLinearRegressor(3, 4, weight_decay=0.03),
+    "bottleneck": DeepLinearRegressor(2, 2, weight_decay=(0.02, 0.05)),
+    "certified": DeepLinearRegressor(2, 6, weight_decay=0.05),
+    "noise": DeepLinearRegressor(2, 7, weight_decay=(0.02, 0.05), noise=0.7),
+    "noise, no decay": DeepLinearRegressor(3, 4, noise=0.7),
+    "noise, no decay in one layer": DeepLinearRegressor(2, 4, weight_decay=(0, 0.1), noise=0.7),
+    "ridge": DeepLinearRegressor(1, weight_decay=0.1),
+    "least squares": DeepLinearRegressor(2, 4),
+    "two pathways": MultiPathwayRegressor((2, 3), 5, weight_decay=0.03, random_state=0),
+    "a shallow pathway": MultiPathwayRegressor((1, 3), 5, weight_decay=0.03, random_state=0),
+    "narrow pathways": MultiPathwayRegressor((2, 3), 2, weight_decay=0.03, random_state=0),
+    "equal pathways": MultiPathwayRegressor(3, 5, weight_decay=0.03, random_state=0),
+    "free pathways": MultiPathwayRegressor((2, 3), 5, random_state=0),
+}
+
+
+def fitted(name, **parameters):
+    return clone(MODELS[name]).set_params(max_iter=2000, **parameters).fit(*data())
+
+
+def change(monkeypatch, changed):
+    """Make both solvers return ``changed(minimum)``."""
+    for module, name in SOLVERS:
+        true = getattr(module, name)
+        wrong = partial(lambda true, *args, **kwargs: changed(true(*args, **kwargs)), true)
+        monkeypatch.setattr(module, name, wrong)
+
+
+def spoil(monkeypatch, **changes):
+    """Make both solvers return minima that are too high, with `changes`."""
+    change(monkeypatch, lambda found: replace(found, objective=3 * found.objective + 1, **changes))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_stationary_minimum_above_the_fit_is_improved_from_there(name, monkeypatch):
+    spoil(monkeypatch, kind="stationary", lower_bound=0.0)
+    model = fitted(name)
+    minimum = model.global_minimum_
+    assert minimum.kind == "stationary"
+    assert 0 <= model.optimality_gap_ == model.objective_ - minimum.objective
+    assert minimum.loss + minimum.penalty == pytest.approx(minimum.objective, rel=1e-12)
+    if name != "noise, no decay in one layer":
+        value = model._problem.evaluate(minimum.weights(MODELS[name].width))[1]
+        assert value == pytest.approx(minimum.objective, rel=1e-9)
+    assert model.global_minimum_ is minimum  # kept
+
+
+@pytest.mark.parametrize("kind", ["exact", "certified", "stationary"])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_contradicted_bound_warns_and_is_given_up(name, kind, monkeypatch):
+    model, true = fitted(name), fitted(name).global_minimum_
+    spoil(monkeypatch, kind=kind, lower_bound=3 * true.objective + 1)
+    with pytest.warns(ContradictedMinimumWarning, match="This is a bug in") as caught:
+        minimum = model.global_minimum_
+    assert minimum.kind == "stationary" and model.optimality_gap_ >= 0
+    assert minimum.lower_bound <= true.objective * (1 + 1e-12)
+    warning = caught[0].message
+    assert warning.objective == model.objective_
+    assert warning.weights is model.weights_ and warning.problem is model.moments_
+    assert warning.minimum.objective > model.objective_
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert model.global_minimum_ is minimum  # one warning a fit
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_rounding_is_no_contradiction(name, monkeypatch):
+    model = fitted(name)
+
+    def a_little_high(found):
+        high = max(found.objective, model.objective_) * (1 + 1e-10)
+        return replace(found, objective=high, lower_bound=high)
+
+    change(monkeypatch, a_little_high)
+    assert model.optimality_gap_ == 0
+    assert model.global_minimum_.lower_bound <= model.objective_
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", MODELS)
+def test_no_fit_lies_below_its_minimum(name, dtype):
+    model = fitted(name, dtype=dtype)
+    assert 0 <= model.optimality_gap_ == model.objective_ - model.global_minimum_.objective
+    assert model._problem.evaluate(model.weights_)[1] == pytest.approx(model.objective_, rel=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam", "flow"])
+def test_a_perfect_fit_is_not_below_its_minimum(solver):
+    X, Y = data()
+    Y = X @ np.linalg.lstsq(X, Y, rcond=None)[0]
+    model = DeepLinearRegressor(2, 6, solver=solver, max_iter=200, tol=0).fit(X, Y)
+    assert model.optimality_gap_ >= 0
+
+
+def unsolvable(*args, **kwargs):
+    raise AssertionError("the minimum was computed")
+
+
+@pytest.mark.parametrize("name", ["noise", "depth 3", "two pathways"])
+def test_looking_at_a_model_solves_nothing(name, monkeypatch):
+    for module, function in SOLVERS:
+        monkeypatch.setattr(module, function, unsolvable)
+    for model in (clone(MODELS[name]), fitted(name)):
+        names = dir(model)
+        assert "fit" in names and not {"global_minimum_", "optimality_gap_"} & set(names)
+        assert repr(model) and model._repr_html_() and model._repr_mimebundle_()
+        inspect.getmembers(model)
+        assert not hasattr(model, "transform") and hasattr(model, "predict")
+        clone(model)
+        assert set(names) <= set(dir(pickle.loads(pickle.dumps(model))))
+
+
+@pytest.mark.parametrize("name", ["noise", "two pathways"])
+def test_what_has_been_computed_is_listed(name):
+    model = fitted(name)
+    before = set(dir(model))
+    assert {"coef_", "weights_", "objective_"} <= before
+    gap = model.optimality_gap_
+    assert set(dir(model)) - before == {"global_minimum_", "optimality_gap_"}
+    assert "optimality_gap_" in model._repr_html_()
+    assert model.optimality_gap_ == gap
