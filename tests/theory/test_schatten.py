@@ -163,3 +163,26 @@ def test_white_inputs_with_integer_moments_split_into_one_scan_a_mode(depth, a):
         )
         assert minimum.kind == "exact"
         assert minimum.objective == pytest.approx(expected, abs=1e-12 * 50.0)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+@pytest.mark.parametrize("g", [1e-2, 1e-6, 1e-12])
+def test_a_map_has_no_more_modes_than_the_factor_it_comes_from(g, depth):
+    random = np.random.RandomState(0)
+    problem = SchattenProblem(np.geomspace(1, 1e-3, 8), random.randn(8, 7) / 7, g, depth)
+    s = np.linalg.svd(problem.coordinates(random.randn(7, 3)), compute_uv=False)
+    assert (s[3:] <= 8 * np.finfo(float).eps * s[0]).all() and s[2] > 1e-3 * s[0]
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_map_fits_the_widths_it_was_made_for(width, depth):
+    random = np.random.RandomState(0)
+    X = random.randn(80, 6) * np.geomspace(1, 1e-2, 6)
+    moments = SecondMoments.from_data(X, X @ random.randn(6, 5) + 0.1 * random.randn(80, 5))
+    for decay in (1e-5, 1e-2):
+        minimum = global_minimum(moments, depth=depth, width=width, weight_decay=decay)
+        weights = minimum.weights()
+        penalty = decay * sum(np.sum(W**2) for W in weights)
+        value = moments.loss(np.linalg.multi_dot(weights[::-1])) + penalty
+        assert value == pytest.approx(minimum.objective, rel=1e-10)
