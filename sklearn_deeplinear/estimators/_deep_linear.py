@@ -138,7 +138,9 @@ class DeepLinearRegressor(NetworkRegressor):
     objective_ : float
         ``loss_`` plus the penalty, the J that was minimised.
     global_minimum_ : GlobalMinimum
-        Exact minimum of J, computed on first access.
+        Exact minimum of J, computed on first access. Its objective is
+        never above `objective_`: where the fit is lower the search goes on from there, and
+        where it contradicts a proven bound a warning asks to report that.
     optimality_gap_ : float
         ``objective_ - global_minimum_.objective``.
     trajectory_ : Trajectory

@@ -161,7 +161,9 @@ class MultiPathwayRegressor(NetworkRegressor):
     objective_ : float
         ``loss_`` plus the penalty, the J that was minimised.
     global_minimum_ : PathwayMinimum
-        Exact minimum of J, computed on first access; linear pathways only.
+        Exact minimum of J, computed on first access; linear pathways only. Its objective is
+        never above `objective_`: where the fit is lower the search goes on from there, and
+        where it contradicts a proven bound a warning asks to report that.
     optimality_gap_ : float
         ``objective_ - global_minimum_.objective``; linear pathways only.
     trajectory_ : Trajectory
