@@ -247,15 +247,24 @@ def _starts(problem, rank):
         least_squares = (U[:, :r] * s[:r]) @ Vt[:r] / problem.sigma[:, None]
         yield problem.factor(least_squares, r)
         yield problem.factor(_ridge(problem), r)
-    # Mode by mode, as if the inputs were white with the gain that mode has.
-    gain = np.sqrt((U**2).T @ problem.sigma**2)
-    log_decay = np.array([problem.depth * np.log(problem.g)])
-    strength = np.zeros_like(s)
-    for k in range(min(rank, len(s))):
-        family = ScalarFamily(gain[k : k + 1], s[k : k + 1], problem.depth)
-        strength[k] = family.coordinates(family.minimum(log_decay)[0])[0, 0]
-    if strength.any():
-        yield problem.factor((U * strength) @ Vt, rank)
+    # Descent keeps the modes of symmetric problems apart: choose those that gain most.
+    for targets in (problem.Y, problem.sigma[:, None] * problem.Y):
+        B = _best_modes(problem, np.linalg.svd(targets, full_matrices=False)[2], rank)
+        if B.any():
+            yield problem.factor(B, rank)
     nuclear, _ = _nuclear(SchattenProblem(problem.sigma, problem.Y, problem.g, 2))
     if nuclear.shape[1]:
         yield nuclear[:, :rank]
+
+
+def _best_modes(problem, directions, rank):
+    """Sum of the exact minima of the `rank` output directions that alone gain most."""
+    log_decay = np.array([problem.depth * np.log(problem.g)])
+    gains, maps = [], []
+    for v in directions:
+        target = problem.Y @ v
+        family = ScalarFamily(problem.sigma, target, problem.depth)
+        x, excess, penalty = family.minimum(log_decay)
+        gains.append(np.sum(target**2) - excess[0] - penalty[0])
+        maps.append(np.outer(family.coordinates(x[0]), v))
+    return sum(maps[k] for k in np.argsort(gains)[::-1][:rank])

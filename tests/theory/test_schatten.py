@@ -186,3 +186,26 @@ def test_a_map_fits_the_widths_it_was_made_for(width, depth):
         penalty = decay * sum(np.sum(W**2) for W in weights)
         value = moments.loss(np.linalg.multi_dot(weights[::-1])) + penalty
         assert value == pytest.approx(minimum.objective, rel=1e-10)
+
+
+SYMMETRIC = {
+    # Equal modes of the targets, of which the one with the larger gain costs less.
+    "bottleneck": ([2, 9, 2, 9], [2, 1, 1, 2], (1,), 0.006),
+    "three layers": ([2, 9, 4], [2, 2, 1], (2, 1), 0.6),
+    "one mode is zero": ([1, 4, 2], [0, 2, 2], (4, 1, 5), 0.4),
+    "two scales": ([1000, 1000, 1], [3, 2, 3], (4, 5, 1), 0.94868),
+    "every second mode": ([1, 1, 2, 2], [3, 3, 3, 3], (2, 5), 0.424),
+}
+
+
+@pytest.mark.parametrize("name", SYMMETRIC)
+def test_symmetric_problems_keep_the_modes_that_gain_most(name):
+    eigenvalues, targets, widths, decay = SYMMETRIC[name]
+    root = np.sqrt(np.array(eigenvalues, dtype=float))
+    moments = SecondMoments.from_moments(
+        np.diag(root**2), np.diag(targets * root), 1.0 + np.sum(np.square(targets))
+    )
+    minimum = global_minimum(moments, depth=len(widths) + 1, width=widths, weight_decay=decay)
+    reference, _ = brute_force(moments, widths, decay, restarts=15, scale=0.7)
+    assert minimum.objective <= reference * (1 + 1e-9)
+    assert minimum.lower_bound <= reference * (1 + 1e-12)
