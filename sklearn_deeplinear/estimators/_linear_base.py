@@ -79,8 +79,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
         names = set(object.__dir__(self)) - (set() if solved else _COMPUTED)
         return [name for name in names if hasattr(self, name)]
 
-    def _keep_run(self, outcome):
-        super()._keep_run(outcome)
+    def _keep_run(self, problem, outcome):
+        super()._keep_run(problem, outcome)
         if self._problem.linear and _in_single_precision(self.weights_):
             self.loss_, self.objective_ = self._problem.evaluate(self.weights_)
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
-from sklearn_deeplinear.theory._minimum_result import StationaryPoint
+from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._noisy_factors import noisy_minimum, unit_copies
 from sklearn_deeplinear.theory._problem import Problem
