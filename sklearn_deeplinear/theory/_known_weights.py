@@ -65,7 +65,7 @@ def beside(minimum, moments, weights, objective, search):
         return replace(minimum, **known)
     refuted = objective < minimum.lower_bound - rounding
     if refuted:
-        warn_user(ContradictedMinimumWarning(moments, minimum, weights, objective), None)
+        warn_user(ContradictedMinimumWarning(moments, minimum, weights, objective))
     # What least squares leaves bounds every loss, whatever else is wrong.
     bound = moments.spectrum.residual if refuted else minimum.lower_bound
     found = search(bound)
