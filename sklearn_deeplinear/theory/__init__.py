@@ -1,7 +1,7 @@
 """Exact minima, landscape, noise, balance and dynamics of deep linear networks, in numpy."""
 
 from sklearn_deeplinear.theory._balance import balance, balanced_factors
-from sklearn_deeplinear.theory._flows import end_to_end_flow, mode_flow
+from sklearn_deeplinear.theory._flows import end_to_end_flow
 from sklearn_deeplinear.theory._global_minimum import global_minimum
 from sklearn_deeplinear.theory._landscape import (
     CriticalWeightDecay,
@@ -10,6 +10,7 @@ from sklearn_deeplinear.theory._landscape import (
     zero_hessian,
 )
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
+from sklearn_deeplinear.theory._mode_flow import mode_flow
 from sklearn_deeplinear.theory._moments import SecondMoments, Spectrum
 from sklearn_deeplinear.theory._noise import expected_loss, predictive_variance
 from sklearn_deeplinear.theory._path import DeepLinearPath, deep_linear_path

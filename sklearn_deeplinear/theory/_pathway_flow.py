@@ -15,13 +15,13 @@ equation of Shi, Shea-Brown and Buice, at twice their speed.
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import hyp2f1
 
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._flows import _AT_REST, _RTOL, _LazySolution, check_time
+from sklearn_deeplinear.theory._lazy_solution import check_time
 from sklearn_deeplinear.theory._pathway_parameters import check_depths
+from sklearn_deeplinear.theory._race_equation import Race
 
 
 def pathway_flow(s, a_0, *, depths, imbalance=0.0) -> PathwayFlow:
@@ -90,9 +90,6 @@ class PathwayFlow:
         lambda.
     """
 
-    def __repr__(self):
-        return one_line(self, "depths", "s", "a_0", "imbalance")
-
     def __init__(self, s, a_0, depths, imbalance):
         self.s, self.a_0 = np.asarray(s, dtype=np.float64), np.array(a_0, dtype=np.float64)
         self.depths, self.imbalance = check_depths(depths, None, "depths"), imbalance
@@ -105,17 +102,24 @@ class PathwayFlow:
         if not (np.isfinite(self.s).all() and np.isfinite(self.a_0).all()):
             raise ValueError("s and a_0 must be finite.")
         modes = zip(self.s.ravel(), self.a_0.reshape(len(self.depths), -1).T, strict=True)
-        self._solutions = [self._solution(s_k, a) for s_k, a in modes]
+        self._races = [Race(s_k, a, self.depths, imbalance) for s_k, a in modes]
+
+    def __repr__(self):
+        return one_line(self, "depths", "s", "a_0", "imbalance")
 
     def __call__(self, t) -> np.ndarray:
         """Strengths at time `t` >= 0 (an array, or infinity)."""
-        return self._strengths(self.weights(t), axis=np.ndim(t))
+        return self._states(t)[1]
 
     def weights(self, t) -> np.ndarray:
         """Weights u_p at time `t`, of the shape of the strengths."""
+        return self._states(t)[0]
+
+    def _states(self, t):
+        """Weights and strengths at time `t`."""
         t = check_time(t)
-        u = np.stack([solution(t.ravel()) for solution in self._solutions], axis=-1)
-        return np.moveaxis(u, 1, 0).reshape(*t.shape, *self.a_0.shape)
+        states = np.stack([race(t.ravel()) for race in self._races], axis=-1)
+        return np.moveaxis(states, 1, 0).reshape(2, *t.shape, *self.a_0.shape)
 
     def invariants(self, t) -> np.ndarray:
         """Conserved H_p - H_1 of pathways p = 2, 3, ... at time `t`, relative to time 0.
@@ -146,29 +150,6 @@ class PathwayFlow:
         total = end.sum(axis=0)
         return end.max(axis=0) / np.where(total > 0, total, 1.0)
 
-    def _solution(self, s, a_0):
-        depths, lam = np.array(self.depths), self.imbalance
-        u_0 = np.array([_weight(a, L, lam) for a, L in zip(a_0, depths, strict=True)])
-
-        def speed(u):
-            return (u**2 + lam) ** ((depths - 1) / 2)
-
-        def velocity(t, u):
-            slope = speed(u)
-            return 2 * slope * (s - u @ slope)
-
-        def at_rest(u):
-            slope = speed(u)
-            size = max(abs(s), np.abs(u * slope).max())
-            return abs(s - u @ slope) <= _AT_REST * size or np.all(slope <= _AT_REST)
-
-        smallest = np.abs(u_0[u_0 != 0]).min(initial=1.0)
-        return _LazySolution(velocity, u_0, at_rest, atol=_RTOL * smallest)
-
-    def _strengths(self, u, axis):
-        depths = _along(self.depths, axis, u.ndim)
-        return u * (u**2 + self.imbalance) ** ((depths - 1) / 2)
-
     def _potentials(self, u):
         """H_p, an antiderivative of (x^2 + lambda)^(-(L_p - 1) / 2)."""
         axis = u.ndim - self.a_0.ndim
@@ -184,19 +165,3 @@ def _potential(u, depth, lam):
     with np.errstate(divide="ignore"):
         size = np.log(np.abs(u)) if depth == 2 else np.abs(u) ** (2.0 - depth) / (2 - depth)
     return np.sign(u) * size
-
-
-def _weight(a, depth, lam):
-    """Weight u with u (u^2 + lambda)^((L - 1) / 2) = a, which increases in u."""
-    largest = abs(a) ** (1 / depth)
-    if lam == 0 or depth == 1 or a == 0:
-        return np.copysign(largest, a)
-
-    def excess(u):
-        return u * (u**2 + lam) ** ((depth - 1) / 2) - abs(a)
-
-    return np.copysign(brentq(excess, 0.0, largest, xtol=1e-300, rtol=1e-14), a)
-
-
-def _along(values, axis, ndim):
-    return np.reshape(values, [-1 if i == axis else 1 for i in range(ndim)])

@@ -23,7 +23,7 @@ from scipy.linalg import solve_triangular
 
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balance import check_weights
-from sklearn_deeplinear.theory._flows import check_time
+from sklearn_deeplinear.theory._lazy_solution import check_time
 from sklearn_deeplinear.theory._moments import check_moments
 
 # Eigenvalues closer than this (relative to the largest) count as equal; from the horizon

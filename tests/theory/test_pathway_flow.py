@@ -133,3 +133,42 @@ def test_time_and_imbalance_are_checked():
         pathway_flow(1.0, [0.1, 0.1], depths=(2, 2))(-1.0)
     with pytest.raises(ValueError, match="imbalance must be finite"):
         pathway_flow(1.0, [0.1, 0.1], depths=(2, 2), imbalance=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("a_0", "depth", "t"),
+    [([1e-25, 0.5e-25], 2, 1e3), ([1e-13, 0.9e-13], 7, 1e9), ([1e-17, 0.9e-17], 3, 1e8)],
+)
+def test_a_slow_start_is_no_rest(a_0, depth, t):
+    """The end by what is conserved: a_p / a_q for L = 2, else a_p^(2/L-1) - a_q^(2/L-1)."""
+    flow = pathway_flow(10.0, a_0, depths=[depth, depth])
+    x, y = flow(np.inf)
+    assert_allclose(flow(t), [x, y], rtol=1e-10)
+    assert x + y == pytest.approx(10, rel=1e-12)
+    power = 2 / depth - 1
+    if depth == 2:
+        assert x / y == pytest.approx(a_0[0] / a_0[1], rel=1e-10)
+    else:
+        kept = a_0[1] ** power - a_0[0] ** power
+        assert y**power - x**power == pytest.approx(kept, rel=1e-9)
+
+
+@pytest.mark.parametrize("log_c", [-300, -150, -20, 20, 150, 290])
+@pytest.mark.parametrize("depths", [(2, 2), (3, 3), (5, 5)], ids=str)
+def test_a_race_does_not_know_its_units(depths, log_c):
+    """Strengths in units of c: time runs at c^(2 - 2/L) of its speed."""
+    a_0, times, c = np.array([0.02, 0.01]), np.array([0.02, 0.3, 2.0]), 10.0**log_c
+    speed = 10.0 ** min(log_c * (2 - 2 / depths[0]), 308)
+    expected, scaled = (
+        pathway_flow(1.0, a_0, depths=depths),
+        pathway_flow(c, c * a_0, depths=depths),
+    )
+    if 1e-300 < speed < 1e300:  # else a float does not hold the times
+        assert_allclose(scaled(times / speed) / c, expected(times), rtol=1e-10)
+    assert_allclose(scaled([0.0, np.inf]) / c, expected([0.0, np.inf]), rtol=1e-10)
+
+
+def test_a_race_against_zero_is_lost_by_all():
+    flow = pathway_flow([-1.0, 0.0], [[0.1, 0.1], [0.2, 0.2]], depths=(2, 3))
+    assert not flow(np.inf).any()
+    assert (np.diff(flow([0.0, 1.0, 1e3]), axis=0) < 0).all()
