@@ -4,16 +4,27 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench clean
+.PHONY: help demo test test-kernels lint docs bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.stamp-progress  ## run the demonstration on scikit-learn's diabetes data
 	$(PY) examples/demo_diabetes.py
 
 test: $(VENV)/.stamp-dev  ## run the tests and every example in the documentation
 	$(PY) -m pytest -n 2
+
+# Kernels of OpenBLAS, torch and MKL, and threads: what differs between processors.
+KERNELS := Haswell:default:COMPATIBLE:1 Zen:avx2:AVX2:2 SkylakeX:avx512:AVX512:1 \
+    Haswell:avx512:AVX512:2 Zen:default:COMPATIBLE:1 SkylakeX:avx2:AVX2:2
+
+test-kernels: $(VENV)/.stamp-dev  ## run the tests on the kernels of six kinds of processors
+	@set -e; for kernels in $(KERNELS); do \
+	    echo "== $$kernels"; set -- $$(echo $$kernels | tr : ' '); \
+	    OPENBLAS_CORETYPE=$$1 ATEN_CPU_CAPABILITY=$$2 MKL_CBWR=$$3 OMP_NUM_THREADS=$$4 \
+	        $(PY) -m pytest -q -n 2 tests; \
+	done
 
 lint: $(VENV)/.stamp-dev  ## check style, formatting and types
 	$(PY) -m ruff check

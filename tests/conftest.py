@@ -3,16 +3,18 @@
 import os
 
 # Tests are small: threads cost more than they give, and xdist runs two workers. The
-# variables are read when numpy and torch load, and by subprocesses that tests start.
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"
+# variables are read when numpy and torch load, and by subprocesses that tests start;
+# OMP_NUM_THREADS=2 asks for two threads everywhere.
+threads = os.environ.setdefault("OMP_NUM_THREADS", "1")
+for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = threads
 os.environ["MPLBACKEND"] = "Agg"
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-torch.set_num_threads(1)
+torch.set_num_threads(int(threads))
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=30)
 settings.load_profile("repeatable")
 
