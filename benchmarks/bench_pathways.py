@@ -25,11 +25,11 @@ import torch
 from _environment import write_results
 
 from sklearn_deeplinear.datasets._hierarchical import make_hierarchical
-from sklearn_deeplinear.dynamics._compressed_pathways import compressed
-from sklearn_deeplinear.dynamics._compression import compress
-from sklearn_deeplinear.dynamics._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics._krylov import KrylovPathways
-from sklearn_deeplinear.dynamics._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
+from sklearn_deeplinear.dynamics.compression._krylov import KrylovPathways
+from sklearn_deeplinear.dynamics.compression._subspaces import compress
+from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.estimators._multi_pathway import MultiPathwayRegressor
 from sklearn_deeplinear.theory import SecondMoments, balanced_factors
 

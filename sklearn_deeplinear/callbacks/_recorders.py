@@ -11,7 +11,7 @@ from skorch.utils import to_tensor
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory, Trajectory
 from sklearn_deeplinear.callbacks._layer_pairs import find_layers, is_linear, layer_pairs
-from sklearn_deeplinear.dynamics._balance import BalanceMeter
+from sklearn_deeplinear.dynamics.networks._balance import BalanceMeter
 
 
 class _EpochRecorder(Callback):

@@ -2,9 +2,9 @@
 
 from sklearn_deeplinear._results import BalanceHistory, Trajectory
 from sklearn_deeplinear.dynamics._comparison import StepSizeComparison, compare_step_sizes
-from sklearn_deeplinear.dynamics._curvature import hessian_eigenvalues
-from sklearn_deeplinear.dynamics._module_descent import gradient_descent
-from sklearn_deeplinear.dynamics._module_flow import gradient_flow
+from sklearn_deeplinear.dynamics._gradient_descent import gradient_descent
+from sklearn_deeplinear.dynamics._gradient_flow import gradient_flow
+from sklearn_deeplinear.dynamics._hessian_eigenvalues import hessian_eigenvalues
 
 __all__ = [
     "BalanceHistory",

@@ -12,13 +12,13 @@ import torch
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear._warnings import TrainingWarning, warn_user
-from sklearn_deeplinear.dynamics._data_loss import data_loss
-from sklearn_deeplinear.dynamics._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics._descent import record_iterations
-from sklearn_deeplinear.dynamics._module import ModuleDynamics
-from sklearn_deeplinear.dynamics._module_descent import step_size_schedule
-from sklearn_deeplinear.dynamics._module_flow import FlowError, as_state, flow_states
-from sklearn_deeplinear.dynamics._threads import evaluation_flops, suitable_threads
+from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
+from sklearn_deeplinear.dynamics.networks._module import ModuleDynamics
+from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
+from sklearn_deeplinear.dynamics.runs._descent import record_iterations
+from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
+from sklearn_deeplinear.dynamics.runs._schedules import step_size_schedule
+from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable_threads
 
 _INTERVALS = 100
 _RTOL = 1e-6

@@ -19,9 +19,9 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.dynamics._curvature import linear_hessian_eigenvalues
+from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
+from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._linear_base import NetworkRegressor
 from sklearn_deeplinear.estimators._linear_solvers import SOLVERS, LinearProblem, dynamics_starter
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
 from sklearn_deeplinear.nn._initialisers import INITIALISERS

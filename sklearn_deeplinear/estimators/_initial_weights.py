@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear._parameters import check_real
-from sklearn_deeplinear.dynamics._network_step_size import size_factor
+from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import size_factor
 from sklearn_deeplinear.nn._initialisers import INITIALISERS, spread_spectral
 
 _ONE_SCALE = {"spectral", "balanced"}  # and they follow the units of the data

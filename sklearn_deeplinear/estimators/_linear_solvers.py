@@ -13,13 +13,13 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics._active_pathways import centred_data
-from sklearn_deeplinear.dynamics._compressed_network import CompressedNetwork
-from sklearn_deeplinear.dynamics._compression import live_blocks, live_units
-from sklearn_deeplinear.dynamics._descent import Run, record_iterations
-from sklearn_deeplinear.dynamics._linear import LinearDynamics
-from sklearn_deeplinear.dynamics._network_step_size import auto_network_step_size
-from sklearn_deeplinear.dynamics._step_size import auto_step_size
+from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
+from sklearn_deeplinear.dynamics.compression._subspaces import live_blocks, live_units
+from sklearn_deeplinear.dynamics.networks._active_pathways import centred_data
+from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
+from sklearn_deeplinear.dynamics.runs._descent import Run, record_iterations
+from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import auto_step_size
+from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size
 from sklearn_deeplinear.estimators._advice import linear_advice
 from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
@@ -140,8 +140,8 @@ def gradient_flow_solver(estimator, problem, data, device, dtype, listener):
 
 def mini_batch_solver(solver, estimator, problem, data, device, dtype, listener):
     """Mini-batches of the centred data in a skorch net."""
-    from sklearn_deeplinear.callbacks._resident import ResidentData
-    from sklearn_deeplinear.dynamics._minibatch import train_minibatch
+    from sklearn_deeplinear.dynamics.runs._minibatch import train_minibatch
+    from sklearn_deeplinear.dynamics.runs._resident_data import ResidentData
 
     check_samples(data, solver)
     if problem.noise.any():

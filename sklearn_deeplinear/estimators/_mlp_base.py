@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_deeplinear._compat import Interval, StrOptions, _check_sample_weight, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
+from sklearn_deeplinear.estimators._base import TrainedNetwork
 from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._linear_base import TrainedNetwork
 from sklearn_deeplinear.estimators._mlp_solvers import (
     SOLVERS,
     NetworkProblem,

@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics._descent import Run, record_iterations
-from sklearn_deeplinear.dynamics._network import NetworkDynamics
-from sklearn_deeplinear.dynamics._network_step_size import (
+from sklearn_deeplinear.dynamics.networks._perceptron import NetworkDynamics
+from sklearn_deeplinear.dynamics.runs._descent import Run, record_iterations
+from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import (
     auto_network_step_size,
     fitting_factor,
 )
@@ -125,8 +125,8 @@ def gradient_flow_solver(estimator, problem, listener):
 
 def mini_batch_solver(solver, estimator, problem, listener):
     """Mini-batches in a skorch net."""
-    from sklearn_deeplinear.callbacks._resident import ResidentData
-    from sklearn_deeplinear.dynamics._minibatch import train_minibatch
+    from sklearn_deeplinear.dynamics.runs._minibatch import train_minibatch
+    from sklearn_deeplinear.dynamics.runs._resident_data import ResidentData
 
     dynamics, schedule, step_size, generator = _start(estimator, problem, solver)
     iterations = record_iterations(estimator.max_iter, estimator.record_every)

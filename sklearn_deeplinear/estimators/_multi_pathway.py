@@ -13,10 +13,10 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.dynamics._active_pathways import ACTIVATIONS, predict_active
-from sklearn_deeplinear.dynamics._pathways import balance_by_pathway
+from sklearn_deeplinear.dynamics.networks._active_pathways import ACTIVATIONS, predict_active
+from sklearn_deeplinear.dynamics.networks._pathways import balance_by_pathway
+from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._linear_base import NetworkRegressor
 from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
 from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem, network_attributes
 from sklearn_deeplinear.estimators._pathway_solvers import (

@@ -9,7 +9,7 @@ import torch
 from sklearn.utils import check_random_state
 
 from sklearn_deeplinear._parameters import check_integer, check_real
-from sklearn_deeplinear.dynamics._module_descent import checked_schedule
+from sklearn_deeplinear.dynamics.runs._schedules import checked_schedule
 
 
 def check_device(device):

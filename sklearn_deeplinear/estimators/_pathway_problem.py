@@ -19,8 +19,8 @@ from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._known_pathways import pathway_minimum_beside
+from sklearn_deeplinear.theory._pathway_global_minimum import pathway_global_minimum
 from sklearn_deeplinear.theory._pathway_parameters import per_pathway
-from sklearn_deeplinear.theory._pathways import pathway_global_minimum
 
 # Share of the map that one step of linear regression makes, which all pathways together
 # start with: small enough for a race, not so small that it starts with a long wait.

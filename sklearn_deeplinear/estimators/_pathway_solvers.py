@@ -12,18 +12,18 @@ from functools import partial
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics._active_pathways import ActivePathways, centred_data
-from sklearn_deeplinear.dynamics._compressed_pathways import compressed
-from sklearn_deeplinear.dynamics._descent import Run, descend, record_iterations
-from sklearn_deeplinear.dynamics._krylov import krylov_run
-from sklearn_deeplinear.dynamics._network_step_size import _longest_batch
-from sklearn_deeplinear.dynamics._pathway_curvature import (
+from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
+from sklearn_deeplinear.dynamics.compression._krylov import krylov_run
+from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways, centred_data
+from sklearn_deeplinear.dynamics.networks._pathway_curvature import (
     WithSharpness,
     pathway_hessian_eigenvalues,
 )
-from sklearn_deeplinear.dynamics._pathway_step_size import pathway_step_size
-from sklearn_deeplinear.dynamics._pathways import LinearPathways, PathwayDynamics
-from sklearn_deeplinear.dynamics._step_size import _reachable_norm
+from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.runs._descent import Run, descend, record_iterations
+from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import _reachable_norm
+from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size
+from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import _longest_batch
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 from sklearn_deeplinear.estimators._pathway_problem import given_pathways, pathway_initial_weights
 from sklearn_deeplinear.estimators._runs import (
@@ -33,7 +33,7 @@ from sklearn_deeplinear.estimators._runs import (
     run_flow,
     run_nothing,
 )
-from sklearn_deeplinear.nn._pathways import ParallelPathways
+from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import SecondMoments
 
 
@@ -99,7 +99,7 @@ def gradient_flow_solver(estimator, problem, data, device, dtype, listener):
 
 def mini_batch_solver(solver, estimator, problem, data, device, dtype, listener):
     """Mini-batches of the centred data in a skorch net; each epoch starts at the best intercept."""
-    from sklearn_deeplinear.dynamics._minibatch import train_minibatch
+    from sklearn_deeplinear.dynamics.runs._minibatch import train_minibatch
 
     check_samples(data, solver)
     generator = torch_generator(estimator.random_state)
@@ -141,7 +141,7 @@ def mini_batch_solver(solver, estimator, problem, data, device, dtype, listener)
 
 
 def _batches(problem, data, batch_size, device, dtype):
-    from sklearn_deeplinear.callbacks._resident import ResidentBatches, ResidentData
+    from sklearn_deeplinear.dynamics.runs._resident_data import ResidentBatches, ResidentData
 
     X, y, sample_weight = data
     X, Y, share = centred_data(X, y, sample_weight, problem.moments)

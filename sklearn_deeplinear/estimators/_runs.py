@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_deeplinear.dynamics._comparison import times_of
-from sklearn_deeplinear.dynamics._descent import chunks, descend, record_iterations
-from sklearn_deeplinear.dynamics._flow_run import flow
+from sklearn_deeplinear.dynamics.runs._descent import chunks, descend, record_iterations
+from sklearn_deeplinear.dynamics.runs._flow import flow
 
 
 def run_descent(estimator, dynamics, schedule, listener, weights):

@@ -15,8 +15,8 @@ from sklearn_deeplinear.theory._moments import SecondMoments, Spectrum
 from sklearn_deeplinear.theory._noise import expected_loss, predictive_variance
 from sklearn_deeplinear.theory._path import DeepLinearPath, deep_linear_path
 from sklearn_deeplinear.theory._pathway_flow import pathway_flow
-from sklearn_deeplinear.theory._pathway_minimum import PathwayMinimum
-from sklearn_deeplinear.theory._pathways import pathway_global_minimum
+from sklearn_deeplinear.theory._pathway_global_minimum import pathway_global_minimum
+from sklearn_deeplinear.theory._pathway_minimum_result import PathwayMinimum
 from sklearn_deeplinear.theory._step_size_bound import StepSizeBound, flow_step_size_bound
 from sklearn_deeplinear.theory._two_layer_flow import TwoLayerState, two_layer_flow
 

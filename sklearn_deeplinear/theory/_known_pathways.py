@@ -8,8 +8,8 @@ import numpy as np
 
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._known_weights import beside
-from sklearn_deeplinear.theory._pathway_descent import descended_maps
-from sklearn_deeplinear.theory._pathways import Race, pathway_penalty
+from sklearn_deeplinear.theory._pathway_global_minimum import Race, pathway_penalty
+from sklearn_deeplinear.theory._pathway_local_minimum import descended_maps
 
 
 def pathway_minimum_beside(minimum, moments, weights, objective):

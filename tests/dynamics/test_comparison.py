@@ -12,9 +12,9 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear.datasets._mnist import load_mnist_subset
 from sklearn_deeplinear.dynamics._comparison import compare_step_sizes
-from sklearn_deeplinear.dynamics._data_loss import data_loss
-from sklearn_deeplinear.dynamics._module_descent import gradient_descent
-from sklearn_deeplinear.dynamics._module_flow import gradient_flow
+from sklearn_deeplinear.dynamics._gradient_descent import gradient_descent
+from sklearn_deeplinear.dynamics._gradient_flow import gradient_flow
+from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
 
 DATA = Path(__file__).parents[1] / "data"
 

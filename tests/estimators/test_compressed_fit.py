@@ -7,8 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from sklearn_deeplinear import DeepLinearRegressor
-from sklearn_deeplinear.dynamics._compressed_network import CompressedNetwork
-from sklearn_deeplinear.dynamics._linear import LinearDynamics
+from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
+from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.estimators import _linear_solvers
 from sklearn_deeplinear.nn._factors import truncated_factors
 from tests.estimators.references import gradients

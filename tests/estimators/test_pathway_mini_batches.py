@@ -12,9 +12,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 
 from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
-from sklearn_deeplinear.callbacks._resident import ResidentBatches, ResidentData
-from sklearn_deeplinear.dynamics._pathways import LinearPathways, PathwayDynamics
-from sklearn_deeplinear.nn._pathways import ParallelPathways
+from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.runs._resident_data import ResidentBatches, ResidentData
+from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import SecondMoments
 
 # Runs are cut short where the claim is about every epoch, not about the last.

@@ -1,0 +1,1 @@
+"""The same run in the few dimensions in which a network moves."""

@@ -1,0 +1,106 @@
+"""One deep linear network in compressed coordinates, to be used like `LinearDynamics`."""
+
+from __future__ import annotations
+
+import torch
+
+from sklearn_deeplinear.dynamics.compression._compressed_pathways import (
+    CompressedPathways,
+    compressed,
+    core_widths,
+)
+from sklearn_deeplinear.dynamics.compression._subspaces import live_units
+from sklearn_deeplinear.dynamics.networks._linear import (
+    LinearDynamics,
+    gradient_rounding,
+    step_seconds,
+)
+from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways
+
+# Networks narrower than this spend their time on calling operations, not in them.
+_NARROW = 64
+# Compressing may take this part of the time of the steps; seconds that it takes a network of
+# any size, and floating-point operations a second of singular values.
+_SHARE = 0.1
+_OVERHEAD = 1e-3
+_SINGULAR_RATE = 1e10
+
+
+class CompressedNetwork:
+    """A single compressed pathway under the interface of a network.
+
+    Parameters
+    ----------
+    pathway : CompressedPathways
+        Dynamics of one pathway.
+
+    Attributes
+    ----------
+    rounding : float
+        As that of :class:`LinearDynamics`, in the full network.
+    """
+
+    flow_options = LinearDynamics.flow_options
+
+    def __init__(self, pathway: CompressedPathways):
+        self.pathway = pathway
+        self.state, self.gradient = pathway.state, pathway.gradient
+        self.step, self.evaluate = pathway.step, pathway.evaluate
+        self.record_cost = pathway.record_cost
+        cores = torch.stack([C.square().sum() for C in pathway.pathways[0]])
+        norms = (cores + pathway.rest_norms).sqrt().tolist()
+        self.rounding = gradient_rounding(norms, pathway.rule.rule, pathway.weight_decay[0])
+
+    @classmethod
+    def from_moments(cls, weights, moments, weight_decay, like, n_steps):
+        """Compress a network without noise; None where that is not exact or does not pay.
+
+        Parameters
+        ----------
+        weights : list of float64 tensors
+            Initial W_1, ..., W_L.
+        moments : SecondMoments
+            Moments of the data.
+        weight_decay : sequence of L floats
+            gamma_1, ..., gamma_L.
+        like : tensor
+            Of the device and the precision to train in.
+        n_steps : int
+            Number of steps planned, that the effort of compressing is to be small beside.
+
+        Returns
+        -------
+        dynamics : CompressedNetwork or None
+        """
+        budget = _SHARE * n_steps * step_seconds([W.shape for W in weights]) - _OVERHEAD
+        if budget < 0 or max(map(len, weights[:-1]), default=0) < _NARROW:
+            return None
+        live = live_units(weights)
+        hidden = core_widths(weights, live)[1:-1]
+        work = sum(20 * len(units) * k**2 for units, k in zip(live, hidden, strict=True))
+        if work > budget * _SINGULAR_RATE:
+            return None
+        R_x, R_y = (
+            torch.as_tensor(factor, dtype=like.dtype, device=like.device)
+            for factor in (moments.input_factor, moments.output_factor)
+        )
+        no_modes = (R_y.new_empty((R_y.shape[1], 0)), R_x.new_empty((R_x.shape[1], 0)))
+        pathway = compressed(
+            [weights], LinearPathways(R_x, R_y, no_modes), [weight_decay], live=[live]
+        )
+        return None if pathway is None else cls(pathway)
+
+    @property
+    def weights(self):
+        """Full weights W_1, ..., W_L, to be read."""
+        return self.pathway.full_pathways()[0]
+
+    def measure(self, states):
+        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
+        measured = self.pathway.measure(states)
+        measured.pop("mode_strengths")
+        return measured
+
+    def unpacked(self, state):
+        """Full layers of a state given as a numpy array (n_parameters,)."""
+        return self.pathway.unpacked(state)[0]

@@ -1,0 +1,252 @@
+"""Linear pathways trained in compressed coordinates, and measured in full ones.
+
+See `_subspaces`: pathway p has W_l = Q_l C_l Q_{l-1}^T + sigma_l N_l with sigma_l = 1 at
+first. The state holds the cores C_l and, at its end, what weight decay has left of the largest
+entries of the N_l, in the units of weights that tolerances of the flow are told in. Norms do
+not change under orthonormal bases, and the blocks of C and N never meet, so that all measures
+are exact.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from sklearn_deeplinear.dynamics.compression._subspaces import (
+    close,
+    live_units,
+)
+from sklearn_deeplinear.dynamics.networks._balance import difference
+from sklearn_deeplinear.dynamics.networks._pathway_layout import fastest_layout
+from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
+
+
+def compressed(pathways, rule, weight_decay, live=None):
+    """Dynamics in compressed coordinates, if these are exact and pay.
+
+    Parameters
+    ----------
+    pathways : list of lists of float64 tensors
+        Initial weights.
+    rule : LinearPathways
+        Loss and gradient of the data term, in the precision and on the device to train in.
+    weight_decay : list of sequences of floats
+        Decays of the layers of each pathway.
+    live : list of lists of tensors of indices, optional
+        The :func:`live_units` of each pathway, where they are known.
+
+    Returns
+    -------
+    dynamics : CompressedPathways or None
+        None if the compressed network has more than half the parameters or is not the
+        same network.
+    """
+    live = [live_units(weights) for weights in pathways] if live is None else live
+    full = sum(W.numel() for weights in pathways for W in weights)
+    if 2 * sum(core_sizes(*path) for path in zip(pathways, live, strict=True)) > full:
+        return None
+    compressions = []
+    for path in zip(pathways, live, strict=True):
+        compressions.append(close(*path))
+        if compressions[-1] is None:
+            return None
+    cores = sum(C.numel() for compression in compressions for C in compression.cores)
+    if 2 * cores > full:
+        return None
+    return CompressedPathways(compressions, rule, weight_decay)
+
+
+def core_widths(weights, live):
+    """Widths d, k_1, ..., k_{L-1}, m of the cores that a sweep should find at most."""
+    d, m = weights[0].shape[1], len(weights[-1])
+    return [d, *(min(len(units), d + m) for units in live), m]
+
+
+def core_sizes(weights, live):
+    """Number of weights of such cores."""
+    widths = core_widths(weights, live)
+    return sum(k * k_next for k, k_next in zip(widths, widths[1:], strict=False))
+
+
+class CompressedPathways(PathwayDynamics):
+    """The state of compressed linear pathways and the rule by which they move.
+
+    Parameters
+    ----------
+    compressions : list of Compression
+        One for each pathway.
+    rule : LinearPathways
+        Loss and gradient of the data term.
+    weight_decay : list of sequences of floats
+        Decays of the layers of each pathway.
+    """
+
+    def __init__(self, compressions, rule, weight_decay):
+        self.compressions = [compression.to(rule.modes[0]) for compression in compressions]
+        cores = [compression.cores for compression in self.compressions]
+        rates = [2.0 * float(gamma) for decays in weight_decay for gamma in decays]
+        self.rates = rule.modes[0].new_tensor(rates)
+        self.rest_norms = self.rates.new_tensor(
+            [_square_norm(N) for compression in compressions for N in compression.rests]
+        )
+        self.rest_sizes = self.rates.new_tensor(
+            [_largest(N) for compression in compressions for N in compression.rests]
+        )
+        super().__init__(cores, rule, weight_decay, self.rest_sizes, fastest_layout)
+        self.rests = self.state[-len(rates) :]
+        if self.rates.any() and self.rests.any():
+            self.step = self._step_with_rests(self.step)
+
+    def _step_with_rests(self, step_of_cores):
+        def step(eta):
+            step_of_cores(eta)
+            self.rests.addcmul_(self.rests, self.rates, value=-eta)
+
+        return step
+
+    def balance_meters(self):
+        """Meters that know the bases and the rests of the pathways."""
+        return [CompressedBalanceMeter(compression) for compression in self.compressions]
+
+    def full_pathways(self):
+        """Full weights W_1, ..., W_L of each pathway."""
+        return self._full(self.state)
+
+    def evaluate(self):
+        """Leave the gradient of the objective in `gradient`."""
+        super().evaluate()
+        self.gradient[-len(self.rates) :] = self.rates * self.rests
+
+    def shrinkage(self, states):
+        """sigma_l of the layers of all pathways in turn; zero where N_l is."""
+        sizes = self.rest_sizes.clamp_min(torch.finfo(states.dtype).tiny)
+        return states[..., -len(self.rates) :] / sizes
+
+    def measure(self, states):
+        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
+        measured = super().measure(states)
+        squares = self.shrinkage(states).square() * self.rest_norms
+        measured["objective"] = measured["objective"] + (self.rates / 2 * squares).sum(-1)
+        rest_slopes = (self.rates.square() * squares).sum(-1)
+        measured["gradient_norm"] = (measured["gradient_norm"].square() + rest_slopes).sqrt()
+        return measured
+
+    def meter_readings(self, states):
+        """Measures of balance of each pathway."""
+        shrinkage = self.shrinkage(states).split(self.depths, dim=-1)
+        parts = zip(self.meters, self.views(states), shrinkage, strict=True)
+        return [meter(cores, factors) for meter, cores, factors in parts]
+
+    def unpacked(self, state):
+        """Full weights of a state given as a numpy array (n_parameters,)."""
+        full = self._full(torch.from_numpy(state).to(self.state))
+        return [[W.numpy(force=True) for W in weights] for weights in full]
+
+    def _full(self, state):
+        shrinkage = self.shrinkage(state).split(self.depths)
+        return [
+            compression.weights(cores, factors)
+            for compression, cores, factors in zip(
+                self.compressions, self.views(state), shrinkage, strict=True
+            )
+        ]
+
+
+class CompressedBalanceMeter:
+    """Balance of the full layers, from cores, bases and rests.
+
+    D_l = Q_l (C_l C_l^T - C_{l+1}^T C_{l+1}) Q_l^T + sigma_l^2 N_l N_l^T
+    - sigma_{l+1}^2 N_{l+1}^T N_{l+1}, and the two blocks are orthogonal.
+
+    Parameters
+    ----------
+    compression : Compression
+        Of the first network of the run.
+
+    Attributes
+    ----------
+    cost : float
+        Floating-point operations of a measurement.
+    """
+
+    def __init__(self, compression):
+        self.bases = compression.bases
+        cores, rests = compression.cores, compression.rests
+        self.starts = [difference(*pair) for pair in zip(cores, cores[1:], strict=False)]
+        self.rests = [_RestBalance(*pair) for pair in zip(rests, rests[1:], strict=False)]
+        self.cost = sum(4 * Q.numel() * (Q.shape[1] + 10) for Q in self.bases)
+
+    def __call__(self, cores, shrinkage):
+        """Measure a batch of networks.
+
+        Parameters
+        ----------
+        cores : list of L tensors of shape (n_records, k_l, k_{l-1})
+            C_l.
+        shrinkage : tensor of shape (n_records, L)
+            sigma_l.
+
+        Returns
+        -------
+        measures : dict of tensors of shape (n_records, L - 1)
+            As those of :class:`BalanceMeter`.
+        """
+        square = shrinkage.square()
+        columns: dict[str, list] = {"layer": [], "neuron": [], "change": [], "matrix": []}
+        for layer, (Q, rest) in enumerate(zip(self.bases, self.rests, strict=True)):
+            D = difference(cores[layer], cores[layer + 1])
+            p, q = square[:, layer], square[:, layer + 1]
+            unit = ((Q @ D) * Q).sum(-1) + rest.units(p, q)
+            columns["layer"].append(unit.sum(-1))
+            columns["neuron"].append(unit.abs().amax(-1))
+            columns["matrix"].append((_square(D) + rest.square(p, q)).sqrt())
+            change = _square(D - self.starts[layer]) + rest.square(p - 1, q - 1)
+            columns["change"].append(change.sqrt())
+        nothing = shrinkage.new_zeros((len(shrinkage), 0))
+        return {
+            name: torch.stack(values, dim=-1) if values else nothing
+            for name, values in columns.items()
+        }
+
+
+class _RestBalance:
+    """The matrices p N_l N_l^T - q N_{l+1}^T N_{l+1} for any p and q."""
+
+    def __init__(self, N, N_next):
+        self.N_units = None if N is None else N.square().sum(-1)
+        self.next_units = None if N_next is None else N_next.square().sum(-2)
+        A = 0.0 if N is None else N @ N.mT
+        B = 0.0 if N_next is None else N_next.mT @ N_next
+        E = A - B
+        self.numbers = None if isinstance(E, float) else [_sum(E * E), _sum(E * B), _sum(B * B)]
+
+    def units(self, p, q):
+        """The diagonals, of shape (n_records, h_l) or zero."""
+        diagonal = 0.0
+        if self.N_units is not None:
+            diagonal = diagonal + p[:, None] * self.N_units
+        if self.next_units is not None:
+            diagonal = diagonal - q[:, None] * self.next_units
+        return diagonal
+
+    def square(self, p, q):
+        """Squared norms of p E + (p - q) B with E = A - B, which is free of cancellation."""
+        if self.numbers is None:
+            return 0.0
+        ee, eb, bb = self.numbers
+        return (p**2 * ee + 2 * p * (p - q) * eb + (p - q) ** 2 * bb).clamp_min(0.0)
+
+
+def _square(matrix):
+    return matrix.square().sum(dim=(-2, -1))
+
+
+def _sum(product):
+    return float(product.sum()) if torch.is_tensor(product) else product
+
+
+def _largest(N):
+    return 0.0 if N is None else float(N.abs().max())
+
+
+def _square_norm(N):
+    return 0.0 if N is None else float(N.square().sum())

@@ -1,0 +1,1 @@
+"""Networks in training: their parameters, gradients, steps and measures."""

@@ -1,0 +1,213 @@
+"""Extreme eigenvalues of the Hessian, from Hessian-vector products.
+
+With g the gradient of the objective as a differentiable graph, H v is the gradient of
+<g, v>: one backward pass through a graph that is built once. Lanczos iterations find the
+extreme eigenvalues from such products: those of ARPACK for a single one, which any vector
+finds, and those of a block of vectors for more, which see eigenvalues as often as they occur.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from sklearn_deeplinear._parameters import check_integer, check_noise, check_weight_decay
+from sklearn_deeplinear.dynamics.networks._block_lanczos import ORDER, block_lanczos
+from sklearn_deeplinear.dynamics.networks._module import trainable_parameters
+
+# Up to this size the whole Hessian costs no more products than Lanczos iterations.
+_DENSE = 100
+# Up to this one it may be built once iterations have made as many products, at 130 MB.
+_AFFORDABLE = 4000
+_TOL = 1e-9
+# Lanczos iterations see products to rounding error, which no tolerance may undercut.
+_ROUNDING = 100
+
+
+def module_hessian_eigenvalues(module, loss, *, weight_decay=0.0, k=1, which="LA"):
+    """Extreme eigenvalues of the Hessian of a module's objective.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network, not changed.
+    loss : callable
+        ``loss(module)`` returns the loss on the training data, a tensor of one element,
+        twice differentiable and not random.
+    weight_decay : float or sequence of floats, default=0.0
+        gamma of the trainable parameters of two dimensions or more; others are not
+        decayed.
+    k : int, default=1
+        Number of eigenvalues.
+    which : {"LA", "SA", "LM"}, default="LA"
+        The largest eigenvalues, the smallest ones, or those largest in magnitude.
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (k,)
+        The most extreme one first, multiple ones as often as they occur.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type or out of range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> net = torch.nn.Linear(2, 1, bias=False, dtype=torch.float64)
+    >>> scales = torch.tensor([[3.0, 1.0]], dtype=torch.float64)
+    >>> module_hessian_eigenvalues(net, lambda net: (scales * net.weight**2).sum(), k=2)
+    array([6., 2.])
+    """
+    parameters = trainable_parameters(module)
+    matrices = [p for p in parameters if p.ndim >= 2]
+    gammas = check_weight_decay(weight_decay, len(matrices))
+    with torch.enable_grad():
+        objective = loss(module) + _penalty(matrices, gammas)
+        return _extreme_eigenvalues(objective, parameters, k, which)
+
+
+def linear_hessian_eigenvalues(
+    weights, input_moment, cross_moment, weight_decay=0.0, noise=0.0, *, k=1, which="LA"
+):
+    """Extreme eigenvalues of the Hessian of a deep linear network's objective.
+
+    Works on moments, so that the cost does not depend on the number of samples.
+
+    Parameters
+    ----------
+    weights : list of arrays or tensors
+        W_1, ..., W_L, W_l of shape (h_l, h_{l-1}).
+    input_moment : array or tensor of shape (d, d)
+        A = E[x x^T].
+    cross_moment : array or tensor of shape (m, d)
+        S = E[y x^T].
+    weight_decay : float or sequence of L floats, default=0.0
+        gamma_l.
+    noise : float or sequence of L - 1 floats, default=0.0
+        Variances s_l of the multiplicative noise on the hidden layers; the objective then
+        is the expected one.
+    k : int, default=1
+        Number of eigenvalues.
+    which : {"LA", "SA", "LM"}, default="LA"
+        The largest eigenvalues, the smallest ones, or those largest in magnitude.
+
+    Returns
+    -------
+    eigenvalues : ndarray of shape (k,)
+        The most extreme one first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a parameter is of the wrong type, shape or range.
+    """
+    layers = [torch.as_tensor(W).detach().clone().requires_grad_() for W in weights]
+    A, S = (torch.as_tensor(moment).to(layers[0]) for moment in (input_moment, cross_moment))
+    map_shape = (len(layers[-1]), layers[0].shape[1])
+    if S.shape != map_shape:
+        raise ValueError(
+            "X and y must have as many inputs and outputs as the network, of a map of shape "
+            f"{map_shape}, got a cross_moment of shape {tuple(S.shape)}."
+        )
+    gammas = check_weight_decay(weight_decay, len(layers))
+    variances = check_noise(noise, len(layers))
+    with torch.enable_grad():
+        objective = _expected_loss(layers, A, S, variances) + _penalty(layers, gammas)
+        return _extreme_eigenvalues(objective, layers, k, which)
+
+
+def _expected_loss(weights, A, S, variances):
+    """tr(C_L) - 2 tr(M S^T), the loss but for a constant."""
+    M = weights[-1]
+    for W in weights[-2::-1]:
+        M = M @ W
+    if not variances.any():
+        return (M @ A * M).sum() - 2 * (M * S).sum()
+    C = weights[0] @ A @ weights[0].T
+    for W, s in zip(weights[1:], variances.tolist(), strict=True):
+        C = W @ (C + s * torch.diag(C.diagonal())) @ W.T
+    return C.trace() - 2 * (M * S).sum()
+
+
+def _penalty(weights, gammas):
+    return sum(gamma * W.square().sum() for W, gamma in zip(weights, gammas.tolist(), strict=True))
+
+
+def _extreme_eigenvalues(objective, parameters, k, which):
+    n = sum(p.numel() for p in parameters)
+    k = check_integer(k, "k", low=1)
+    if k > n:
+        raise ValueError(f"k must be at most the number of parameters, {n}, got {k}.")
+    if which not in ORDER:
+        raise ValueError(f"which must be one of {', '.join(ORDER)}, got {which!r}.")
+    product = _hessian_product(objective, parameters)
+    start = np.random.RandomState(0).standard_normal(n)
+    first = product(start)
+    if not first.any():
+        return np.zeros(k)
+    if not np.isfinite(first).all():
+        return np.full(k, np.nan)
+    if n <= max(_DENSE, 4 * k):
+        return _dense(product, n, k, which)
+    # ARPACK takes eigenvalues below 1e-11 for zero, whatever the others are.
+    unit = np.abs(first).max()
+
+    def scaled(v):
+        return product(v) / unit
+
+    tol = max(_TOL, _ROUNDING * torch.finfo(parameters[0].dtype).eps)
+    if k == 1:
+        return unit * _lanczos(scaled, start, which, tol)
+    found = block_lanczos(scaled, n, k, which, tol, n if n <= _AFFORDABLE else None)
+    return _dense(product, n, k, which) if found is None else unit * found
+
+
+def _dense(product, n, k, which):
+    hessian = np.stack([product(row) for row in np.eye(n)])
+    eigenvalues = np.linalg.eigvalsh((hessian + hessian.T) / 2)
+    return eigenvalues[ORDER[which](eigenvalues)][:k]
+
+
+def _lanczos(product, start, which, tol):
+    n = len(start)
+
+    def solve(shift, which):
+        operator = LinearOperator((n, n), lambda v: product(v) + shift * v, dtype=np.float64)
+        return eigsh(operator, 1, which=which, v0=start, tol=tol, return_eigenvectors=False)
+
+    largest = solve(0.0, "LM")
+    if which == "LM" or largest[0] * {"LA": 1, "SA": -1}[which] > 0:
+        return largest
+    # ARPACK's tolerance is relative to the eigenvalue sought, which may be zero (a
+    # minimum of a deep linear network has a flat valley). Shifted by twice the norm of H
+    # all eigenvalues are of the size of that norm.
+    shift = 2 * np.abs(largest[0])
+    return solve(shift, which) - shift
+
+
+def _hessian_product(objective, parameters):
+    """Build the function v -> H v of vectors over all parameters, as float64 arrays."""
+    gradients = torch.autograd.grad(
+        objective, parameters, create_graph=True, materialize_grads=True
+    )
+    curved = [(g, i) for i, g in enumerate(gradients) if g.requires_grad]
+    sizes, like = [p.numel() for p in parameters], parameters[0]
+
+    def product(v):
+        if not curved:
+            return np.zeros_like(v)
+        parts = torch.as_tensor(np.ravel(v)).to(like.dtype).to(like.device).split(sizes)
+        products = torch.autograd.grad(
+            [g for g, _ in curved],
+            parameters,
+            [parts[i].view_as(parameters[i]) for _, i in curved],
+            retain_graph=True,
+            materialize_grads=True,
+        )
+        flat = torch.cat([part.reshape(-1) for part in products])
+        return flat.detach().cpu().double().numpy()
+
+    return product

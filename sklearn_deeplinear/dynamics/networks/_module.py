@@ -1,0 +1,239 @@
+"""Any torch module in training: its parameters as one flat vector, and how they move.
+
+The parameters that require a gradient become views of one contiguous buffer, so that a
+step is one operation whatever the number of layers, and an ODE solver sees one vector.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from contextlib import contextmanager
+
+import torch
+
+from sklearn_deeplinear._parameters import check_weight_decay
+from sklearn_deeplinear.dynamics.networks._flat import pack
+from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape
+
+
+class ModuleDynamics:
+    """The state of a module and the rule by which it moves.
+
+    From here on the parameters of the module are views of `state`; :func:`attached` gives
+    them their own memory back at the end.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Network. Parameters that do not require a gradient stay as they are, and are not
+        part of the penalty.
+    loss : callable
+        ``loss(module)`` returns the loss, a tensor of one element. It must depend on
+        the parameters alone: no sampling, no dropout.
+    weight_decay : float or sequence of floats, default=0.0
+        gamma in ``objective = loss + sum_l gamma_l ||W_l||^2``, where l runs over the
+        parameters of two dimensions or more, in the order of ``module.parameters()``.
+        Biases and scales, of one dimension, are not decayed.
+
+    Attributes
+    ----------
+    state : tensor of shape (n_parameters,)
+        All parameters; writing into it moves the module.
+    gradient : tensor of shape (n_parameters,)
+        Gradient of the objective where it was last evaluated.
+    """
+
+    def __init__(self, module, loss, weight_decay=0.0):
+        self.module, self.loss = module, _checked_loss(loss)
+        self.parameters = trainable_parameters(module)
+        self.shapes = [tuple(p.shape) for p in self.parameters]
+        self.sizes = [math.prod(shape) for shape in self.shapes]
+        self.decay = _decay_vector(self.parameters, weight_decay)
+        self.state = pack([p.detach() for p in self.parameters])
+        self.gradient = torch.empty_like(self.state)
+        parts = self.state.split(self.sizes)
+        for p, part, shape in zip(self.parameters, parts, self.shapes, strict=True):
+            p.data = part.view(shape)
+
+    def evaluate(self):
+        """Loss of the current state; the gradient of the objective is left in `gradient`."""
+        with torch.enable_grad():
+            loss = self.loss(self.module)
+        self._differentiate(loss)
+        return loss.detach()
+
+    def _differentiate(self, loss, keep_graph=False):
+        parts = torch.autograd.grad(
+            loss, self.parameters, retain_graph=keep_graph, materialize_grads=True
+        )
+        torch.cat([part.reshape(-1) for part in parts], out=self.gradient)
+        if self.decay is not None:
+            self.gradient.addcmul_(self.decay, self.state, value=2)
+
+    def linearised(self):
+        """Inputs of the rectifying units, and the gradient as a function of their slopes.
+
+        Returns
+        -------
+        inputs : list of tensors
+            Inputs of the ReLU and leaky ReLU units at the current state, call by call.
+        gradient : callable
+            ``gradient(shares)`` is the gradient of the objective, a tensor of shape
+            (n_parameters,) that the next call overwrites, with `shares` in place of the
+            indicators of positive `inputs`; None takes these. To be called before the
+            state changes.
+        """
+        tape = RectifierTape()
+        with torch.enable_grad(), tape:
+            loss = self.loss(self.module)
+
+        def gradient(shares=None):
+            tape.shares = shares
+            self._differentiate(loss, keep_graph=True)
+            return self.gradient
+
+        return tape.inputs, gradient
+
+    def step(self, eta):
+        """Make one step of gradient descent on the objective."""
+        self.evaluate()
+        self.state.add_(self.gradient, alpha=-eta)
+
+    def measure(self, states):
+        """Measure a batch of states (n_records, n_parameters): a dict of tensors.
+
+        No pair of layers of a general module is known to be adjacent, so the measures of
+        balance have no columns.
+        """
+        kept, rows = self.state.clone(), []
+        for state in states:
+            self.state.copy_(state)
+            loss = self.evaluate().reshape(())
+            penalty = 0.0 if self.decay is None else self.decay @ state.square()
+            rows.append(torch.stack([loss, loss + penalty, self.gradient.norm()]))
+        self.state.copy_(kept)
+        loss, objective, gradient_norm = torch.stack(rows).unbind(dim=1)
+        unknown = states.new_zeros((len(states), 0))
+        return {
+            "loss": loss,
+            "objective": objective,
+            "gradient_norm": gradient_norm,
+            **dict.fromkeys(("layer", "neuron", "change"), unknown),
+        }
+
+    def check_start(self):
+        """Raise a ValueError if the loss is random, or it or its gradient is not finite here."""
+        measured = self.measure(self.state[None].clone())
+        if not all(torch.isfinite(value).all() for value in measured.values()):
+            raise ValueError(
+                "module must start where the loss and its gradient are finite; they are not."
+            )
+        first, again = measured["loss"].item(), self.evaluate().item()
+        if abs(again - first) > 1e-3 * max(abs(first), abs(again)):
+            raise ValueError(
+                f"loss(module) must not be random, and was {first:g} and then {again:g}: call "
+                "module.eval() if the module has dropout, and draw no batches."
+            )
+
+    def unpacked(self, state):
+        """Parameters of a state given as a numpy array (n_parameters,), as views of it."""
+        parts = torch.from_numpy(state).split(self.sizes)
+        return [p.view(shape).numpy() for p, shape in zip(parts, self.shapes, strict=True)]
+
+    def record_cost(self):
+        """Cost of measuring one record, in units of one descent step."""
+        return 1
+
+
+@contextmanager
+def attached(module, loss, weight_decay=0.0):
+    """Yield the dynamics of `module`, whose parameters share its memory in the block.
+
+    Afterwards the parameters hold the last state in the memory they had before; they are
+    the same objects throughout, so that optimisers and tied weights still refer to them.
+    """
+    memory = [p.data for p in trainable_parameters(module)]
+    dynamics = ModuleDynamics(module, loss, weight_decay)
+    try:
+        yield dynamics
+    finally:
+        for p, own in zip(dynamics.parameters, memory, strict=True):
+            p.data = own.copy_(p.data)
+
+
+def trainable_parameters(module):
+    """Parameters of `module` that require a gradient, of one dtype and device.
+
+    Raises
+    ------
+    TypeError
+        If `module` is not a torch module.
+    ValueError
+        If it has no trainable parameters, or they differ in dtype or device, or are not
+        real.
+    """
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}.")
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    kinds = {(p.dtype, p.device) for p in parameters}
+    if len(kinds) != 1 or not parameters[0].is_floating_point():
+        found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds)) or "none"
+        raise ValueError(
+            f"module must have trainable real parameters of one dtype and device, got {found}."
+        )
+    return parameters
+
+
+def _decay_vector(parameters, weight_decay):
+    """Weight decay of every single parameter, or None if nothing is decayed."""
+    matrices = [p.ndim >= 2 for p in parameters]
+    gammas = iter(check_weight_decay(weight_decay, sum(matrices)).tolist())
+    per_parameter = [next(gammas) if matrix else 0.0 for matrix in matrices]
+    if not any(per_parameter):
+        return None
+    return torch.cat(
+        [
+            p.new_full((p.numel(),), gamma, requires_grad=False)
+            for p, gamma in zip(parameters, per_parameter, strict=True)
+        ]
+    )
+
+
+def _checked_loss(loss):
+    if not callable(loss):
+        raise TypeError(f"loss must be callable, loss(module), got {type(loss).__name__}.")
+    if not takes_arguments(loss, 1):
+        raise TypeError(
+            "loss must take one argument, loss(module). A loss of outputs and targets becomes "
+            "one by: lambda module: loss(module(X), y)."
+        )
+
+    def checked(module):
+        value = loss(module)
+        if not isinstance(value, torch.Tensor) or value.numel() != 1:
+            raise TypeError(
+                "loss(module) must return a tensor of one element, got "
+                f"{tuple(value.shape) if isinstance(value, torch.Tensor) else value!r}."
+            )
+        if not value.requires_grad:
+            raise ValueError(
+                "loss(module) must depend on the trainable parameters of module by "
+                "differentiable torch operations; it returned a constant."
+            )
+        return value
+
+    return checked
+
+
+def takes_arguments(function, n):
+    """Whether `function` can be called with `n` positional arguments, as far as is known."""
+    if isinstance(function, torch.nn.Module):
+        function = function.forward  # Module.__call__ takes anything
+    try:
+        inspect.signature(function).bind(*range(n))
+    except ValueError:  # some built-in functions have no signature
+        return True
+    except TypeError:
+        return False
+    return True

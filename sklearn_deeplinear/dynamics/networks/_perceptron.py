@@ -1,0 +1,288 @@
+"""Homogeneous multilayer perceptron in training: forward and backward pass on all data.
+
+With H_0 = X and Z_l = H_{l-1} W_l^T + 1 b_l^T, H_l = a(Z_l) for l < L, and Delta_L the gradient
+of the loss in the outputs Z_L,
+
+    Delta_{l-1} = (Delta_l W_l) * a'(Z_{l-1}),   dJ/dW_l = Delta_l^T H_{l-1} + 2 gamma_l W_l.
+
+The passes are written out, in buffers that are allocated once: for small and middling
+networks about half of what autograd takes goes into its graph and its memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from sklearn_deeplinear.dynamics.networks._balance import BalanceMeter
+from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
+from sklearn_deeplinear.dynamics.networks._flat import layers, pack
+from sklearn_deeplinear.nn._homogeneous import NEGATIVE_SLOPE, HomogeneousNetwork
+
+# Method and relative accuracy of the flow, which has kinks where the input of a unit changes
+# sign for a sample.
+_FLOW_OPTIONS = {
+    "identity": {"method": "DOP853", "rtol": 1e-6},
+    "relu": {"method": "trapezoidal", "rtol": 1e-6},
+    "leaky_relu": {"method": "trapezoidal", "rtol": 1e-6},
+}
+_LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": NEGATIVE_SLOPE}
+
+
+class NetworkDynamics:
+    """The state of a perceptron and the rule by which it moves.
+
+    Parameters
+    ----------
+    weights : list of tensors of shape (h_l, h_{l-1})
+        Initial W_1, ..., W_L.
+    biases : list of tensors of shape (h_l,), or None
+        Initial b_1, ..., b_L.
+    X : tensor of shape (n, d)
+        Inputs.
+    Y : tensor of shape (n, m)
+        Targets; for the cross-entropy one row of class probabilities per sample.
+    shares : tensor of shape (n,)
+        Sample weights of sum 1.
+    activation : {"identity", "relu", "leaky_relu"}
+        Activation of the hidden layers.
+    loss : {"squared_error", "cross_entropy"}
+        Loss of a sample.
+    weight_decay : sequence of L floats
+        gamma_1, ..., gamma_L.
+    record_sharpness : bool
+        Whether records hold the largest eigenvalue of the Hessian.
+
+    Attributes
+    ----------
+    state : tensor of shape (n_parameters,)
+        W_1, b_1, W_2, ... in one; writing into it moves the network.
+    gradient : tensor of shape (n_parameters,)
+        Gradient of the objective where it was last evaluated or measured.
+    flow_options : dict
+        Method and relative tolerance by which an ODE solver copes with the gradient.
+    """
+
+    def __init__(
+        self,
+        weights,
+        biases,
+        X,
+        Y,
+        shares,
+        *,
+        activation,
+        loss,
+        weight_decay,
+        record_sharpness=False,
+    ):
+        self.biased = biases is not None
+        rows = [b[None] for b in biases] if biases is not None else [None] * len(weights)
+        parts = [p for pair in zip(weights, rows, strict=True) for p in pair if p is not None]
+        self.shapes = [tuple(p.shape) for p in parts]
+        self.state = pack(parts)
+        self.weights, self.biases = self._layers(self.state)
+        self.gradient = torch.empty_like(self.state)
+        self.weight_decay = [float(gamma) for gamma in weight_decay]
+        self.record_sharpness = record_sharpness
+        self.activation, self.flow_options = activation, _FLOW_OPTIONS[activation]
+        self.activate, self.damp = _ACTIVATIONS[activation]
+        self.loss = _LOSSES[loss](Y, shares[:, None])
+        self.hidden = [X, *(X.new_empty((len(X), len(W))) for W in weights[:-1])]
+        self.outputs = torch.empty_like(Y)
+        self.deltas = [None, *(torch.empty_like(H) for H in self.hidden[1:]), self.loss.delta]
+        self.balance = BalanceMeter(
+            self.weights,
+            linear=activation == "identity",
+            biases=biases,
+        )
+
+    def _layers(self, state):
+        """Weights and biases (1, h_l) of a flat state, as views; biases may be None."""
+        parts = layers(state, self.shapes)
+        if not self.biased:
+            return parts, [None] * len(parts)
+        return parts[::2], parts[1::2]
+
+    def _forward(self, weights, biases, inputs=None):
+        """Fill the hidden layers and the outputs; append what units get to `inputs`."""
+        for H, out, W, b in zip(
+            self.hidden, [*self.hidden[1:], self.outputs], weights, biases, strict=True
+        ):
+            if b is None:
+                torch.mm(H, W.T, out=out)
+            else:
+                torch.addmm(b, H, W.T, out=out)
+            if out is not self.outputs:
+                if inputs is not None:
+                    inputs.append(out.clone())
+                self.activate(out)
+
+    def _backward(self, weights, shares=None):
+        """Yield l - 1, Delta_l and H_{l-1} from the last layer to the first.
+
+        `shares` stand in for the indicators of positive inputs, if they are given.
+        """
+        self.loss.differentiate(self.outputs)
+        for layer in range(len(weights) - 1, -1, -1):
+            delta, H = self.deltas[layer + 1], self.hidden[layer]
+            if layer > 0:
+                # Before the step changes W_l.
+                torch.mm(delta, weights[layer], out=self.deltas[layer])
+                if shares is None:
+                    self.damp(self.deltas[layer], H)
+                else:
+                    leak = _LEAKS[self.activation]
+                    self.deltas[layer].mul_(leak + (1 - leak) * shares[layer - 1])
+            yield layer, delta, H
+
+    def step(self, eta):
+        """Make one step of gradient descent on the objective."""
+        self._forward(self.weights, self.biases)
+        for layer, delta, H in self._backward(self.weights):
+            shrink = 1 - 2 * eta * self.weight_decay[layer]
+            self.weights[layer].addmm_(delta.T, H, beta=shrink, alpha=-eta)
+            if self.biased:
+                self.biases[layer].sub_(delta.sum(dim=0), alpha=eta)
+
+    def evaluate(self):
+        """Loss of the current state; the gradient of the objective is left in `gradient`."""
+        return self._evaluate(self.weights, self.biases)
+
+    def linearised(self):
+        """Inputs of the hidden units, and the gradient as a function of their slopes.
+
+        As :meth:`sklearn_deeplinear.dynamics.networks._module.ModuleDynamics.linearised`.
+        """
+        inputs: list[torch.Tensor] = []
+        self._forward(self.weights, self.biases, inputs)
+
+        def gradient(shares=None):
+            self._differentiate(self.weights, shares)
+            return self.gradient
+
+        return inputs, gradient
+
+    def _evaluate(self, weights, biases):
+        self._forward(weights, biases)
+        self._differentiate(weights)
+        return self.loss.value(self.outputs)
+
+    def _differentiate(self, weights, shares=None):
+        g_weights, g_biases = self._layers(self.gradient)
+        for layer, delta, H in self._backward(weights, shares):
+            torch.mm(delta.T, H, out=g_weights[layer])
+            if self.weight_decay[layer]:
+                g_weights[layer].add_(weights[layer], alpha=2 * self.weight_decay[layer])
+            if self.biased:
+                torch.sum(delta, dim=0, keepdim=True, out=g_biases[layer])
+
+    def measure(self, states):
+        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
+        weights, biases = self._layers(states)
+        rows = []
+        for record in range(len(states)):
+            network = [W[record] for W in weights]
+            loss = self._evaluate(network, [b[record] if self.biased else None for b in biases])
+            rows.append(torch.stack([loss, torch.linalg.vector_norm(self.gradient)]))
+        loss, gradient_norm = torch.stack(rows).unbind(dim=1)
+        penalty = sum(
+            gamma * torch.linalg.vector_norm(W, dim=(-2, -1)).square()
+            for W, gamma in zip(weights, self.weight_decay, strict=True)
+            if gamma
+        )
+        sharpness = {"sharpness": self._sharpness(states)} if self.record_sharpness else {}
+        return {
+            "loss": loss,
+            "objective": loss + penalty,
+            "gradient_norm": gradient_norm,
+            **self.balance(weights, [b.squeeze(-2) for b in biases] if self.biased else None),
+            **sharpness,
+        }
+
+    def _sharpness(self, states):
+        return torch.tensor([self.hessian_eigenvalues(state)[0] for state in states])
+
+    def hessian_eigenvalues(self, state, *, k=1, which="LA"):
+        """Extreme eigenvalues of the Hessian of the objective at a state (n_parameters,).
+
+        Parameters and returned value as those of
+        :func:`sklearn_deeplinear.dynamics.hessian_eigenvalues`.
+        """
+        weights, biases = self._layers(state)
+        # A module of its own: the buffers of the passes here leave no graph behind.
+        network = HomogeneousNetwork(
+            [W.shape for W in weights],
+            self.activation,
+            self.biased,
+            device=state.device,
+            dtype=state.dtype,
+        ).fill(weights, [b[0] for b in biases] if self.biased else None)
+        return module_hessian_eigenvalues(
+            network,
+            lambda network: self.loss.value(network(self.hidden[0])),
+            weight_decay=self.weight_decay,
+            k=k,
+            which=which,
+        )
+
+    def unpacked(self, state):
+        """Weights of a state given as a numpy array (n_parameters,), as views of it."""
+        return [W.numpy() for W in self._layers(torch.from_numpy(state))[0]]
+
+    def record_cost(self):
+        """Cost of measuring one record, in units of one descent step (at least one)."""
+        step = 6 * len(self.outputs) * sum(W.numel() for W in self.weights)
+        return max(1, round((step + self.balance.cost) / step))
+
+
+class _SquaredError:
+    """sum_i shares_i ||y_i - f(x_i)||^2, its value and its gradient `delta`."""
+
+    def __init__(self, Y, shares):
+        self.Y, self.shares = Y, shares
+        self.delta = torch.empty_like(Y)
+
+    def differentiate(self, outputs):
+        torch.sub(outputs, self.Y, out=self.delta).mul_(self.shares).mul_(2)
+
+    def value(self, outputs):
+        return ((outputs - self.Y).square() * self.shares).sum()
+
+
+class _CrossEntropy:
+    """-sum_i shares_i <y_i, log softmax f(x_i)>, its value and its gradient `delta`."""
+
+    def __init__(self, Y, shares):
+        self.Y, self.shares = Y, shares
+        self.delta = torch.empty_like(Y)
+
+    def differentiate(self, outputs):
+        torch.softmax(outputs, dim=1, out=self.delta)
+        self.delta.sub_(self.Y).mul_(self.shares)
+
+    def value(self, outputs):
+        return -(torch.log_softmax(outputs, dim=1) * self.Y * self.shares).sum()
+
+
+_LOSSES: dict[str, Callable] = {"squared_error": _SquaredError, "cross_entropy": _CrossEntropy}
+
+
+def _damp_relu(delta, H):
+    torch.ops.aten.threshold_backward(delta, H, 0, grad_input=delta)
+
+
+def _damp_leaky_relu(delta, H):
+    torch.ops.aten.leaky_relu_backward(delta, H, NEGATIVE_SLOPE, True, grad_input=delta)
+
+
+# a, and multiplication by a'(Z); both in place, the latter from H = a(Z).
+_ACTIVATIONS = {
+    "identity": (lambda Z: Z, lambda delta, H: delta),
+    "relu": (torch.relu_, _damp_relu),
+    "leaky_relu": (
+        lambda Z: torch.nn.functional.leaky_relu_(Z, NEGATIVE_SLOPE),
+        _damp_leaky_relu,
+    ),
+}

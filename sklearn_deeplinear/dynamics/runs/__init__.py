@@ -1,0 +1,1 @@
+"""How a network is moved and recorded: descent, flow, mini-batches."""

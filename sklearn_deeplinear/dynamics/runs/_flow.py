@@ -1,0 +1,63 @@
+"""Gradient flow of any dynamics, recorded like a run of gradient descent."""
+
+from __future__ import annotations
+
+import torch
+
+from sklearn_deeplinear.dynamics.runs._descent import Log, chunks, warn_of
+from sklearn_deeplinear.dynamics.runs._integrators import FlowError, flow_states
+
+
+@torch.no_grad()
+def flow(dynamics, times, *, tol=0.0, record_weights=False, watch=None, method, rtol, atol):
+    """Move a network along the gradient flow of its objective, and record the run.
+
+    Parameters
+    ----------
+    dynamics : object with `state`, `gradient`, `evaluate()` and `measure(states)`
+        The network, moved in place.
+    times : ndarray of shape (n_records,)
+        Increasing times to record, from 0 to the end of the flow.
+    tol, record_weights, watch
+        As in :func:`sklearn_deeplinear.dynamics.runs._descent.descend`.
+    method, rtol, atol
+        As in :func:`sklearn_deeplinear.dynamics.gradient_flow`.
+
+    Returns
+    -------
+    run : Run
+        `iteration` counts the gradient evaluations made up to each record.
+    """
+    log = Log(dynamics, tol, record_weights)
+    reason = log.add(dynamics.state[None].clone(), [0], [0.0])
+    if reason == "diverged":
+        raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
+    states = flow_states(dynamics, times, float(times[-1]), rtol=rtol, atol=atol, method=method)
+    trouble = None
+    next(states)  # time 0 has been recorded
+    for index, marks in enumerate(chunks(times, dynamics.state)):
+        if reason is not None:
+            break
+        if watch is not None:
+            watch(index, None)
+        records = []
+        try:
+            for _ in marks:
+                n_evaluations, t, y = next(states)
+                records.append((n_evaluations, t, torch.as_tensor(y).to(dynamics.state)))
+        except KeyboardInterrupt:
+            reason = "interrupted"
+        except FlowError as error:
+            reason, trouble = "diverged", str(error)
+        if records:
+            iterations, reached, rows = zip(*records, strict=True)
+            reason = log.add(torch.stack(rows), iterations, reached) or reason
+        dynamics.state.copy_(log.kept)
+        if watch is not None and watch(index, log) and reason is None:
+            reason = "callback"
+    dynamics.state.copy_(log.kept)
+    run = log.run(reason or "max_iter")
+    if reason in ("interrupted", "diverged"):
+        cause = trouble or ("it was interrupted" if reason == "interrupted" else "it diverged")
+        warn_of(run, f"The gradient flow stopped early: {cause}. Its last record is kept.")
+    return run

@@ -1,0 +1,87 @@
+"""States along the gradient flow of a network, by an adaptive method."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.integrate
+import torch
+
+from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear.dynamics.runs._trapezoidal import TrapezoidalFlow
+
+_METHODS = ("DOP853", "RK45", "RK23", "LSODA", "Radau", "BDF", "trapezoidal")
+
+
+class FlowError(RuntimeError):
+    """The solver could not go on."""
+
+
+def flow_states(dynamics, times, end, *, rtol, atol, method):
+    """States along the gradient flow, one at a time, so that none need be kept.
+
+    Parameters
+    ----------
+    dynamics : object with `state`, `evaluate()` and `gradient`
+        The network; its state is overwritten at every evaluation.
+    times : ndarray
+        Increasing times in [0, end].
+    end : float
+        Time at which to stop.
+    rtol, atol, method
+        As in :func:`sklearn_deeplinear.dynamics.gradient_flow`.
+
+    Yields
+    ------
+    n_evaluations : int
+        Gradient evaluations made so far.
+    time : float
+        Each of `times`, and `end` once more.
+    y : ndarray of shape (n_parameters,), float64
+        State at that time.
+
+    Raises
+    ------
+    FlowError
+        If the solver cannot keep the error below the tolerance.
+    """
+    state = dynamics.state
+
+    def velocity(t, y):
+        state.copy_(as_state(y, state))
+        dynamics.evaluate()
+        return -dynamics.gradient.cpu().double().numpy()
+
+    if method is None:
+        method = "trapezoidal" if _rectifies(dynamics) else "DOP853"
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}.")
+    rtol, atol = check_real(rtol, "rtol"), check_real(atol, "atol")
+    y = state.cpu().numpy().astype(np.float64)
+    if method == "trapezoidal":
+        solver = TrapezoidalFlow(dynamics, y, end, rtol, atol)
+    else:
+        solver = getattr(scipy.integrate, method)(velocity, 0.0, y, end, rtol=rtol, atol=atol)
+    done = int(np.searchsorted(times, 0.0, side="right"))
+    yield from ((solver.nfev, t, y) for t in times[:done])
+    while solver.status == "running":
+        with np.errstate(over="ignore", invalid="ignore"):  # a rejected step may overflow
+            message = solver.step()
+        if solver.status == "failed":
+            raise FlowError(message.rstrip("."))
+        reached = int(np.searchsorted(times, solver.t, side="right"))
+        if reached > done:
+            curve = solver.dense_output()
+            yield from ((solver.nfev, t, curve(t)) for t in times[done:reached])
+            done = reached
+    yield solver.nfev, end, solver.y
+
+
+def _rectifies(dynamics):
+    """Whether the network has units whose derivative jumps."""
+    return hasattr(dynamics, "linearised") and bool(dynamics.linearised()[0])
+
+
+def as_state(y, like):
+    """Return an array as a tensor of the dtype and on the device of `like`."""
+    # In this order: not every device knows float64.
+    return torch.from_numpy(y).to(like.dtype).to(like.device)

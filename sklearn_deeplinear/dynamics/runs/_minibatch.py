@@ -1,0 +1,213 @@
+"""Training by mini-batches: any torch module in a skorch net, recorded like every run.
+
+This module imports skorch: import it only when mini-batches are asked for.
+"""
+
+from __future__ import annotations
+
+import math
+
+from skorch.callbacks import Callback
+
+from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
+from sklearn_deeplinear.dynamics.runs._descent import Log, warn_of_ending
+from sklearn_deeplinear.dynamics.runs._resident_net import ResidentNet
+
+
+def train_minibatch(
+    dynamics,
+    module,
+    data,
+    *,
+    loss,
+    solver,
+    schedule,
+    weight_decay,
+    batch_size,
+    generator,
+    iterations,
+    tol=0.0,
+    record_weights=False,
+    callbacks=None,
+    watch=None,
+    before_epoch=None,
+):
+    """Train a module by stochastic gradients and record the run.
+
+    Parameters
+    ----------
+    dynamics : object with `state`, `measure(states)` and `unpacked(state)`
+        The network as it is measured, on all data. Its state holds the parameters in
+        the order of ``module.parameters()``; it is trained in place.
+    module : torch.nn.Module
+        The same network as it is trained. Its parameters become views of the state; in
+        the end they get memory of their own, on the CPU.
+    data : ResidentData
+        Training data on the device of the state.
+    loss : {"squared_error", "cross_entropy"}
+        Loss of a sample.
+    solver : {"sgd", "adam"}
+        ``torch.optim.SGD`` without momentum, or ``torch.optim.Adam``.
+    schedule : callable
+        Step size in epoch t = 0, 1, ...
+    weight_decay : sequence of floats
+        gamma_l of the parameters of two or more dimensions, in their order; others are
+        not decayed. ``2 gamma_l W_l`` is added to the gradient, with Adam before it is
+        rescaled, so that the estimated gradient is that of the objective.
+    batch_size : int
+        Size of the batches, n_samples at most.
+    generator : torch.Generator
+        Source of the permutations, on the CPU.
+    iterations : ndarray of int
+        Epochs to record, the last of them the number of epochs.
+    tol : float
+        Stop at the first record whose gradient norm, on all data, is at most `tol` times
+        the first one; 0 makes all epochs. There is no warning when all epochs were made:
+        steps of a constant size leave a noise that no number of epochs removes.
+    record_weights : bool
+        Keep the weights of every record.
+    callbacks : list of skorch callbacks, optional
+        Called as skorch calls them. Those that follow single batches slow training down.
+    watch : callable, optional
+        As in :func:`sklearn_deeplinear.dynamics.runs._descent.descend`; a chunk of steps is
+        what lies between two records.
+    before_epoch : callable, optional
+        Called without arguments at the start of each epoch, to bring up to date what the
+        module has besides its parameters.
+
+    Returns
+    -------
+    run : Run
+        `iteration` counts epochs; `time` is the sum of the step sizes of all batches.
+    net : skorch.NeuralNet
+        The fitted net, on the CPU.
+    """
+    recorder = _Recorder(dynamics, schedule, iterations, tol, record_weights, watch, before_epoch)
+    _share(module, dynamics.state)
+    net = ResidentNet(
+        module,
+        loss,
+        solver,
+        weight_decay=[float(gamma) for gamma in weight_decay],
+        generator=generator,
+        eps=recorder.eps(),
+        batch_size=batch_size,
+        lr=schedule(0),
+        max_epochs=int(iterations[-1]),
+        device=str(dynamics.state.device),
+        callbacks=[("run_recorder", recorder), *(callbacks or [])],
+    )
+    net.initialize()
+    if recorder.reason is None:  # else it starts at a stationary point
+        with flushed_denormals():
+            _fit(net, data)
+    _release(net, recorder)
+    dynamics.state.copy_(recorder.log.kept)
+    _unshare(module)
+    run = recorder.log.run(recorder.reason or "max_iter")
+    warn_of_ending(run)
+    return run, net
+
+
+class _Recorder(Callback):
+    """Sets the step size of each epoch, records the run and ends it."""
+
+    def __init__(self, dynamics, schedule, iterations, tol, record_weights, watch, before_epoch):
+        self.dynamics, self.schedule, self.watch = dynamics, schedule, watch
+        self.before_epoch = before_epoch
+        self.log = Log(dynamics, tol, record_weights)
+        self.marks = {int(mark): index for index, mark in enumerate(iterations[1:])}
+        self.epoch, self.time, self.in_epoch = 0, 0.0, False
+        self.reason = self.log.add(dynamics.state[None].clone(), [0], [0.0])
+        if self.reason == "diverged":
+            raise ValueError(
+                "init gives a network whose objective is not finite: use a smaller one."
+            )
+
+    def eps(self):
+        """Adam's usual eps, unless gradients are in units in which it is not small."""
+        norm = float(self.log.parts[0]["gradient_norm"][0])
+        return min(1e-8, 1e-5 * norm / math.sqrt(self.dynamics.state.numel())) or 1e-8
+
+    def on_train_begin(self, net, **kwargs):
+        """Announce the first chunk."""
+        self._announce(0)
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Set the step size."""
+        self.in_epoch = True
+        if self.before_epoch is not None:
+            self.before_epoch()
+        eta = self.schedule(self.epoch)
+        if self.epoch == 0 or eta != self.schedule(self.epoch - 1):
+            for group in net.optimizer_.param_groups:
+                group["lr"] = eta
+
+    def on_epoch_end(self, net, **kwargs):
+        """Record the network, if it is time to."""
+        self.in_epoch = False
+        self.epoch += 1
+        eta = net.optimizer_.param_groups[0]["lr"]
+        self.time += eta * net.history[-1]["train_batch_count"]
+        if self.epoch in self.marks:
+            self._record()
+            if self.reason is None:
+                self._announce(self.marks[self.epoch] + 1)
+        if self.reason is not None:
+            # What skorch's own EarlyStopping raises; the net catches it.
+            raise KeyboardInterrupt
+
+    def on_train_end(self, net, **kwargs):
+        """Tell who ended a run early: another callback, between epochs, or the user."""
+        planned = max(self.marks, default=0)
+        if self.reason is None and self.epoch < planned:
+            self.reason = "interrupted" if self.in_epoch else "callback"
+            if self.reason == "callback" and self.epoch not in self.marks:
+                self._record()
+
+    def _record(self):
+        # A copy: the log keeps what it is given.
+        state = self.dynamics.state[None].clone()
+        self.reason = self.log.add(state, [self.epoch], [self.time]) or self.reason
+        self.dynamics.state.copy_(self.log.kept)  # the last good one, if this is not
+        if self.watch is not None and self.epoch in self.marks:
+            stop = self.watch(self.marks[self.epoch], self.log)
+            self.reason = self.reason or ("callback" if stop else None)
+
+    def _announce(self, index):
+        if self.watch is not None and index < len(self.marks):
+            self.watch(index, None)
+
+
+def _fit(net, data):
+    try:
+        net.partial_fit(data)
+    except KeyError as error:
+        if "valid" not in str(error):
+            raise
+        raise ValueError(
+            f"callbacks must not need {error}: all samples are for training, and none are held "
+            'out for validation. Take monitor="train_loss", as in '
+            'EarlyStopping(monitor="train_loss").'
+        ) from error
+
+
+def _share(module, state):
+    """Make the parameters of `module` views of `state`."""
+    parameters = list(module.parameters())
+    parts = state.split([p.numel() for p in parameters])
+    for p, part in zip(parameters, parts, strict=True):
+        p.data = part.view(p.shape)
+
+
+def _unshare(module):
+    for p in module.parameters():
+        p.grad, p.data = None, p.detach().to("cpu", copy=True)
+    module.to("cpu")  # buffers, too
+
+
+def _release(net, recorder):
+    """Leave in `net` what its user gave it, and nothing of the training data."""
+    net.generator, net.device = None, "cpu"
+    net.callbacks = net.callbacks[1:]
+    net.callbacks_ = [(name, cb) for name, cb in net.callbacks_ if cb is not recorder]

@@ -1,0 +1,1 @@
+"""Automatic step sizes, from the curvature of the objective."""

@@ -1,0 +1,121 @@
+"""What all trained estimators have in common, and regressors on the squared loss."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.callback import CallbackSupportMixin
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_deeplinear._compat import _check_sample_weight
+from sklearn_deeplinear._results import Trajectory
+from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
+from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
+from sklearn_deeplinear.estimators._advice import is_nearly_minimal
+from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
+from sklearn_deeplinear.theory._moments import check_moments
+
+# Attributes whose values take a search, made when they are asked for.
+_COMPUTED = {"global_minimum_", "optimality_gap_"}
+
+
+class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
+    """The run of the last fit."""
+
+    trajectory_: Trajectory
+    loss_: float
+    objective_: float
+    n_iter_: int
+    stop_reason_: str
+    converged_: bool
+
+    def _suitable_threads(self, problem):
+        """Block in which torch has as many threads as suit the steps of a fit."""
+        mini_batches = self.solver in ("sgd", "adam")
+        return suitable_threads(problem.step_flops(self.batch_size if mini_batches else None))
+
+    def _keep_run(self, problem, outcome):
+        run = outcome.run
+        self.trajectory_ = run.trajectory
+        self.balance_history_ = run.balance
+        self.loss_ = float(run.trajectory.loss[-1])
+        self.objective_ = float(run.trajectory.objective[-1])
+        self.n_iter_ = outcome.n_iter
+        self.step_size_ = outcome.step_size
+        self.stop_reason_ = run.stop_reason
+        self.converged_ = run.stop_reason == "converged"
+        if self.solver == "gd" and is_unfinished(run, self.tol):
+            self.converged_ = is_nearly_minimal(problem, self.objective_, self.tol)
+            if not self.converged_:
+                warn_unfinished(run, problem.advice(self.max_iter))
+        # Only mini-batches train a net; that of a former fit would not belong to this one.
+        self.__dict__.pop("net_", None)
+        if getattr(outcome, "net", None) is not None:
+            self.net_ = outcome.net
+
+
+class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
+    """Validation of data, and the minimum beside the fit."""
+
+    coef_: np.ndarray
+    intercept_: float | np.ndarray
+    moments_: SecondMoments
+
+    @property
+    def global_minimum_(self) -> GlobalMinimum:
+        """Exact minimum of the training objective, computed on first access."""
+        check_is_fitted(self)
+        return self._problem.minimum_beside(self.weights_, vars(self).get("objective_"))
+
+    @property
+    def optimality_gap_(self) -> float:
+        """``objective_ - global_minimum_.objective``."""
+        return self.objective_ - self.global_minimum_.objective
+
+    def __dir__(self):
+        # scikit-learn asks every attribute whether it is there, which would compute these two,
+        # and shows in HTML whatever it finds here: they are listed once they are known.
+        solved = "global_minimum" in vars(vars(self).get("_problem", self))
+        names = set(object.__dir__(self)) - (set() if solved else _COMPUTED)
+        return [name for name in names if hasattr(self, name)]
+
+    def _keep_run(self, problem, outcome):
+        super()._keep_run(problem, outcome)
+        if self._problem.linear and _in_single_precision(self.weights_):
+            self.loss_, self.objective_ = self._problem.evaluate(self.weights_)
+
+    def _check_data(self, X, y, sample_weight, reset=True):
+        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
+        X, y = validate_data(self, X, y, reset=reset, **options)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        return X, y, sample_weight
+
+    def _moments_of(self, X, y, sample_weight):
+        return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+
+    def _adopted(self, moments):
+        """The `moments` in place of data, if they suit `fit_intercept`."""
+        check_moments(moments)
+        if self.fit_intercept and not moments.centered:
+            raise ValueError(
+                "fit_intercept must be False with moments that are not centred: they do not "
+                "hold the means."
+            )
+        if not self.fit_intercept and (moments.mean_x.any() or moments.mean_y.any()):
+            raise ValueError(
+                "fit_intercept must be True with centred moments of data whose means are not "
+                "zero; without intercept build them with center=False."
+            )
+        self.n_features_in_ = moments.n_inputs
+        self.__dict__.pop("feature_names_in_", None)  # of a former fit
+        return moments
+
+    def _check_inputs(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+
+def _in_single_precision(weights):
+    first = weights[0]
+    return getattr(first[0] if isinstance(first, list) else first, "dtype", None) == np.float32
