@@ -22,8 +22,8 @@ from _environment import write_results
 from skorch import NeuralNet
 
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.runs._descent import record_iterations
 from sklearn_deeplinear.dynamics.runs._minibatch import train_minibatch
+from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.dynamics.runs._resident_data import ResidentData
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import SecondMoments

@@ -118,7 +118,10 @@ def our_steps(X, Y, weights, steps, compression):
         for _ in range(steps):
             dynamics.step(RATE * len(X))
         seconds = time.perf_counter() - start
-    maps = [torch.linalg.multi_dot(path[::-1]).numpy() for path in dynamics.full_pathways()]
+    maps = [
+        torch.linalg.multi_dot(path[::-1]).numpy()
+        for path in dynamics.unpacked(dynamics.state)["weights"]
+    ]
     return seconds / steps, maps
 
 

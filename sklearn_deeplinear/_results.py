@@ -5,7 +5,7 @@ All results of the package print as one line, written by :func:`one_line`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -73,6 +73,11 @@ class Trajectory:
         Strength of each singular mode in each pathway (several pathways only).
     sharpness : ndarray of shape (n_records,), or None
         Largest eigenvalue of the Hessian of the objective; None unless asked for.
+    biases : list of lists of ndarray, or None
+        ``biases[r]`` is the list ``[b_1, ..., b_L]`` of record ``r``, beside `weights`, of
+        networks that have biases.
+    others : dict of ndarray of shape (n_records, ...)
+        Further quantities that were asked for; each is an attribute by its name, too.
     """
 
     iteration: np.ndarray
@@ -83,6 +88,15 @@ class Trajectory:
     weights: list | None = None
     mode_strengths: np.ndarray | None = None
     sharpness: np.ndarray | None = None
+    biases: list | None = None
+    others: dict = field(default_factory=dict)
+
+    def __getattr__(self, name):
+        # Only for names that are no fields; while unpickling there are none at all.
+        try:
+            return self.__dict__["others"][name]
+        except KeyError:
+            raise AttributeError(f"Trajectory has no attribute {name!r}") from None
 
     def __repr__(self):
         return one_line(
@@ -107,8 +121,10 @@ class Trajectory:
         """
         import pandas as pd
 
-        curves = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "weights"}
-        return pd.DataFrame({name: v for name, v in curves.items() if np.ndim(v) == 1})
+        curves = {f.name: getattr(self, f.name) for f in fields(self)} | self.others
+        return pd.DataFrame(
+            {name: v for name, v in curves.items() if isinstance(v, np.ndarray) and v.ndim == 1}
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ from sklearn_deeplinear._warnings import TrainingWarning, warn_user
 from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
 from sklearn_deeplinear.dynamics.networks._module import ModuleDynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics.runs._descent import record_iterations
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
+from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.dynamics.runs._schedules import step_size_schedule
 from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable_threads
 
@@ -164,7 +164,7 @@ def compare_step_sizes(
 def _flow_options(dynamics, **given):
     """What the user gave, before what the network brings, before what suits any."""
     chosen = {name: value for name, value in given.items() if value is not None}
-    return {"method": None, "rtol": _RTOL} | getattr(dynamics, "flow_options", {}) | chosen
+    return {"method": None, "rtol": _RTOL} | dynamics.flow_options | chosen
 
 
 def _starter(estimator, X, y, loss, weight_decay):

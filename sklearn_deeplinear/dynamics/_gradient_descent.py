@@ -8,9 +8,9 @@ from sklearn_deeplinear.dynamics.networks._module import attached
 from sklearn_deeplinear.dynamics.runs._descent import (
     descend,
     is_unfinished,
-    record_iterations,
     warn_unfinished,
 )
+from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.dynamics.runs._schedules import step_size_schedule
 from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable_threads
 

@@ -9,6 +9,7 @@ from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear._warnings import TrainingWarning, warn_user
 from sklearn_deeplinear.dynamics.networks._module import attached
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
+from sklearn_deeplinear.dynamics.runs._records import arrays
 from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable_threads
 
 _CURVES = ("iteration", "time", "loss", "objective", "gradient_norm")
@@ -97,7 +98,8 @@ def gradient_flow(
     --------
     The flow of (w - 3)^2 from zero is w(t) = 3 - 3 exp(-2 t).
 
-    >>>     >>> from sklearn_deeplinear.dynamics import gradient_flow
+    >>> import torch
+    >>> from sklearn_deeplinear.dynamics import gradient_flow
     >>> net = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
     >>> _ = torch.nn.init.zeros_(net.weight)
     >>> run = gradient_flow(net, lambda net: (net.weight - 3).square().sum(), time=0.5)
@@ -118,7 +120,7 @@ def gradient_flow(
                     if len(records) < len(times):
                         records.append(_record(dynamics, end, n_evaluations, t))
                         if record_weights:
-                            weights.append(dynamics.unpacked(end.cpu().numpy()))
+                            weights.append(arrays(dynamics.unpacked(end), copy=True)["weights"])
         except (FlowError, KeyboardInterrupt) as error:
             trouble = str(error) or "it was interrupted"
         dynamics.state.copy_(end)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.callback import CallbackSupportMixin
@@ -12,6 +14,10 @@ from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
+from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._run_options import RunOptions, former
+from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
+from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._moments import check_moments
 
@@ -20,7 +26,12 @@ _COMPUTED = {"global_minimum_", "optimality_gap_"}
 
 
 class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
-    """The run of the last fit."""
+    """Fit by a solver; subclasses check data and pose the problem.
+
+    They define ``_check_data(X, y, sample_weight, reset=True)``, ``_problem_of(X, y,
+    sample_weight, options)`` for data to be fitted, and ``_problem_on(X, y, sample_weight,
+    options)`` for other data of the network that was fitted.
+    """
 
     trajectory_: Trajectory
     loss_: float
@@ -29,12 +40,37 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     stop_reason_: str
     converged_: bool
 
-    def _suitable_threads(self, problem):
-        """Block in which torch has as many threads as suit the steps of a fit."""
-        mini_batches = self.solver in ("sgd", "adam")
-        return suitable_threads(problem.step_flops(self.batch_size if mini_batches else None))
+    def _fit(self, X, y, sample_weight):
+        options = RunOptions.of(self)
+        data = self._check_data(X, y, sample_weight)
+        return self._train(self._problem_of(*data, options), options, data)
 
-    def _keep_run(self, problem, outcome):
+    def _train(self, problem, options, data):
+        listener = FitListener(self, *data)
+        with suitable_threads(problem.step_flops(options.rows_of_a_step)):
+            self._keep(problem, solve(problem, options, listener))
+        listener.end()
+        return self
+
+    def _dynamics_starter(self, X, y):
+        """Return a function that makes the initial network anew, from data not yet fitted."""
+        other = copy.copy(self)  # which learns the names and shapes of these data
+        other._validate_params()
+        options = RunOptions.of(other)
+        problem = other._problem_of(*other._check_data(X, y, None), options)
+        return initial_dynamics(problem, options)
+
+    def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
+        check_is_fitted(self)
+        options = RunOptions.of(self)
+        data = self._check_data(X, y, sample_weight, reset=False)
+        problem = self._problem_on(*data, options)
+        dynamics = problem.dynamics(problem.given(former(self), "weights_"), options)
+        return dynamics.hessian_eigenvalues(dynamics.state, k=k, which=which)
+
+    def _keep(self, problem, outcome):
+        for name, value in problem.attributes(outcome.dynamics).items():
+            setattr(self, name, value)
         run = outcome.run
         self.trajectory_ = run.trajectory
         self.balance_history_ = run.balance
@@ -50,12 +86,16 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
                 warn_unfinished(run, problem.advice(self.max_iter))
         # Only mini-batches train a net; that of a former fit would not belong to this one.
         self.__dict__.pop("net_", None)
-        if getattr(outcome, "net", None) is not None:
+        if outcome.net is not None:
             self.net_ = outcome.net
 
 
 class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
-    """Validation of data, and the minimum beside the fit."""
+    """Squared loss, with the minimum beside the fit.
+
+    Subclasses define ``_problem_from(moments, data)``; `data` are None where only the moments
+    are known.
+    """
 
     coef_: np.ndarray
     intercept_: float | np.ndarray
@@ -79,10 +119,10 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
         names = set(object.__dir__(self)) - (set() if solved else _COMPUTED)
         return [name for name in names if hasattr(self, name)]
 
-    def _keep_run(self, problem, outcome):
-        super()._keep_run(problem, outcome)
-        if self._problem.linear and _in_single_precision(self.weights_):
-            self.loss_, self.objective_ = self._problem.evaluate(self.weights_)
+    def _keep(self, problem, outcome):
+        super()._keep(problem, outcome)
+        if problem.linear and _in_single_precision(self.weights_):
+            self.loss_, self.objective_ = problem.evaluate(self.weights_)
 
     def _check_data(self, X, y, sample_weight, reset=True):
         options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
@@ -91,8 +131,30 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         return X, y, sample_weight
 
-    def _moments_of(self, X, y, sample_weight):
-        return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+    def _problem_of(self, X, y, sample_weight, options):
+        moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+        return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
+
+    def _moments_on(self, X, y, sample_weight):
+        """Moments of other data of the network that was fitted, centred as it was."""
+        fitted = self.moments_
+        moments = SecondMoments.from_data(X, y, sample_weight, center=fitted.centered)
+        if (moments.n_inputs, moments.n_outputs) != (fitted.n_inputs, fitted.n_outputs):
+            raise ValueError(
+                f"X and y must have {fitted.n_inputs} and {fitted.n_outputs} columns as in fit, "
+                f"got {moments.n_inputs} and {moments.n_outputs}."
+            )
+        return moments
+
+    def _fit_moments(self, moments):
+        options = RunOptions.of(self)
+        if options.rows_of_a_step is not None:
+            raise ValueError(
+                'solver must be "gd", "flow" or "analytic" in fit_moments, got '
+                f'"{self.solver}": mini-batches are made of samples, which moments do not hold.'
+            )
+        problem = self._problem_from(self._adopted(moments), None)
+        return self._train(problem, options, (None, None, None))
 
     def _adopted(self, moments):
         """The `moments` in place of data, if they suit `fit_intercept`."""

@@ -10,28 +10,26 @@ class FitListener:
     ----------
     estimator : estimator
         The estimator being fitted.
-    attributes : callable
-        Makes the fitted attributes out of a list of weights, for callbacks that want to
-        predict along the way.
-    **data : X, y and metadata
-        What the callbacks are told of the training data.
+    X, y, sample_weight : arrays
+        The training data, of which the callbacks are told.
     """
 
-    def __init__(self, estimator, attributes, **data):
+    def __init__(self, estimator, X, y, sample_weight):
+        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
         self.estimator = estimator
-        self.attributes = attributes
-        self.data = data
+        self.data = {"X": X, "y": y, "metadata": metadata}
         self.context = None
 
-    def start(self, n_chunks, weights):
+    def start(self, n_chunks, attributes):
         """Announce the fit and return the ``watch(index, log)`` for its training loop.
 
         Parameters
         ----------
         n_chunks : int
             Number of chunks planned.
-        weights : callable
-            Returns the weights as they are, a list of arrays.
+        attributes : callable
+            Returns the fitted attributes as they are now, for callbacks that want to
+            predict along the way.
 
         Returns
         -------
@@ -52,7 +50,7 @@ class FitListener:
                 return False
             if self.estimator.verbose and index * 10 // n_chunks < (index + 1) * 10 // n_chunks:
                 self._print(log.parts[-1])
-            return self._end_chunk(task, weights)
+            return self._end_chunk(task, attributes)
 
         return watch
 
@@ -69,12 +67,12 @@ class FitListener:
         task = self.context.subcontext(task_name="steps")
         return task.call_on_fit_task_begin(estimator=self.estimator, **self.data)
 
-    def _end_chunk(self, task, weights):
+    def _end_chunk(self, task, attributes):
         if task is None:
             return False
         return task.call_on_fit_task_end(
             estimator=self.estimator,
-            reconstruction_attributes=lambda: self.attributes(weights()),
+            reconstruction_attributes=attributes,
             **self.data,
         )
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
-from functools import partial, reduce
 from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
 from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
 from sklearn_deeplinear._parameters import (
@@ -19,11 +16,9 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.estimators._base import NetworkRegressor
-from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._linear_solvers import SOLVERS, LinearProblem, dynamics_starter
-from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
+from sklearn_deeplinear.estimators._linear_problem import LinearProblem
+from sklearn_deeplinear.estimators._solvers import TRAINING
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory import predictive_variance
 
@@ -201,7 +196,7 @@ class DeepLinearRegressor(NetworkRegressor):
         "width": ["array-like", Interval(Integral, 1, None, closed="left")],
         "weight_decay": ["array-like", Interval(Real, 0, None, closed="left")],
         "noise": ["array-like", Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions({*TRAINING, "analytic"})],
         "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
@@ -293,9 +288,7 @@ class DeepLinearRegressor(NetworkRegressor):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        device, dtype = self._check_options()
-        data = self._check_data(X, y, sample_weight)
-        return self._train(self._problem_of(self._moments_of(*data)), data, device, dtype)
+        return self._fit(X, y, sample_weight)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_moments(self, moments) -> Self:
@@ -321,9 +314,7 @@ class DeepLinearRegressor(NetworkRegressor):
             If a parameter is not valid, `fit_intercept` does not suit the moments,
             or the solver needs the samples: "sgd" and "adam" do.
         """
-        device, dtype = self._check_options()
-        problem = self._problem_of(self._adopted(moments))
-        return self._train(problem, None, device, dtype)
+        return self._fit_moments(moments)
 
     def predict(self, X, return_std=False):
         """Predict targets.
@@ -351,71 +342,15 @@ class DeepLinearRegressor(NetworkRegressor):
         variance = predictive_variance(self.weights_, centred, self._problem.noise)
         return y, np.sqrt(variance).reshape(y.shape)
 
-    def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
-        check_is_fitted(self)
-        data = self._check_data(X, y, sample_weight, reset=False)
-        problem = replace(self._problem, moments=self._moments_of(*data))
-        return linear_hessian_eigenvalues(
-            self.weights_,
-            problem.moments.input_moment,
-            problem.moments.cross_moment,
-            problem.weight_decay,
-            problem.noise,
-            k=k,
-            which=which,
-        )
-
-    def _dynamics_starter(self, X, y):
-        other = copy.copy(self)  # which learns the names of the features of these data
-        other._validate_params()
-        device, dtype = other._check_options()
-        problem = other._problem_of(other._moments_of(*other._check_data(X, y, None)))
-        return dynamics_starter(other, problem, device, dtype)
-
-    def _check_options(self):
-        device = check_device(self.device)
-        check_run_options(self)
-        return device, check_dtype(self.dtype, device)
-
-    def _problem_of(self, moments):
+    def _problem_from(self, moments, data):
         depth = check_depth(self.depth)
         return LinearProblem(
-            depth=depth,
+            moments=moments,
             width=check_width(self.width, depth),
             weight_decay=check_weight_decay(self.weight_decay, depth),
             noise=check_noise(self.noise, depth),
-            moments=moments,
+            data=data,
         )
 
-    def _train(self, problem, data, device, dtype):
-        """Run the solver; `data` is None where only their moments are known."""
-        listener = self._listener(problem, *(data or (None, None, None)))
-        with self._suitable_threads(problem):
-            outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
-        self._keep(problem, outcome)
-        listener.end()
-        return self
-
-    def _listener(self, problem, X, y, sample_weight):
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        attributes = partial(_network_attributes, problem)
-        return FitListener(self, attributes, X=X, y=y, metadata=metadata)
-
-    def _keep(self, problem, outcome):
-        for name, value in _network_attributes(problem, outcome.weights).items():
-            setattr(self, name, value)
-        self._keep_run(problem, outcome)
-
-
-def _network_attributes(problem, weights):
-    """Attributes that predictions need; `coef_` and `intercept_` shaped like Ridge's."""
-    moments = problem.moments
-    coef = reduce(lambda product, W: product @ W, reversed(weights))  # M
-    intercept = moments.intercept(coef)
-    return {
-        "weights_": weights,
-        "coef_": coef[0] if moments.single_target else coef,
-        "intercept_": float(intercept[0]) if moments.single_target else intercept,
-        "moments_": moments,
-        "_problem": problem,
-    }
+    def _problem_on(self, X, y, sample_weight, options):
+        return replace(self._problem, moments=self._moments_on(X, y, sample_weight))

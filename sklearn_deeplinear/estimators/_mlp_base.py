@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from numbers import Integral, Real
 from typing import Self
 
@@ -13,23 +12,11 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_deeplinear._compat import Interval, StrOptions, _check_sample_weight, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear.estimators._base import TrainedNetwork
-from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._mlp_solvers import (
-    SOLVERS,
-    NetworkProblem,
-    dynamics_starter,
-    fitted_dynamics,
-)
-from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
-from sklearn_deeplinear.nn._homogeneous import ACTIVATIONS, NEGATIVE_SLOPE
+from sklearn_deeplinear.estimators._perceptron_problem import PerceptronProblem
+from sklearn_deeplinear.estimators._solvers import TRAINING
+from sklearn_deeplinear.nn._activations import ACTIVATIONS, HOMOGENEOUS
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory._location import shares_of
-
-_FORWARD = {
-    "identity": lambda Z: Z,
-    "relu": lambda Z: np.maximum(Z, 0),
-    "leaky_relu": lambda Z: np.where(Z > 0, Z, NEGATIVE_SLOPE * Z),
-}
 
 
 class HomogeneousMLP(TrainedNetwork):
@@ -38,9 +25,9 @@ class HomogeneousMLP(TrainedNetwork):
     _parameter_constraints: dict = {
         "depth": [Interval(Integral, 1, None, closed="left")],
         "width": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions(set(ACTIVATIONS))],
+        "activation": [StrOptions(HOMOGENEOUS)],
         "weight_decay": ["array-like", Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions(TRAINING)],
         "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
@@ -133,37 +120,7 @@ class HomogeneousMLP(TrainedNetwork):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        options = self._check_options()
-        X, y, sample_weight = self._check_data(X, y, sample_weight)
-        problem = self._problem_of(X, self._targets(y), sample_weight, *options)
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        listener = FitListener(self, _layer_attributes, X=X, y=y, metadata=metadata)
-        with self._suitable_threads(problem):
-            outcome = SOLVERS[self.solver](self, problem, listener)
-        self._keep(problem, outcome)
-        listener.end()
-        return self
-
-    def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
-        check_is_fitted(self)
-        X, y, sample_weight = self._check_data(X, y, sample_weight, reset=False)
-        Y = self._known_targets(y)
-        problem = self._problem_of(X, Y, sample_weight, *self._check_options())
-        dynamics = fitted_dynamics(self, problem)
-        return dynamics.hessian_eigenvalues(dynamics.state, k=k, which=which)
-
-    def _dynamics_starter(self, X, y):
-        # A copy is what learns the shapes and the classes of these data.
-        other = copy.copy(self)
-        other._validate_params()
-        options = other._check_options()
-        X, y, _ = other._check_data(X, y, None)
-        return dynamics_starter(other, other._problem_of(X, other._targets(y), None, *options))
-
-    def _check_options(self):
-        device = check_device(self.device)
-        check_run_options(self)
-        return device, check_dtype(self.dtype, device)
+        return self._fit(X, y, sample_weight)
 
     def _check_data(self, X, y, sample_weight, reset=True):
         X, y = validate_data(
@@ -175,13 +132,17 @@ class HomogeneousMLP(TrainedNetwork):
             )
         return X, y, sample_weight
 
-    def _problem_of(self, X, Y, sample_weight, device, dtype):
+    def _problem_of(self, X, y, sample_weight, options):
+        return self._problem_with(X, self._targets(y), sample_weight, options)
+
+    def _problem_on(self, X, y, sample_weight, options):
+        return self._problem_with(X, self._known_targets(y), sample_weight, options)
+
+    def _problem_with(self, X, Y, sample_weight, options):
         depth = check_depth(self.depth)
         weight = np.ones(len(X)) if sample_weight is None else sample_weight
-        X, Y, shares = (
-            torch.tensor(array, device=device, dtype=dtype) for array in (X, Y, shares_of(weight))
-        )
-        return NetworkProblem(
+        X, Y, shares = map(options.like.new_tensor, (X, Y, shares_of(weight)))
+        return PerceptronProblem(
             X,
             Y,
             shares,
@@ -192,24 +153,15 @@ class HomogeneousMLP(TrainedNetwork):
             fit_bias=self.fit_bias,
         )
 
-    def _keep(self, problem, outcome):
-        for name, value in _layer_attributes(outcome.layers).items():
-            setattr(self, name, value)
-        self._keep_run(problem, outcome)
-
     def _outputs(self, X):
         """Outputs of the last layer, (n_samples, m)."""
         check_is_fitted(self)
         H = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        activation = ACTIVATIONS[self.activation]
         for layer, W in enumerate(self.weights_):
             if layer > 0:
-                H = _FORWARD[self.activation](H)
+                H = activation.apply_(torch.from_numpy(H)).numpy()
             H = H @ W.T
             if self.biases_ is not None:
                 H = H + self.biases_[layer]
         return H
-
-
-def _layer_attributes(layers):
-    weights, biases = layers
-    return {"weights_": weights, "biases_": biases}

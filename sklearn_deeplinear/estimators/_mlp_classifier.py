@@ -8,7 +8,6 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_deeplinear._compat import StrOptions
 from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
-from sklearn_deeplinear.estimators._probabilities import PROBABILITIES
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
@@ -246,7 +245,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
             The softmax of the outputs, for the cross-entropy; for the squared error, the
             probability distribution nearest to the outputs.
         """
-        return PROBABILITIES[self.loss](self._outputs(X))
+        return LOSSES[self.loss].probabilities(self._outputs(X))
 
     def predict(self, X):
         """Predict class labels.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-from functools import partial
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Self
 
@@ -13,18 +12,12 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.dynamics.networks._active_pathways import ACTIVATIONS, predict_active
-from sklearn_deeplinear.dynamics.networks._pathways import balance_by_pathway
+from sklearn_deeplinear.dynamics.networks._active_pathways import predict_active
 from sklearn_deeplinear.estimators._base import NetworkRegressor
-from sklearn_deeplinear.estimators._callbacks import FitListener
-from sklearn_deeplinear.estimators._options import check_device, check_dtype, check_run_options
-from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem, network_attributes
-from sklearn_deeplinear.estimators._pathway_solvers import (
-    SOLVERS,
-    check_compression,
-    dynamics_starter,
-    hessian_eigenvalues_of,
-)
+from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem
+from sklearn_deeplinear.estimators._solvers import TRAINING
+from sklearn_deeplinear.estimators._training_data import TrainingData
+from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory import PathwayMinimum
 from sklearn_deeplinear.theory._pathway_parameters import (
@@ -224,10 +217,10 @@ class MultiPathwayRegressor(NetworkRegressor):
         "depth": ["array-like", Interval(Integral, 1, None, closed="left")],
         "width": ["array-like", list, Interval(Integral, 1, None, closed="left")],
         "n_pathways": [Interval(Integral, 1, None, closed="left")],
-        "activation": [StrOptions({"identity", *ACTIVATIONS})],
+        "activation": [StrOptions(set(ACTIVATIONS))],
         "activate_output": ["boolean"],
         "weight_decay": ["array-like", list, Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions(set(SOLVERS))],
+        "solver": [StrOptions({*TRAINING, "analytic"})],
         "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
@@ -326,9 +319,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        device, dtype = self._check_options()
-        data = self._check_data(X, y, sample_weight)
-        return self._train(self._problem_of(self._moments_of(*data)), data, device, dtype)
+        check_compression(self.compression, self.solver, self.activation)
+        return self._fit(X, y, sample_weight)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_moments(self, moments) -> Self:
@@ -356,9 +348,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         """
         if self.activation != "identity":
             raise ValueError('fit_moments needs activation="identity": take fit, with the samples.')
-        device, dtype = self._check_options()
-        problem = self._problem_of(self._adopted(moments))
-        return self._train(problem, None, device, dtype)
+        check_compression(self.compression, self.solver, self.activation)
+        return self._fit_moments(moments)
 
     def predict(self, X) -> np.ndarray:
         """Predict targets.
@@ -388,61 +379,40 @@ class MultiPathwayRegressor(NetworkRegressor):
             raise AttributeError('global_minimum_ needs activation="identity".')
         return super().global_minimum_
 
-    def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
-        check_is_fitted(self)
-        data = self._check_data(X, y, sample_weight, reset=False)
-        return hessian_eigenvalues_of(self.weights_, self._problem, data, k=k, which=which)
-
-    def _dynamics_starter(self, X, y):
-        other = copy.copy(self)  # which learns the names of the features of these data
-        other._validate_params()
-        device, dtype = other._check_options()
-        data = other._check_data(X, y, None)
-        problem = other._problem_of(other._moments_of(*data))
-        return dynamics_starter(other, problem, data, device, dtype)
-
-    def _check_options(self):
-        device = check_device(self.device)
-        check_run_options(self)
-        check_compression(self.compression, self.solver, self.activation)
-        return device, check_dtype(self.dtype, device)
-
-    def _problem_of(self, moments):
+    def _problem_from(self, moments, data):
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))
         return PathwayProblem(
             moments=moments,
-            depths=depths,
             widths=check_pathway_widths(self.width, depths),
             weight_decay=check_pathway_decays(self.weight_decay, depths),
             activation=self.activation,
             activate_output=self.activate_output,
+            data=data,
         )
 
-    def _train(self, problem, data, device, dtype):
-        """Run the solver; `data` is None where only their moments are known."""
-        listener = self._listener(problem, *(data or (None, None, None)))
-        with self._suitable_threads(problem):
-            outcome = SOLVERS[self.solver](self, problem, data, device, dtype, listener)
-        self._keep(problem, outcome)
-        listener.end()
-        return self
-
-    def _listener(self, problem, X, y, sample_weight):
-        metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        attributes = partial(network_attributes, problem)
-        return FitListener(self, attributes, X=X, y=y, metadata=metadata)
+    def _problem_on(self, X, y, sample_weight, options):
+        moments = self._moments_on(X, y, sample_weight)
+        if self._problem.linear:
+            return replace(self._problem, moments=moments)
+        # The network takes the inputs less the mean of the training data.
+        return replace(self._problem, data=TrainingData(X, y, sample_weight, self.moments_))
 
     def _keep(self, problem, outcome):
         for name in ("coef_", "pathway_coefs_"):  # of a former fit, if that was linear
             self.__dict__.pop(name, None)
-        state = outcome.pathways, outcome.mean_residual
-        for name, value in network_attributes(problem, state).items():
-            setattr(self, name, value)
-        self._keep_run(problem, outcome)
+        super()._keep(problem, outcome)
         self.compression_error_ = outcome.compression_error
-        self.balance_history_ = balance_by_pathway(outcome.run.balance, problem.depths)
         self.mode_strengths_ = self.trajectory_.mode_strengths[-1]
         size = np.abs(self.mode_strengths_)
         self.dominant_pathway_ = size.argmax(axis=0)
         total = size.sum(axis=0)
         self.dominant_share_ = size.max(axis=0) / np.where(total > 0, total, 1.0)
+
+
+def check_compression(compression, solver, activation):
+    """Raise a ValueError where there is nothing that a Krylov space could stand for."""
+    if compression == "krylov" and (solver, activation) != ("gd", "identity"):
+        raise ValueError(
+            f'compression must be "exact" with solver="{solver}" and activation="{activation}": '
+            '"krylov" compares runs of "gd" with activation="identity".'
+        )

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from sklearn_deeplinear._parameters import check_integer, check_real
+from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear.dynamics.runs._schedules import checked_schedule
 
 
@@ -44,21 +44,6 @@ def check_dtype(dtype, device):
 
 def _is_torch(dtype):
     return isinstance(dtype, torch.dtype)
-
-
-def check_run_options(estimator):
-    """Check the parameters that say how long to train and what to record."""
-    if estimator.callbacks and estimator.solver not in ("sgd", "adam"):
-        raise ValueError(
-            f'callbacks must be None with solver="{estimator.solver}", which would not call '
-            'them: skorch callbacks are for "sgd" and "adam".'
-        )
-    check_integer(estimator.max_iter, "max_iter")
-    check_real(estimator.tol, "tol")
-    if estimator.flow_time is not None:
-        check_real(estimator.flow_time, "flow_time")
-    if estimator.record_every is not None:
-        check_integer(estimator.record_every, "record_every", low=1)
 
 
 def check_step_size(step_size, automatic):

@@ -5,9 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, reduce
+from typing import ClassVar
 
 import numpy as np
+import torch
 
+from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
+from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
+from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.runs._records import arrays
+from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
+from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import reachable_norm
+from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size
+from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import longest_batch
 from sklearn_deeplinear.estimators._advice import linear_advice, network_advice
 from sklearn_deeplinear.estimators._initial_weights import (
     first_gradient_step,
@@ -15,7 +25,11 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
     sized_weights,
 )
+from sklearn_deeplinear.estimators._linear_problem import kept, like_ridge
 from sklearn_deeplinear.estimators._options import step_flops
+from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
+from sklearn_deeplinear.estimators._training_data import TrainingData
+from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._known_pathways import pathway_minimum_beside
@@ -29,14 +43,37 @@ _START = 0.1
 
 @dataclass(frozen=True)
 class PathwayProblem:
-    """The objective of parallel pathways, parameters in full form."""
+    """Squared loss of parallel pathways; a start is a list of float64 tensors for each.
+
+    Attributes
+    ----------
+    moments : SecondMoments
+        Moments of the data.
+    widths : list of tuples of ints
+        Hidden widths of the pathways.
+    weight_decay : list of ndarrays of shape (L_p,)
+        Decays.
+    activation : str
+        Activation of the hidden units.
+    activate_output : bool
+        Whether it also acts on the outputs of the pathways.
+    data : TrainingData or None
+        The data themselves, which linear pathways need for mini-batches only.
+    """
 
     moments: SecondMoments
-    depths: tuple[int, ...]
     widths: list[tuple[int, ...]]
     weight_decay: list[np.ndarray]
     activation: str
     activate_output: bool
+    data: TrainingData | None = None
+
+    loss: ClassVar[str] = "squared_error"
+
+    @property
+    def depths(self):
+        """Numbers of weight matrices."""
+        return tuple(len(gamma) for gamma in self.weight_decay)
 
     @property
     def linear(self):
@@ -94,24 +131,90 @@ class PathwayProblem:
         vars(self)["global_minimum"] = minimum  # what has been found is found for good
         return minimum
 
+    def initial(self, options, generator):
+        """Start as `init` and `init_scale` ask for it."""
+        return pathway_initial_weights(options.init, options.init_scale, self, generator)
 
-def network_attributes(problem, state):
-    """Attributes that predictions need; `coef_` and `intercept_` shaped like Ridge's."""
-    weights, mean_residual = state
-    moments = problem.moments
-    attributes = {"weights_": weights, "moments_": moments, "_problem": problem}
-    if problem.linear:
-        maps = [reduce(lambda product, W: product @ W, reversed(path)) for path in weights]
-        coef = sum(maps)
-        intercept = moments.intercept(coef)
-        attributes |= {
-            "pathway_coefs_": maps,
-            "coef_": coef[0] if moments.single_target else coef,
-        }
-    else:
-        intercept = moments.mean_y + mean_residual
-    attributes["intercept_"] = float(intercept[0]) if moments.single_target else intercept
-    return attributes
+    def given(self, parameters, name):
+        """Start from given weights."""
+        return given_pathways(parameters["weights"], self.shapes, name)
+
+    def optimum(self):
+        """Start at the global minimum."""
+        if not self.linear:
+            raise ValueError('solver="analytic" needs activation="identity".')
+        minimum = check_attained(self.global_minimum)
+        return given_pathways(minimum.weights(self.widths), self.shapes, "weights")
+
+    def descent_step_size(self, start, options):
+        """Inverse of a bound on the curvature along the run."""
+        return self._step_size(start, options.max_iter)
+
+    def sgd_step_size(self, start, options):
+        """That of "gd", divided by how much more curved the worst batch is than all samples."""
+        data, sizes = self.data.resident(options.like), self.data.batch_sizes(options.batch_size)
+        X, shares = longest_batch(data.X, data.weight / len(data), min(sizes))
+        batch_sigma = torch.linalg.svdvals(shares.sqrt()[:, None] * X).numpy(force=True)
+        sigma = self.moments.spectrum.sigma
+        # The curvature of linear pathways follows lambda_max(A), that of others tr A.
+        order = np.inf if self.linear else 2
+        excess = 1.0
+        if sigma.size:
+            ratio = np.linalg.norm(batch_sigma, order) / np.linalg.norm(sigma, order)
+            excess = max(float(ratio**2), 1.0)
+        return self._step_size(start, options.max_iter * len(sizes)) / excess
+
+    def adam_step_size(self, start, options):
+        """A hundredth of the size of the weights."""
+        n_steps = options.max_iter * len(self.data.batch_sizes(options.batch_size))
+        return adam_step_size(start, reachable_norm(self.moments, n_steps))
+
+    def _step_size(self, start, n_steps):
+        pathways = [[W.numpy() for W in weights] for weights in start]
+        return pathway_step_size(pathways, self.moments, self.weight_decay, n_steps, self.linear)
+
+    def data_term(self, options):
+        """Mean loss of the data and its gradient, on the device and in the precision asked for."""
+        if self.linear:
+            return LinearPathways.from_moments(self.moments, options.like)
+        network = self.activation, self.activate_output
+        return ActivePathways.from_data(*self.data.centred(), self.moments, *network, options.like)
+
+    def dynamics(self, start, options, compress=False):
+        """The pathways in training, in fewer dimensions where that is exact and pays."""
+        term = self.data_term(options)
+        if compress and self.linear:
+            narrow = compressed(start, term, self.weight_decay)
+            if narrow is not None:
+                return narrow
+        pathways = [[W.to(options.like) for W in weights] for weights in start]
+        return PathwayDynamics(pathways, term, self.weight_decay)
+
+    def batch_network(self, start, options, dynamics):
+        """The pathways as a torch module on centred data, at the best intercept each epoch."""
+        network = ParallelPathways(
+            self.shapes, self.activation, self.activate_output, options.device, options.dtype
+        ).fill(start)
+
+        def renew():
+            network.intercept.copy_(dynamics.data_term.mean_residual(dynamics.pathways))
+
+        decays = np.concatenate(self.weight_decay)
+        return BatchNetwork(network, self.data.resident(options.like), decays, renew)
+
+    def attributes(self, dynamics):
+        """Weights and intercept, and the maps of linear pathways, shaped like Ridge's."""
+        weights = arrays(dynamics.unpacked(dynamics.state), copy=True)["weights"]
+        attributes = {"weights_": weights, **kept(self)}
+        if self.linear:
+            maps = [reduce(lambda product, W: product @ W, reversed(path)) for path in weights]
+            coef = sum(maps)
+            intercept = self.moments.intercept(coef)
+            attributes |= {"pathway_coefs_": maps, "coef_": like_ridge(coef, self.moments)}
+        else:
+            rest = dynamics.data_term.mean_residual(dynamics.pathways).numpy(force=True)
+            intercept = self.moments.mean_y + rest.astype(np.float64)
+        return {**attributes, "intercept_": like_ridge(intercept, self.moments)}
 
 
 def pathway_initial_weights(init, init_scale, problem, generator):

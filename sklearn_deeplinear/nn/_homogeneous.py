@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-NEGATIVE_SLOPE = 0.01
-
-ACTIVATIONS: dict[str, Callable[[], torch.nn.Module]] = {
-    "identity": torch.nn.Identity,
-    "relu": torch.nn.ReLU,
-    "leaky_relu": lambda: torch.nn.LeakyReLU(NEGATIVE_SLOPE),
-}
+from sklearn_deeplinear.nn._activations import ACTIVATIONS
 
 
 class HomogeneousNetwork(torch.nn.Sequential):
@@ -37,7 +29,7 @@ class HomogeneousNetwork(torch.nn.Sequential):
         layers: list[torch.nn.Module] = []
         for rows, columns in shapes:
             if layers and activation != "identity":
-                layers.append(ACTIVATIONS[activation]())
+                layers.append(ACTIVATIONS[activation].module())
             # Values come later: no random numbers may be drawn for them here.
             layers.append(
                 torch.nn.utils.skip_init(

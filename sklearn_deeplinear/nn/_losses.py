@@ -1,23 +1,112 @@
-"""Losses of single samples, and their weighted mean over a batch."""
+"""Losses of single samples, all that the package knows about each in one entry.
+
+To add one, write a `Loss` and give it a name in `LOSSES`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 
-def squared_error(outputs, targets):
-    """||y_i - f(x_i)||^2, summed over the outputs; shapes (n, m) and (n, m) to (n,)."""
-    return (outputs - targets).square().sum(dim=-1)
+@dataclass(frozen=True)
+class Loss:
+    """Loss of a sample as a function of the outputs f and the targets y, both (n, m).
+
+    Attributes
+    ----------
+    terms : callable
+        ``terms(f, y)``, shape (n, m): their sum over the outputs is the loss of a sample.
+    slope : callable
+        ``slope(f, y, out=out)`` writes the gradient in f, shape (n, m).
+    curvature : float
+        Largest eigenvalue that its Hessian in f can have.
+    of_batch : callable
+        ``of_batch(f, targets)``, shape (n,), of targets in the form `batch_targets` gives.
+    batch_targets : callable
+        Targets as mini-batches carry them.
+    output_size : callable
+        Root mean square that outputs should have, from that of the targets.
+    probabilities : callable
+        Class probabilities (n, m) out of outputs, arrays of that shape, if y are indicators.
+    """
+
+    terms: Callable
+    slope: Callable
+    curvature: float
+    of_batch: Callable
+    batch_targets: Callable
+    output_size: Callable
+    probabilities: Callable
 
 
-def cross_entropy(outputs, targets):
-    """-log softmax(f(x_i))[y_i] of outputs (n, m) and class indices (n,)."""
-    return torch.nn.functional.cross_entropy(outputs, targets, reduction="none")
+def nearest_distribution(outputs):
+    """Project each row onto the probability simplex, the nearest one in squared error.
+
+    Subtracts the same number from all classes and cuts off what is negative, so the order
+    of the classes stays as it is.
+
+    Parameters
+    ----------
+    outputs : ndarray of shape (n_samples, n_classes)
+        Outputs trained on class indicators.
+
+    Returns
+    -------
+    probabilities : ndarray of shape (n_samples, n_classes)
+
+    References
+    ----------
+    .. [1] Held, M., Wolfe, P., Crowder, H. P. (1974). "Validation of subgradient
+       optimization." Mathematical Programming 6, 62-88.
+    """
+    descending = -np.sort(-outputs, axis=1)
+    counts = np.arange(1, outputs.shape[1] + 1)
+    thresholds = (np.cumsum(descending, axis=1) - 1) / counts
+    support = np.count_nonzero(descending > thresholds, axis=1)
+    threshold = np.take_along_axis(thresholds, support[:, None] - 1, axis=1)
+    return np.maximum(outputs - threshold, 0)
 
 
-LOSSES: dict[str, Callable] = {"squared_error": squared_error, "cross_entropy": cross_entropy}
+def _squared_error(f, y):
+    return (f - y).square()
+
+
+def _squared_error_slope(f, y, out):
+    return torch.sub(f, y, out=out).mul_(2)
+
+
+def _cross_entropy(f, y):
+    return -(torch.log_softmax(f, dim=1) * y)
+
+
+def _cross_entropy_slope(f, y, out):
+    return torch.softmax(f, dim=1, out=out).sub_(y)
+
+
+LOSSES: dict[str, Loss] = {
+    "squared_error": Loss(
+        terms=_squared_error,
+        slope=_squared_error_slope,
+        curvature=2.0,
+        of_batch=lambda f, targets: _squared_error(f, targets).sum(dim=-1),
+        batch_targets=lambda y: y,
+        output_size=lambda size: size,
+        probabilities=nearest_distribution,
+    ),
+    "cross_entropy": Loss(
+        terms=_cross_entropy,
+        slope=_cross_entropy_slope,
+        curvature=0.5,  # of the softmax
+        of_batch=lambda f, codes: torch.nn.functional.cross_entropy(f, codes, reduction="none"),
+        batch_targets=lambda y: y.argmax(dim=1),
+        output_size=lambda size: 1.0,
+        probabilities=lambda f: torch.softmax(torch.from_numpy(f), dim=1).numpy(),
+    ),
+}
 
 
 class MeanLoss(torch.nn.Module):
@@ -35,11 +124,11 @@ class MeanLoss(torch.nn.Module):
     def __init__(self, name):
         super().__init__()
         self.name = name
-        self.per_sample = LOSSES[name]
+        self.of_batch = LOSSES[name].of_batch
 
     def forward(self, outputs, targets):
         """Loss of a batch; `targets` may be a pair of targets and weights."""
         if isinstance(targets, torch.Tensor):
-            return self.per_sample(outputs, targets).mean()
+            return self.of_batch(outputs, targets).mean()
         targets, weights = targets
-        return (self.per_sample(outputs, targets) * weights).mean()
+        return (self.of_batch(outputs, targets) * weights).mean()

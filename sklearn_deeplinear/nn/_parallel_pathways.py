@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from sklearn_deeplinear.nn._homogeneous import ACTIVATIONS as HOMOGENEOUS
-
-ACTIVATIONS: dict[str, Callable[[], torch.nn.Module]] = {**HOMOGENEOUS, "tanh": torch.nn.Tanh}
+from sklearn_deeplinear.nn._activations import ACTIVATIONS
 
 
 class ParallelPathways(torch.nn.Module):
@@ -76,5 +72,5 @@ def _pathway(shapes, activation, activate_output, where):
         # Values come later: no random numbers may be drawn for them here.
         layers.append(torch.nn.utils.skip_init(torch.nn.Linear, columns, rows, bias=False, **where))
         if activation != "identity" and (layer < len(shapes) or activate_output):
-            layers.append(ACTIVATIONS[activation]())
+            layers.append(ACTIVATIONS[activation].module())
     return torch.nn.Sequential(*layers)

@@ -86,7 +86,7 @@ def test_no_search_is_made_for_a_warning(monkeypatch):
     def forbidden(*args, **options):
         raise AssertionError("the global minimum was searched for")
 
-    for module in ("_linear_solvers.global_minimum", "_pathway_problem.pathway_global_minimum"):
+    for module in ("_linear_problem.global_minimum", "_pathway_problem.pathway_global_minimum"):
         monkeypatch.setattr(f"sklearn_deeplinear.estimators.{module}", forbidden)
     X, y = DATA["linnerud"]()
     for model in (DeepLinearRegressor(weight_decay=0.1), MultiPathwayRegressor(weight_decay=0.1)):

@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_deeplinear.estimators._mlp_classifier import HomogeneousMLPClassifier
 from sklearn_deeplinear.estimators._mlp_regressor import HomogeneousMLPRegressor
-from sklearn_deeplinear.estimators._probabilities import nearest_distribution
+from sklearn_deeplinear.nn._losses import nearest_distribution
 
 # The checks fit small data for few steps: not converging is no fault there.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

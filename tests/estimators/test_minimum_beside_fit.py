@@ -12,13 +12,13 @@ from sklearn.base import clone
 
 from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
 from sklearn_deeplinear._warnings import ContradictedMinimumWarning
-from sklearn_deeplinear.estimators import _linear_solvers, _pathway_problem
+from sklearn_deeplinear.estimators import _linear_problem, _pathway_problem
 
 # Fits end after a fixed number of steps, wherever they are.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 SOLVERS = [
-    (_linear_solvers, "global_minimum"),
+    (_linear_problem, "global_minimum"),
     (_pathway_problem, "pathway_global_minimum"),
 ]
 

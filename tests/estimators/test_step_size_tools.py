@@ -322,7 +322,7 @@ def test_what_does_not_fit_a_perceptron_is_named():
     regressor, X, y = perceptron("two targets")
     with pytest.raises(ValueError, match="y must hold n_targets = 2 columns, got 1"):
         hessian_eigenvalues(regressor.fit(X, y), X, y[:, 0])
-    with pytest.raises(ValueError, match="as many inputs and outputs"):
+    with pytest.raises(ValueError, match="columns as in fit"):
         hessian_eigenvalues(fitted(), X, y[:, 0])
 
 

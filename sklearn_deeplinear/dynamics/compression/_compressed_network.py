@@ -10,6 +10,7 @@ from sklearn_deeplinear.dynamics.compression._compressed_pathways import (
     core_widths,
 )
 from sklearn_deeplinear.dynamics.compression._subspaces import live_units
+from sklearn_deeplinear.dynamics.networks._balance import Balance
 from sklearn_deeplinear.dynamics.networks._linear import (
     LinearDynamics,
     gradient_rounding,
@@ -49,7 +50,7 @@ class CompressedNetwork:
         self.record_cost = pathway.record_cost
         cores = torch.stack([C.square().sum() for C in pathway.pathways[0]])
         norms = (cores + pathway.rest_norms).sqrt().tolist()
-        self.rounding = gradient_rounding(norms, pathway.rule.rule, pathway.weight_decay[0])
+        self.rounding = gradient_rounding(norms, pathway.data_term.single, pathway.weight_decay[0])
 
     @classmethod
     def from_moments(cls, weights, moments, weight_decay, like, n_steps):
@@ -90,11 +91,6 @@ class CompressedNetwork:
         )
         return None if pathway is None else cls(pathway)
 
-    @property
-    def weights(self):
-        """Full weights W_1, ..., W_L, to be read."""
-        return self.pathway.full_pathways()[0]
-
     def measure(self, states):
         """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         measured = self.pathway.measure(states)
@@ -102,5 +98,14 @@ class CompressedNetwork:
         return measured
 
     def unpacked(self, state):
-        """Full layers of a state given as a numpy array (n_parameters,)."""
-        return self.pathway.unpacked(state)[0]
+        """``weights``: full W_1, ..., W_L of a state."""
+        return {"weights": self.pathway.unpacked(state)["weights"][0]}
+
+    def balance_meter(self):
+        """Meter of the balance of the full layers."""
+        meter = self.pathway.balance_meter()
+        return Balance(meter.chains, meter.meters)
+
+    def hessian_eigenvalues(self, state, *, k=1, which="LA"):
+        """Extreme eigenvalues of the Hessian in the full weights."""
+        return self.pathway.hessian_eigenvalues(state, k=k, which=which)

@@ -20,15 +20,15 @@ from sklearn_deeplinear.dynamics.networks._pathway_layout import fastest_layout
 from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
 
 
-def compressed(pathways, rule, weight_decay, live=None):
+def compressed(pathways, data_term, weight_decay, live=None):
     """Dynamics in compressed coordinates, if these are exact and pay.
 
     Parameters
     ----------
     pathways : list of lists of float64 tensors
         Initial weights.
-    rule : LinearPathways
-        Loss and gradient of the data term, in the precision and on the device to train in.
+    data_term : LinearPathways
+        Mean loss of the data and its gradient, in the precision and on the device to train in.
     weight_decay : list of sequences of floats
         Decays of the layers of each pathway.
     live : list of lists of tensors of indices, optional
@@ -52,7 +52,7 @@ def compressed(pathways, rule, weight_decay, live=None):
     cores = sum(C.numel() for compression in compressions for C in compression.cores)
     if 2 * cores > full:
         return None
-    return CompressedPathways(compressions, rule, weight_decay)
+    return CompressedPathways(compressions, data_term, weight_decay)
 
 
 def core_widths(weights, live):
@@ -74,24 +74,24 @@ class CompressedPathways(PathwayDynamics):
     ----------
     compressions : list of Compression
         One for each pathway.
-    rule : LinearPathways
-        Loss and gradient of the data term.
+    data_term : LinearPathways
+        Mean loss of the data and its gradient.
     weight_decay : list of sequences of floats
         Decays of the layers of each pathway.
     """
 
-    def __init__(self, compressions, rule, weight_decay):
-        self.compressions = [compression.to(rule.modes[0]) for compression in compressions]
+    def __init__(self, compressions, data_term, weight_decay):
+        self.compressions = [compression.to(data_term.modes[0]) for compression in compressions]
         cores = [compression.cores for compression in self.compressions]
         rates = [2.0 * float(gamma) for decays in weight_decay for gamma in decays]
-        self.rates = rule.modes[0].new_tensor(rates)
+        self.rates = data_term.modes[0].new_tensor(rates)
         self.rest_norms = self.rates.new_tensor(
             [_square_norm(N) for compression in compressions for N in compression.rests]
         )
         self.rest_sizes = self.rates.new_tensor(
             [_largest(N) for compression in compressions for N in compression.rests]
         )
-        super().__init__(cores, rule, weight_decay, self.rest_sizes, fastest_layout)
+        super().__init__(cores, data_term, weight_decay, self.rest_sizes, fastest_layout)
         self.rests = self.state[-len(rates) :]
         if self.rates.any() and self.rests.any():
             self.step = self._step_with_rests(self.step)
@@ -103,13 +103,13 @@ class CompressedPathways(PathwayDynamics):
 
         return step
 
-    def balance_meters(self):
+    def _chain_meters(self):
         """Meters that know the bases and the rests of the pathways."""
         return [CompressedBalanceMeter(compression) for compression in self.compressions]
 
-    def full_pathways(self):
-        """Full weights W_1, ..., W_L of each pathway."""
-        return self._full(self.state)
+    def _chains(self, states):
+        shrinkage = self.shrinkage(states).split(self.depths, dim=-1)
+        return list(zip(self.views(states), shrinkage, strict=True))
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
@@ -130,25 +130,11 @@ class CompressedPathways(PathwayDynamics):
         measured["gradient_norm"] = (measured["gradient_norm"].square() + rest_slopes).sqrt()
         return measured
 
-    def meter_readings(self, states):
-        """Measures of balance of each pathway."""
-        shrinkage = self.shrinkage(states).split(self.depths, dim=-1)
-        parts = zip(self.meters, self.views(states), shrinkage, strict=True)
-        return [meter(cores, factors) for meter, cores, factors in parts]
-
     def unpacked(self, state):
-        """Full weights of a state given as a numpy array (n_parameters,)."""
-        full = self._full(torch.from_numpy(state).to(self.state))
-        return [[W.numpy(force=True) for W in weights] for weights in full]
-
-    def _full(self, state):
+        """``weights``: full weights W_1, ..., W_L of each pathway in a state."""
         shrinkage = self.shrinkage(state).split(self.depths)
-        return [
-            compression.weights(cores, factors)
-            for compression, cores, factors in zip(
-                self.compressions, self.views(state), shrinkage, strict=True
-            )
-        ]
+        parts = zip(self.compressions, self.views(state), shrinkage, strict=True)
+        return {"weights": [whole.weights(cores, factors) for whole, cores, factors in parts]}
 
 
 class CompressedBalanceMeter:

@@ -20,7 +20,7 @@ _AGREE, _ACCEPT = 1e-6, 1e-3
 class KrylovPathways(CompressedPathways):
     """Compressed pathways whose subspaces need not be closed; `matrix` is not measured."""
 
-    def balance_meters(self):
+    def _chain_meters(self):
         """Meters of the differences of hidden units alone."""
         return [KrylovBalanceMeter(compression) for compression in self.compressions]
 
@@ -82,15 +82,15 @@ def _row_norms(part, sigma, cross, rest):
     return norms if rest is None else norms + 2 * sigma * (part * cross).sum(-1) + sigma**2 * rest
 
 
-def krylov_run(pathways, rule, weight_decay, train):
+def krylov_run(pathways, data_term, weight_decay, train):
     """Train in growing Krylov spaces until two runs agree.
 
     Parameters
     ----------
     pathways : list of lists of float64 tensors
         Initial weights.
-    rule : LinearPathways
-        Loss and gradient of the data term.
+    data_term : LinearPathways
+        Mean loss of the data and its gradient.
     weight_decay : list of sequences of floats
         Decays of the layers of each pathway.
     train : callable
@@ -112,14 +112,14 @@ def krylov_run(pathways, rule, weight_decay, train):
         If two runs of at most half the parameters do not agree to 1e-3.
     """
     full = sum(W.numel() for weights in pathways for W in weights)
-    tolerance = max(_AGREE, 100 * torch.finfo(rule.modes[0].dtype).eps)
+    tolerance = max(_AGREE, 100 * torch.finfo(data_term.modes[0].dtype).eps)
     before, best = None, None
     for sweeps in range(1, 20):
         compressions = [compress(weights, sweeps) for weights in pathways]
         cores = sum(C.numel() for compression in compressions for C in compression.cores)
         if 2 * cores > full:
             break
-        dynamics = KrylovPathways(compressions, rule, weight_decay)
+        dynamics = KrylovPathways(compressions, data_term, weight_decay)
         run = train(dynamics)
         error = _difference(before, run)
         before, best = run, (dynamics, run, error)

@@ -1,45 +1,18 @@
 """Gradient of parallel pathways with a non-linear activation, by hand, on all samples.
 
 With H_0 = X and H_l = f(H_{l-1} W_l^T) the errors are carried back by
-E_{l-1} = (E_l W_l) * f'(H_{l-1}), and the gradient of layer l is E_l^T H_{l-1}. The
-derivatives of the activations are functions of their values, so only these are kept.
+E_{l-1} = (E_l W_l) * f'(H_{l-1}), and the gradient of layer l is E_l^T H_{l-1}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics.networks._pathways import singular_modes
-from sklearn_deeplinear.theory._location import shares_of
-
-_LEAK = 0.01
-
-
-@dataclass(frozen=True)
-class Activation:
-    """A function, applied in place, its derivative as a function of its value, and its kink.
-
-    `leak` is the slope of the function where its input is negative, if it has a kink at 0.
-    """
-
-    apply_: Callable
-    slope: Callable
-    leak: float | None = None
-
-
-ACTIVATIONS = {
-    "relu": Activation(torch.relu_, lambda value: value > 0, leak=0.0),
-    "leaky_relu": Activation(
-        lambda x: torch.nn.functional.leaky_relu_(x, _LEAK),
-        lambda value: (value > 0).to(value.dtype).mul_(1 - _LEAK).add_(_LEAK),
-        leak=_LEAK,
-    ),
-    "tanh": Activation(torch.tanh_, lambda value: 1 - value.square()),
-}
+from sklearn_deeplinear.dynamics.networks._pathways import in_float64, singular_modes
+from sklearn_deeplinear.nn._activations import ACTIVATIONS
 
 
 class ActivePathways:
@@ -53,8 +26,8 @@ class ActivePathways:
         Targets.
     share : tensor of shape (n, 1)
         Sample weights, of sum one.
-    activation : {"relu", "leaky_relu", "tanh"}
-        Activation of the hidden layers.
+    activation : Activation
+        That of the hidden layers.
     activate_output : bool
         Whether it also acts on the last layer of each pathway.
     free_intercept : bool
@@ -68,18 +41,18 @@ class ActivePathways:
 
     def __init__(self, X, Y, share, activation, activate_output, free_intercept, modes):
         self.X, self.Y, self.share, self.modes = X, Y, share, modes
-        self.activation = ACTIVATIONS[activation]
+        self.activation = activation
         self.kinked = self.activation.leak is not None
         self.activate_output = activate_output
         self.free_intercept = free_intercept
 
     @classmethod
-    def from_data(cls, X, Y, sample_weight, moments, activation, activate_output, like):
-        """Build the rule on the device and in the precision of the tensor `like`.
+    def from_data(cls, X, Y, share, moments, activation, activate_output, like):
+        """Build the term on the device and in the precision of the tensor `like`.
 
-        X and Y are centred as the `moments` are, and the intercept is free if they are.
+        X (n, d) and Y (n, m) come centred as the `moments` are, with shares (n, 1) of sum
+        one; the intercept is free if the moments are centred.
         """
-        X, Y, share = centred_data(X, Y, sample_weight, moments)
         U, V = singular_modes(moments)
         spectrum = moments.spectrum
         inverse = spectrum.directions / spectrum.sigma**2
@@ -88,11 +61,20 @@ class ActivePathways:
             torch.as_tensor(part, dtype=like.dtype, device=like.device)
             for part in (X, Y, share, U, P)
         )
-        return cls(X, Y, share, activation, activate_output, moments.centered, (U, P))
+        options = ACTIVATIONS[activation], activate_output, moments.centered
+        return cls(X, Y, share, *options, (U, P))
 
-    def outputs(self, weights, inputs=None):
-        """Values [H_0, ..., H_L] of the layers of one pathway."""
-        return layer_values(weights, self.X, self.activation, self.activate_output, inputs)
+    @cached_property
+    def in_float64(self):
+        """The same term in float64."""
+        X, Y, share, *modes = map(in_float64, (self.X, self.Y, self.share, *self.modes))
+        options = self.activation, self.activate_output, self.free_intercept
+        return ActivePathways(X, Y, share, *options, tuple(modes))
+
+    def _passes(self, pathways, keep_inputs=False):
+        """:func:`layer_values` of each pathway."""
+        options = self.activation, self.activate_output, keep_inputs
+        return [layer_values(weights, self.X, *options) for weights in pathways]
 
     def errors(self, output):
         """Y - f(X) with the sign turned, less its mean if the intercept is free."""
@@ -105,8 +87,13 @@ class ActivePathways:
         """Weighted mean of Y - f(X) if the intercept is free, else zero; shape (m,)."""
         if not self.free_intercept:
             return self.Y.new_zeros(self.Y.shape[1])
-        output = sum(self.outputs(weights)[-1] for weights in pathways)
+        output = sum(values[-1] for values, _ in self._passes(pathways))
         return (self.share * (self.Y - output)).sum(dim=0)
+
+    def loss(self, pathways):
+        """Weighted mean of the squared errors."""
+        error = self.errors(sum(values[-1] for values, _ in self._passes(pathways)))
+        return (self.share * error.square()).sum()
 
     def measure(self, pathways):
         """Loss, gradients and mode strengths; a batch of weights is taken one by one."""
@@ -125,18 +112,12 @@ class ActivePathways:
         return torch.stack(loss), gradients, {"mode_strengths": torch.stack(strengths)}
 
     def _measure(self, pathways):
-        values = [self.outputs(weights) for weights in pathways]
-        error = self.errors(sum(value[-1] for value in values))
+        passes = self._passes(pathways)
+        error = self.errors(sum(values[-1] for values, _ in passes))
         loss = (self.share * error.square()).sum()
         U, P = self.modes
-        strengths = torch.stack([((value[-1] @ U) * P).sum(0) for value in values])
-        error = 2 * self.share * error
-        parts = zip(pathways, values, strict=True)
-        gradients = [
-            [delta.mT @ H for delta, H in self._deltas(weights, value, error)][::-1]
-            for weights, value in parts
-        ]
-        return loss, gradients, strengths
+        strengths = torch.stack([((values[-1] @ U) * P).sum(0) for values, _ in passes])
+        return loss, self._gradients(pathways, passes, 2 * self.share * error), strengths
 
     def linearised(self, pathways):
         """Inputs of the units, and the gradients as a function of their slopes.
@@ -150,46 +131,49 @@ class ActivePathways:
             `pathways`, with `shares` in place of the indicators of positive `inputs`;
             None takes these.
         """
-        inputs: list[torch.Tensor] = []
-        values = [self.outputs(weights, inputs) for weights in pathways]
-        error = 2 * self.share * self.errors(sum(value[-1] for value in values))
-        leak = self.activation.leak
+        passes = self._passes(pathways, keep_inputs=True)
+        error = 2 * self.share * self.errors(sum(values[-1] for values, _ in passes))
 
         def gradients(shares=None):
-            slopes = None if shares is None else iter([leak + (1 - leak) * s for s in shares])
-            return [
-                [delta.mT @ H for delta, H in self._deltas(weights, value, error, slopes)][::-1]
-                for weights, value in zip(pathways, values, strict=True)
-            ]
+            return self._gradients(pathways, passes, error, shares)
 
-        return inputs, gradients
+        return [Z for _, inputs in passes for Z in inputs], gradients
 
-    def _deltas(self, weights, values, error, slopes=None):
+    def _gradients(self, pathways, passes, error, shares=None):
+        shares = None if shares is None else iter(shares)
+        gradients = []
+        for weights, (values, saved) in zip(pathways, passes, strict=True):
+            own = None if shares is None else [next(shares) for _ in saved]
+            deltas = self._deltas(weights, values, saved, error, own)
+            gradients.append([delta.mT @ H for delta, H in deltas][::-1])
+        return gradients
+
+    def _deltas(self, weights, values, saved, error, shares=None):
         """Yield (E_l, H_{l-1}) from the last layer to the first.
 
-        `slopes` gives those of the units, layer by layer from the first one, where they are
-        not what follows from the values.
+        `shares` of positive inputs stand in for what was `saved` of the units, layer by
+        layer, if they are given.
         """
-        units = values[1:] if self.activate_output else values[1:-1]
-        if slopes is None:
-            slopes = map(self.activation.slope, units)
-        by_layer = [next(slopes) for _ in units]
-        delta = error * by_layer.pop() if self.activate_output else error
+        units = list(saved if shares is None else shares)
+        damp_ = self.activation.damp_ if shares is None else self.activation.damp_by_share_
+        delta = damp_(error.clone(), units.pop()) if self.activate_output else error
         for layer in range(len(weights) - 1, -1, -1):
             yield delta, values[layer]
             if layer:
-                delta = (delta @ weights[layer]).mul_(by_layer.pop())
+                delta = damp_(delta @ weights[layer], units.pop())
 
     def stepper(self, pathways, weight_decay):
         """Return ``step(eta)``, which makes one descent step on `pathways` in place."""
         twice_share = 2 * self.share
 
         def step(eta):
-            values = [self.outputs(weights) for weights in pathways]
-            error = self.errors(sum(value[-1] for value in values)).mul_(twice_share)
-            for weights, value, decays in zip(pathways, values, weight_decay, strict=True):
+            passes = self._passes(pathways)
+            error = self.errors(sum(values[-1] for values, _ in passes)).mul_(twice_share)
+            for weights, (values, saved), decays in zip(
+                pathways, passes, weight_decay, strict=True
+            ):
                 # The errors below a layer need its weights as they were.
-                deltas = list(self._deltas(weights, value, error))
+                deltas = list(self._deltas(weights, values, saved, error))
                 for W, decay, (delta, H) in zip(weights, decays, reversed(deltas), strict=True):
                     W.addmm_(delta.mT, H, beta=1 - 2 * eta * decay, alpha=-eta)
 
@@ -200,35 +184,34 @@ class ActivePathways:
         return 6 * len(self.X) * n_parameters
 
 
-def centred_data(X, Y, sample_weight, moments):
-    """X (n, d) and Y (n, m) less the means of `moments`, and shares (n, 1) of sum one."""
-    weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
-    X = np.asarray(X, dtype=np.float64) - moments.mean_x
-    Y = np.reshape(np.asarray(Y, dtype=np.float64), (len(X), -1)) - moments.mean_y
-    return X, Y, shares_of(weight)[:, None]
+def layer_values(weights, X, activation, activate_output, keep_inputs=False):
+    """Values of the layers of one pathway at the inputs X (n, d).
 
-
-def layer_values(weights, X, activation, activate_output, inputs=None):
-    """Values [H_0, ..., H_L] of the layers of one pathway at the inputs X (n, d).
-
-    What the activation is applied to is appended to `inputs`, if these are given.
+    Returns
+    -------
+    values : list of L + 1 tensors
+        H_0, ..., H_L.
+    saved : list of tensors
+        What the derivative of the activation takes, for each layer that has one: its
+        values, or its inputs if it needs these or they are asked for.
     """
-    values = [X]
+    values, saved = [X], []
+    keep_inputs = keep_inputs or activation.saves_input
     for layer, W in enumerate(weights, start=1):
         value = values[-1] @ W.mT
         if layer < len(weights) or activate_output:
-            if inputs is not None:
-                inputs.append(value.clone())
-            activation.apply_(value)
+            saved.append(value.clone() if keep_inputs else value)
+            value = activation.apply_(value)
         values.append(value)
-    return values
+    return values, saved
 
 
 def predict_active(pathways, X, activation, activate_output):
     """Sum of the outputs of pathways given as arrays, at the inputs X (n, d) in float64."""
-    X, rule = torch.from_numpy(np.asarray(X, dtype=np.float64)), ACTIVATIONS[activation]
-    tensors = [
-        [torch.from_numpy(np.asarray(W, dtype=np.float64)) for W in weights] for weights in pathways
-    ]
-    outputs = [layer_values(W, X, rule, activate_output)[-1] for W in tensors]
+    X = torch.from_numpy(np.asarray(X, dtype=np.float64))
+    outputs = []
+    for weights in pathways:
+        tensors = [torch.from_numpy(np.asarray(W, dtype=np.float64)) for W in weights]
+        values, _ = layer_values(tensors, X, ACTIVATIONS[activation], activate_output)
+        outputs.append(values[-1])
     return torch.stack(outputs).sum(dim=0).numpy()

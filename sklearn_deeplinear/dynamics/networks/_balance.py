@@ -6,7 +6,10 @@ many records of a run are measured at once.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+
+from sklearn_deeplinear._results import BalanceHistory
 
 # Floating-point operations a second of products of small matrices, in which costs are told.
 BALANCE_RATE = 1e10
@@ -17,6 +20,43 @@ _BLOCK = 100
 def difference(W, W_next):
     """D_l = W_l W_l^T - W_{l+1}^T W_{l+1}, shape (..., h_l, h_l)."""
     return W @ W.mT - W_next.mT @ W_next
+
+
+class Balance:
+    """Meter of a run: the balance of each chain of layers that a network consists of.
+
+    Parameters
+    ----------
+    chains : callable
+        ``chains(states)`` gives, for each chain, what its meter takes.
+    meters : list of BalanceMeter or the like
+        One for each chain.
+    single : bool, default=True
+        Whether the run gets one history or a list of them.
+    """
+
+    def __init__(self, chains, meters, single=True):
+        self.chains, self.meters, self.single = chains, meters, single
+        self.cost = sum(meter.cost for meter in meters)
+
+    def measure(self, states):
+        """Columns of the histories, by name, for each chain."""
+        return [
+            {name: column.numpy(force=True) for name, column in meter(*chain).items()}
+            for meter, chain in zip(self.meters, self.chains(states), strict=True)
+        ]
+
+    def result(self, axis, parts):
+        """The history, or the histories, ``balance``."""
+        histories = [_history(axis, columns) for columns in zip(*parts, strict=True)]
+        return {"balance": histories[0] if self.single else histories}
+
+
+def _history(axis, parts):
+    columns = {
+        name: np.concatenate([part[name] for part in parts]).astype(np.float64) for name in parts[0]
+    }
+    return BalanceHistory(**axis, **{"matrix": None, **columns})
 
 
 class BalanceMeter:
@@ -45,6 +85,7 @@ class BalanceMeter:
         pairs = list(zip(_incoming(weights, biases), weights[1:], strict=False))
         meter = _matrix_meter if linear else _DiagonalMeter
         self.meters = [meter(W, W_next) for W, W_next in pairs]
+        self.names = ("layer", "neuron", "change", *(("matrix",) if linear else ()))
         self.cost = sum(m.cost for m in self.meters)
 
     def __call__(self, weights, biases=None):
@@ -64,7 +105,7 @@ class BalanceMeter:
             :class:`sklearn_deeplinear._results.BalanceHistory`.
         """
         incoming = _incoming(weights, biases)
-        columns: dict[str, list] = {"layer": [], "neuron": [], "change": [], "matrix": []}
+        columns: dict[str, list] = {name: [] for name in self.names}
         for layer, meter in enumerate(self.meters):
             W, W_next = incoming[layer], weights[layer + 1]
             unit = _unit_difference(W, W_next)
@@ -76,7 +117,6 @@ class BalanceMeter:
         return {
             name: torch.stack(values, dim=-1) if values else nothing
             for name, values in columns.items()
-            if values or not self.meters
         }
 
 

@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from sklearn_deeplinear._parameters import check_integer, check_noise, check_weight_decay
 from sklearn_deeplinear.dynamics.networks._block_lanczos import ORDER, block_lanczos
-from sklearn_deeplinear.dynamics.networks._module import trainable_parameters
+from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
 # Up to this size the whole Hessian costs no more products than Lanczos iterations.
 _DENSE = 100

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics.networks._module import takes_arguments, trainable_parameters
+from sklearn_deeplinear.dynamics.networks._module import takes_arguments
+from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
 
 def data_loss(module, X, y, loss=None):

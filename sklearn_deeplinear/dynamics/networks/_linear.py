@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from sklearn_deeplinear.dynamics.networks._balance import BALANCE_RATE, BalanceMeter
+from sklearn_deeplinear.dynamics.networks._balance import BALANCE_RATE, Balance, BalanceMeter
 from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
@@ -29,12 +29,10 @@ class LinearDynamics:
     ----------
     weights : list of tensors
         Initial W_1, ..., W_L; copied into one flat buffer, `state`.
-    rule : MomentGradient or NoisyMomentGradient
-        Loss and gradient of the data term.
+    data_term : MomentGradient or NoisyMomentGradient
+        Mean loss of the data and its gradient.
     weight_decay : sequence of L floats
         gamma_1, ..., gamma_L.
-    record_sharpness : bool
-        Whether records hold the largest eigenvalue of the Hessian.
 
     Attributes
     ----------
@@ -50,29 +48,27 @@ class LinearDynamics:
 
     flow_options = _FLOW_OPTIONS
 
-    def __init__(self, weights, rule, weight_decay, record_sharpness=False):
+    def __init__(self, weights, data_term, weight_decay):
         self.shapes = [tuple(W.shape) for W in weights]
         self.state = pack(weights)
         self.weights = layers(self.state, self.shapes)
-        self.rule = rule
+        self.data_term = data_term
         self.weight_decay = [float(gamma) for gamma in weight_decay]
-        self.record_sharpness = record_sharpness
-        self.step = rule.stepper(self.weights, self.weight_decay)
+        self.step = data_term.stepper(self.weights, self.weight_decay)
         self.gradient = torch.empty_like(self.state)
-        self.balance = BalanceMeter(self.weights)
         norms = [float(W.norm()) for W in self.weights]
-        self.rounding = gradient_rounding(norms, rule, self.weight_decay)
+        self.rounding = gradient_rounding(norms, data_term, self.weight_decay)
 
     @classmethod
-    def from_moments(cls, weights, moments, weight_decay, noise, record_sharpness=False):
+    def from_moments(cls, weights, moments, weight_decay, noise):
         """Build the dynamics on the device and in the precision of `weights`."""
         R_x, R_y = (
             torch.as_tensor(factor, dtype=weights[0].dtype, device=weights[0].device)
             for factor in (moments.input_factor, moments.output_factor)
         )
         noisy = len(weights) > 1 and any(s > 0 for s in noise)
-        rule = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
-        return cls(weights, rule, weight_decay, record_sharpness)
+        data_term = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
+        return cls(weights, data_term, weight_decay)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
@@ -81,47 +77,47 @@ class LinearDynamics:
             part.copy_(g)
 
     def _gradients(self, weights):
-        gradients = zip(self.rule.gradients(weights), weights, self.weight_decay, strict=True)
+        gradients = zip(self.data_term.gradients(weights), weights, self.weight_decay, strict=True)
         return [g + 2 * gamma * W if gamma else g for g, W, gamma in gradients]
 
     def measure(self, states):
         """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         weights = layers(states, self.shapes)
-        loss = self.rule.loss(weights)
+        loss = self.data_term.loss(weights)
         penalty = sum(
             gamma * W.square().sum(dim=(-2, -1))
             for W, gamma in zip(weights, self.weight_decay, strict=True)
         )
         square = sum(g.square().sum(dim=(-2, -1)) for g in self._gradients(weights))
-        sharpness = {"sharpness": self._sharpness(states)} if self.record_sharpness else {}
         return {
             "loss": loss,
             "objective": loss + penalty,
             "gradient_norm": square.sqrt(),
-            **self.balance(weights),
-            **sharpness,
         }
 
-    def _sharpness(self, states):
-        rule, noise = self.rule, getattr(self.rule, "noise", 0.0)
-        A = rule.input_factor.mT @ rule.input_factor
-        S = rule.output_factor.mT @ rule.input_factor
-        eigenvalues = [
-            linear_hessian_eigenvalues(layers(state, self.shapes), A, S, self.weight_decay, noise)[
-                0
-            ]
-            for state in states
-        ]
-        return torch.tensor(eigenvalues)
-
     def unpacked(self, state):
-        """Layers of a state given as a numpy array (n_parameters,), as views of it."""
-        return [W.numpy() for W in layers(torch.from_numpy(state), self.shapes)]
+        """``weights``: views W_1, ..., W_L of a state."""
+        return {"weights": layers(state, self.shapes)}
 
-    def record_cost(self):
-        """Cost of measuring one record, in units of one descent step."""
+    def balance_meter(self):
+        """Meter of the balance of the layers."""
+        return Balance(
+            lambda states: [(layers(states, self.shapes),)], [BalanceMeter(self.weights)]
+        )
+
+    def hessian_eigenvalues(self, state, *, k=1, which="LA"):
+        """Extreme eigenvalues of the Hessian, from second moments."""
+        term = self.data_term
+        A = term.input_factor.mT @ term.input_factor
+        S = term.output_factor.mT @ term.input_factor
+        noise = getattr(term, "noise", 0.0)
+        weights = layers(state, self.shapes)
+        return linear_hessian_eigenvalues(weights, A, S, self.weight_decay, noise, k=k, which=which)
+
+    def record_cost(self, operations=0.0):
+        """Cost of a record, in steps."""
         step = step_seconds(self.shapes)
-        return (self.balance.cost / BALANCE_RATE + step - _STEP_OVERHEAD) / step
+        return (operations / BALANCE_RATE + step - _STEP_OVERHEAD) / step
 
 
 def step_seconds(shapes):
@@ -130,14 +126,14 @@ def step_seconds(shapes):
     return _STEP_OVERHEAD + 6 * thin * sum(h * k for h, k in shapes) / _PRODUCT_RATE
 
 
-def gradient_rounding(norms, rule, weight_decay):
+def gradient_rounding(norms, data_term, weight_decay):
     """Rounding error of the terms 2 B_l^T S F_{l-1}^T and 2 gamma_l W_l of the gradient.
 
     Parameters
     ----------
     norms : list of floats
         ||W_l||_F.
-    rule : MomentGradient or NoisyMomentGradient
+    data_term : MomentGradient or NoisyMomentGradient
         Knows the moments, in the precision of the gradient.
     weight_decay : list of floats
         gamma_l.
@@ -147,6 +143,6 @@ def gradient_rounding(norms, rule, weight_decay):
     rounding : float
     """
     outer = max(math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms)))
-    cross = rule.output_factor.mT @ rule.input_factor  # S
+    cross = data_term.output_factor.mT @ data_term.input_factor  # S
     decay = sum(g * norm for g, norm in zip(weight_decay, norms, strict=True))
     return 100 * torch.finfo(cross.dtype).eps * 2 * (float(cross.norm()) * outer + decay)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import inspect
 import math
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 
 from sklearn_deeplinear._parameters import check_weight_decay
+from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import pack
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape
+from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
 
 class ModuleDynamics:
@@ -44,11 +47,15 @@ class ModuleDynamics:
         Gradient of the objective where it was last evaluated.
     """
 
+    rounding = 0.0
+    flow_options: ClassVar[dict] = {}
+
     def __init__(self, module, loss, weight_decay=0.0):
         self.module, self.loss = module, _checked_loss(loss)
         self.parameters = trainable_parameters(module)
         self.shapes = [tuple(p.shape) for p in self.parameters]
         self.sizes = [math.prod(shape) for shape in self.shapes]
+        self.gammas = weight_decay
         self.decay = _decay_vector(self.parameters, weight_decay)
         self.state = pack([p.detach() for p in self.parameters])
         self.gradient = torch.empty_like(self.state)
@@ -72,18 +79,7 @@ class ModuleDynamics:
             self.gradient.addcmul_(self.decay, self.state, value=2)
 
     def linearised(self):
-        """Inputs of the rectifying units, and the gradient as a function of their slopes.
-
-        Returns
-        -------
-        inputs : list of tensors
-            Inputs of the ReLU and leaky ReLU units at the current state, call by call.
-        gradient : callable
-            ``gradient(shares)`` is the gradient of the objective, a tensor of shape
-            (n_parameters,) that the next call overwrites, with `shares` in place of the
-            indicators of positive `inputs`; None takes these. To be called before the
-            state changes.
-        """
+        """Inputs of the ReLU and leaky ReLU units, call by call; see `KinkedDynamics`."""
         tape = RectifierTape()
         with torch.enable_grad(), tape:
             loss = self.loss(self.module)
@@ -101,11 +97,7 @@ class ModuleDynamics:
         self.state.add_(self.gradient, alpha=-eta)
 
     def measure(self, states):
-        """Measure a batch of states (n_records, n_parameters): a dict of tensors.
-
-        No pair of layers of a general module is known to be adjacent, so the measures of
-        balance have no columns.
-        """
+        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         kept, rows = self.state.clone(), []
         for state in states:
             self.state.copy_(state)
@@ -114,13 +106,7 @@ class ModuleDynamics:
             rows.append(torch.stack([loss, loss + penalty, self.gradient.norm()]))
         self.state.copy_(kept)
         loss, objective, gradient_norm = torch.stack(rows).unbind(dim=1)
-        unknown = states.new_zeros((len(states), 0))
-        return {
-            "loss": loss,
-            "objective": objective,
-            "gradient_norm": gradient_norm,
-            **dict.fromkeys(("layer", "neuron", "change"), unknown),
-        }
+        return {"loss": loss, "objective": objective, "gradient_norm": gradient_norm}
 
     def check_start(self):
         """Raise a ValueError if the loss is random, or it or its gradient is not finite here."""
@@ -137,12 +123,26 @@ class ModuleDynamics:
             )
 
     def unpacked(self, state):
-        """Parameters of a state given as a numpy array (n_parameters,), as views of it."""
-        parts = torch.from_numpy(state).split(self.sizes)
-        return [p.view(shape).numpy() for p, shape in zip(parts, self.shapes, strict=True)]
+        """``weights``: views of all trainable parameters of a state, biases included."""
+        parts = state.split(self.sizes)
+        return {"weights": [p.view(shape) for p, shape in zip(parts, self.shapes, strict=True)]}
 
-    def record_cost(self):
-        """Cost of measuring one record, in units of one descent step."""
+    def balance_meter(self):
+        """None: no layers of a general module are known to be adjacent."""
+        return
+
+    def hessian_eigenvalues(self, state, *, k=1, which="LA"):
+        """Extreme eigenvalues of the Hessian of the objective at a state."""
+        kept = self.state.clone()
+        self.state.copy_(state)
+        eigenvalues = module_hessian_eigenvalues(
+            self.module, self.loss, weight_decay=self.gammas, k=k, which=which
+        )
+        self.state.copy_(kept)
+        return eigenvalues
+
+    def record_cost(self, operations=0.0):
+        """Cost of a record, in steps."""
         return 1
 
 
@@ -160,29 +160,6 @@ def attached(module, loss, weight_decay=0.0):
     finally:
         for p, own in zip(dynamics.parameters, memory, strict=True):
             p.data = own.copy_(p.data)
-
-
-def trainable_parameters(module):
-    """Parameters of `module` that require a gradient, of one dtype and device.
-
-    Raises
-    ------
-    TypeError
-        If `module` is not a torch module.
-    ValueError
-        If it has no trainable parameters, or they differ in dtype or device, or are not
-        real.
-    """
-    if not isinstance(module, torch.nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {type(module).__name__}.")
-    parameters = [p for p in module.parameters() if p.requires_grad]
-    kinds = {(p.dtype, p.device) for p in parameters}
-    if len(kinds) != 1 or not parameters[0].is_floating_point():
-        found = ", ".join(sorted(f"{dtype} on {device}" for dtype, device in kinds)) or "none"
-        raise ValueError(
-            f"module must have trainable real parameters of one dtype and device, got {found}."
-        )
-    return parameters
 
 
 def _decay_vector(parameters, weight_decay):

@@ -1,23 +1,24 @@
 """Parallel pathways in training, f(x) = sum_p f_p(x): parameters, step and records.
 
-A rule holds the data and knows the loss and its gradient; `LinearPathways` here needs only
-second moments, `ActivePathways` of the next module all samples.
+A data term holds the data and knows the loss and its gradient; `LinearPathways` here needs
+only second moments, `ActivePathways` of the next module all samples.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics.networks._balance import BalanceMeter
+from sklearn_deeplinear.dynamics.networks._balance import Balance, BalanceMeter
 from sklearn_deeplinear.dynamics.networks._moment_gradient import (
     ChainStepper,
     MomentGradient,
     chain_gradients,
     products,
 )
+from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
 
 # Floating-point operations that would take as long, at 10 gigaflops, as calling the dozen
@@ -39,8 +40,8 @@ class PathwayDynamics:
     ----------
     pathways : list of lists of tensors
         Initial W_1, ..., W_L of each pathway; copied into one flat buffer, `state`.
-    rule : LinearPathways or ActivePathways
-        Loss and gradient of the data term.
+    data_term : LinearPathways or ActivePathways
+        Mean loss of the data and its gradient.
     weight_decay : list of sequences of floats
         Decays of the layers of each pathway.
     extra : tensor of shape (n_extra,), optional
@@ -61,9 +62,11 @@ class PathwayDynamics:
         Method and relative tolerance by which an ODE solver follows the gradient.
     """
 
-    def __init__(self, pathways, rule, weight_decay, extra=None, layout=None):
+    rounding = 0.0
+
+    def __init__(self, pathways, data_term, weight_decay, extra=None, layout=None):
         self.depths = [len(weights) for weights in pathways]
-        self.rule = rule
+        self.data_term = data_term
         self.weight_decay = [[float(gamma) for gamma in decays] for decays in weight_decay]
         self.layout = (layout or _consecutive)(pathways, self.weight_decay)
         self.state = self.layout.pack(pathways)
@@ -71,13 +74,18 @@ class PathwayDynamics:
             self.state = torch.cat([self.state, extra])
         self.gradient = torch.empty_like(self.state)
         self.pathways = self.views(self.state)
-        self.step = rule.stepper(*self.layout.networks(self.state, self.weight_decay))
-        self.meters = self.balance_meters()
-        self.flow_options = _KINKED_FLOW if rule.kinked else _SMOOTH_FLOW[self.state.dtype]
+        self.step = data_term.stepper(*self.layout.networks(self.state, self.weight_decay))
+        self.flow_options = _KINKED_FLOW if data_term.kinked else _SMOOTH_FLOW[self.state.dtype]
 
-    def balance_meters(self):
-        """One meter of the balance of layers for each pathway."""
-        return [BalanceMeter(weights, self.rule.linear) for weights in self.pathways]
+    def balance_meter(self):
+        """Meter of the balance of the layers of each pathway."""
+        return Balance(self._chains, self._chain_meters(), single=False)
+
+    def _chain_meters(self):
+        return [BalanceMeter(weights, self.data_term.linear) for weights in self.pathways]
+
+    def _chains(self, states):
+        return [(weights,) for weights in self.views(states)]
 
     def full_pathways(self):
         """The weights W_1, ..., W_L of each pathway, to be read."""
@@ -89,16 +97,12 @@ class PathwayDynamics:
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
-        _, gradients, _ = self.rule.measure(self.pathways)
+        _, gradients, _ = self.data_term.measure(self.pathways)
         self._keep(gradients)
 
     def linearised(self):
-        """Inputs of the units, and the gradient as a function of their slopes.
-
-        As :meth:`sklearn_deeplinear.dynamics.networks._module.ModuleDynamics.linearised`; for units
-        with a kink.
-        """
-        inputs, gradients = self.rule.linearised(self.pathways)
+        """Inputs of units with a kink; see `KinkedDynamics`."""
+        inputs, gradients = self.data_term.linearised(self.pathways)
 
         def gradient(shares=None):
             self._keep(gradients(shares))
@@ -115,13 +119,9 @@ class PathwayDynamics:
                 torch.add(slope, W, alpha=2 * gamma, out=part)
 
     def measure(self, states):
-        """Measure a batch of states (n_records, n_parameters): a dict of tensors.
-
-        Columns of the measures of balance are the pairs of layers of the first pathway,
-        then those of the second one, and so on.
-        """
+        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         pathways = self.views(states)
-        loss, gradients, others = self.rule.measure(pathways)
+        loss, gradients, others = self.data_term.measure(pathways)
         penalty, square = torch.zeros_like(loss), torch.zeros_like(loss)
         for weights, slopes, decays in zip(pathways, gradients, self.weight_decay, strict=True):
             for W, slope, gamma in zip(weights, slopes, decays, strict=True):
@@ -132,32 +132,26 @@ class PathwayDynamics:
             "objective": loss + penalty,
             "gradient_norm": square.sqrt(),
             **others,
-            **self.balance(states),
         }
-
-    def balance(self, states):
-        """Measures of balance of a batch of states, columns of all pathways side by side."""
-        measured = self.meter_readings(states)
-        return {
-            name: torch.cat([columns[name] for columns in measured], dim=-1)
-            for name in measured[0]
-            if all(name in columns for columns in measured)
-        }
-
-    def meter_readings(self, states):
-        """Measures of balance of each pathway."""
-        pathways = self.views(states)
-        return [meter(weights) for meter, weights in zip(self.meters, pathways, strict=True)]
 
     def unpacked(self, state):
-        """Weights of a state given as a numpy array (n_parameters,), as views of it."""
-        return [[W.numpy() for W in weights] for weights in self.views(torch.from_numpy(state))]
+        """``weights``: W_1, ..., W_L of each pathway, as views of a state."""
+        return {"weights": self.views(state)}
 
-    def record_cost(self):
-        """Cost of measuring one record, in units of one descent step."""
-        work = self.rule.cost(self.state.numel())
-        balance = sum(meter.cost for meter in self.meters)
-        return (balance + work) / (_STEP_OVERHEAD * len(self.depths) + work)
+    def hessian_eigenvalues(self, state, *, k=1, which="LA"):
+        """Extreme eigenvalues of the Hessian in all weights, in float64."""
+        return pathway_hessian_eigenvalues(
+            self.unpacked(state)["weights"],
+            self.data_term.in_float64,
+            self.weight_decay,
+            k=k,
+            which=which,
+        )
+
+    def record_cost(self, operations=0.0):
+        """Cost of a record, in steps."""
+        work = self.data_term.cost(self.state.numel())
+        return (operations + work) / (_STEP_OVERHEAD * len(self.depths) + work)
 
 
 def _consecutive(pathways, weight_decay):
@@ -180,12 +174,12 @@ class LinearPathways:
     linear, kinked = True, False
 
     def __init__(self, input_factor, output_factor, modes):
-        self.rule = MomentGradient(input_factor, output_factor)
+        self.single = MomentGradient(input_factor, output_factor)  # that of one network
         self.modes = modes
 
     @classmethod
     def from_moments(cls, moments, like):
-        """Build the rule on the device and in the precision of the tensor `like`."""
+        """Build the term on the device and in the precision of the tensor `like`."""
         modes = singular_modes(moments)
         R_x, R_y, U, V = (
             torch.as_tensor(part, dtype=like.dtype, device=like.device)
@@ -193,9 +187,21 @@ class LinearPathways:
         )
         return cls(R_x, R_y, (U, V))
 
+    @cached_property
+    def in_float64(self):
+        """The same term in float64, in which Lanczos iterations converge."""
+        parts = (self.single.input_factor, self.single.output_factor, *self.modes)
+        R_x, R_y, U, V = map(in_float64, parts)
+        return LinearPathways(R_x, R_y, (U, V))
+
     def mean_residual(self, pathways):
         """Weighted mean of y - f(x): zero, for the moments are centred if it is to be fitted."""
         return self.modes[0].new_zeros(self.modes[0].shape[0])
+
+    def loss(self, pathways):
+        """Mean squared error; weights may carry a batch dimension."""
+        maps = [products(self.single.chain(weights))[-1] for weights in pathways]
+        return self.single.loss_of(sum(maps))
 
     def measure(self, pathways):
         """Loss, gradients and mode strengths; weights may carry a batch dimension.
@@ -207,33 +213,33 @@ class LinearPathways:
         others : dict with "mode_strengths", a tensor of shape (..., n_pathways, r)
             diag(U^T M_p V).
         """
-        rule = self.rule
-        chains = [rule.chain(weights) for weights in pathways]
+        single = self.single
+        chains = [single.chain(weights) for weights in pathways]
         partial = [products(chain) for chain in chains]
         maps = [part[-1] for part in partial]
         total = sum(maps)
-        slope = rule.map_gradient(total)
+        slope = single.map_gradient(total)
         gradients = [
-            rule.unchained(chain_gradients(chain, part, slope))
+            single.unchained(chain_gradients(chain, part, slope))
             for chain, part in zip(chains, partial, strict=True)
         ]
-        left, right = self.modes[::-1] if rule.transposed else self.modes
+        left, right = self.modes[::-1] if single.transposed else self.modes
         strengths = [((M @ right) * left).sum(-2) for M in maps]
-        return rule.loss_of(total), gradients, {"mode_strengths": torch.stack(strengths, dim=-2)}
+        return single.loss_of(total), gradients, {"mode_strengths": torch.stack(strengths, dim=-2)}
 
     def stepper(self, pathways, weight_decay):
         """Return ``step(eta)``, which makes one descent step on `pathways` in place."""
-        rule = self.rule
+        single = self.single
         if len(pathways) == 1:
-            return rule.stepper(pathways[0], weight_decay[0])
-        total = products(rule.chain(pathways[0]))[-1].clone()
+            return single.stepper(pathways[0], weight_decay[0])
+        total = products(single.chain(pathways[0]))[-1].clone()
         slope = torch.empty_like(total)
         chains = [
-            ChainStepper(rule.chain(weights), rule.chain_order(decays), slope)
+            ChainStepper(single.chain(weights), single.chain_order(decays), slope)
             for weights, decays in zip(pathways, weight_decay, strict=True)
         ]
         first, *others = [chain.product for chain in chains]
-        map_gradient = rule.map_gradient_into(total, slope)
+        map_gradient = single.map_gradient_into(total, slope)
         forward = [chain.forward for chain in chains]
         # The pathway that was read last is still in the cache.
         backward = [chain.backward for chain in reversed(chains)]
@@ -264,16 +270,6 @@ def singular_modes(moments):
     return U[:, :rank], Vt[:rank].T
 
 
-def balance_by_pathway(history, depths):
-    """Split the columns of a balance history into one history per pathway."""
-    histories, first = [], 0
-    for depth in depths:
-        columns = slice(first, first + depth - 1)
-        parts = {
-            name: None if values is None else values[:, columns]
-            for name in ("layer", "neuron", "matrix", "change")
-            for values in [getattr(history, name)]
-        }
-        histories.append(replace(history, **parts))
-        first += depth - 1
-    return histories
+def in_float64(tensor):
+    """The tensor in float64, on the CPU where its device has none."""
+    return tensor.to("cpu" if tensor.device.type == "mps" else tensor.device).double()

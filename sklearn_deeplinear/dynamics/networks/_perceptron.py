@@ -11,26 +11,22 @@ networks about half of what autograd takes goes into its graph and its memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
-from sklearn_deeplinear.dynamics.networks._balance import BalanceMeter
+from sklearn_deeplinear.dynamics.networks._balance import Balance, BalanceMeter
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
-from sklearn_deeplinear.nn._homogeneous import NEGATIVE_SLOPE, HomogeneousNetwork
+from sklearn_deeplinear.nn._activations import ACTIVATIONS
+from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
+from sklearn_deeplinear.nn._losses import LOSSES
 
-# Method and relative accuracy of the flow, which has kinks where the input of a unit changes
+# How the flow is followed where units have no kink, and where the input of a unit changes
 # sign for a sample.
-_FLOW_OPTIONS = {
-    "identity": {"method": "DOP853", "rtol": 1e-6},
-    "relu": {"method": "trapezoidal", "rtol": 1e-6},
-    "leaky_relu": {"method": "trapezoidal", "rtol": 1e-6},
-}
-_LEAKS = {"identity": 1.0, "relu": 0.0, "leaky_relu": NEGATIVE_SLOPE}
+_SMOOTH_FLOW = {"method": "DOP853", "rtol": 1e-6}
+_KINKED_FLOW = {"method": "trapezoidal", "rtol": 1e-6}
 
 
-class NetworkDynamics:
+class PerceptronDynamics:
     """The state of a perceptron and the rule by which it moves.
 
     Parameters
@@ -51,8 +47,6 @@ class NetworkDynamics:
         Loss of a sample.
     weight_decay : sequence of L floats
         gamma_1, ..., gamma_L.
-    record_sharpness : bool
-        Whether records hold the largest eigenvalue of the Hessian.
 
     Attributes
     ----------
@@ -63,6 +57,8 @@ class NetworkDynamics:
     flow_options : dict
         Method and relative tolerance by which an ODE solver copes with the gradient.
     """
+
+    rounding = 0.0
 
     def __init__(
         self,
@@ -75,7 +71,6 @@ class NetworkDynamics:
         activation,
         loss,
         weight_decay,
-        record_sharpness=False,
     ):
         self.biased = biases is not None
         rows = [b[None] for b in biases] if biases is not None else [None] * len(weights)
@@ -85,18 +80,13 @@ class NetworkDynamics:
         self.weights, self.biases = self._layers(self.state)
         self.gradient = torch.empty_like(self.state)
         self.weight_decay = [float(gamma) for gamma in weight_decay]
-        self.record_sharpness = record_sharpness
-        self.activation, self.flow_options = activation, _FLOW_OPTIONS[activation]
-        self.activate, self.damp = _ACTIVATIONS[activation]
-        self.loss = _LOSSES[loss](Y, shares[:, None])
+        self.name, self.activation = activation, ACTIVATIONS[activation]
+        kinked = self.activation.leak is not None
+        self.flow_options = _KINKED_FLOW if kinked else _SMOOTH_FLOW
+        self.data_term = SampleLoss(loss, Y, shares)
         self.hidden = [X, *(X.new_empty((len(X), len(W))) for W in weights[:-1])]
         self.outputs = torch.empty_like(Y)
-        self.deltas = [None, *(torch.empty_like(H) for H in self.hidden[1:]), self.loss.delta]
-        self.balance = BalanceMeter(
-            self.weights,
-            linear=activation == "identity",
-            biases=biases,
-        )
+        self.deltas = [None, *(torch.empty_like(H) for H in self.hidden[1:]), self.data_term.delta]
 
     def _layers(self, state):
         """Weights and biases (1, h_l) of a flat state, as views; biases may be None."""
@@ -117,24 +107,23 @@ class NetworkDynamics:
             if out is not self.outputs:
                 if inputs is not None:
                     inputs.append(out.clone())
-                self.activate(out)
+                self.activation.apply_(out)
 
     def _backward(self, weights, shares=None):
         """Yield l - 1, Delta_l and H_{l-1} from the last layer to the first.
 
         `shares` stand in for the indicators of positive inputs, if they are given.
         """
-        self.loss.differentiate(self.outputs)
+        self.data_term.differentiate(self.outputs)
         for layer in range(len(weights) - 1, -1, -1):
             delta, H = self.deltas[layer + 1], self.hidden[layer]
             if layer > 0:
                 # Before the step changes W_l.
                 torch.mm(delta, weights[layer], out=self.deltas[layer])
                 if shares is None:
-                    self.damp(self.deltas[layer], H)
+                    self.activation.damp_(self.deltas[layer], H)
                 else:
-                    leak = _LEAKS[self.activation]
-                    self.deltas[layer].mul_(leak + (1 - leak) * shares[layer - 1])
+                    self.activation.damp_by_share_(self.deltas[layer], shares[layer - 1])
             yield layer, delta, H
 
     def step(self, eta):
@@ -151,10 +140,7 @@ class NetworkDynamics:
         return self._evaluate(self.weights, self.biases)
 
     def linearised(self):
-        """Inputs of the hidden units, and the gradient as a function of their slopes.
-
-        As :meth:`sklearn_deeplinear.dynamics.networks._module.ModuleDynamics.linearised`.
-        """
+        """Inputs of the hidden units, layer by layer; see `KinkedDynamics`."""
         inputs: list[torch.Tensor] = []
         self._forward(self.weights, self.biases, inputs)
 
@@ -167,7 +153,7 @@ class NetworkDynamics:
     def _evaluate(self, weights, biases):
         self._forward(weights, biases)
         self._differentiate(weights)
-        return self.loss.value(self.outputs)
+        return self.data_term.value(self.outputs)
 
     def _differentiate(self, weights, shares=None):
         g_weights, g_biases = self._layers(self.gradient)
@@ -192,17 +178,7 @@ class NetworkDynamics:
             for W, gamma in zip(weights, self.weight_decay, strict=True)
             if gamma
         )
-        sharpness = {"sharpness": self._sharpness(states)} if self.record_sharpness else {}
-        return {
-            "loss": loss,
-            "objective": loss + penalty,
-            "gradient_norm": gradient_norm,
-            **self.balance(weights, [b.squeeze(-2) for b in biases] if self.biased else None),
-            **sharpness,
-        }
-
-    def _sharpness(self, states):
-        return torch.tensor([self.hessian_eigenvalues(state)[0] for state in states])
+        return {"loss": loss, "objective": loss + penalty, "gradient_norm": gradient_norm}
 
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
         """Extreme eigenvalues of the Hessian of the objective at a state (n_parameters,).
@@ -214,75 +190,61 @@ class NetworkDynamics:
         # A module of its own: the buffers of the passes here leave no graph behind.
         network = HomogeneousNetwork(
             [W.shape for W in weights],
-            self.activation,
+            self.name,
             self.biased,
             device=state.device,
             dtype=state.dtype,
         ).fill(weights, [b[0] for b in biases] if self.biased else None)
         return module_hessian_eigenvalues(
             network,
-            lambda network: self.loss.value(network(self.hidden[0])),
+            lambda network: self.data_term.value(network(self.hidden[0])),
             weight_decay=self.weight_decay,
             k=k,
             which=which,
         )
 
     def unpacked(self, state):
-        """Weights of a state given as a numpy array (n_parameters,), as views of it."""
-        return [W.numpy() for W in self._layers(torch.from_numpy(state))[0]]
+        """``weights`` and, if there are any, ``biases`` of a state, as views of it."""
+        weights, biases = self._layers(state)
+        return {"weights": weights, **({"biases": [b[0] for b in biases]} if self.biased else {})}
 
-    def record_cost(self):
-        """Cost of measuring one record, in units of one descent step (at least one)."""
+    def balance_meter(self):
+        """Meter of the balance of the layers, biases on the incoming side."""
+        parts = self.unpacked(self.state)
+        meter = BalanceMeter(parts["weights"], self.name == "identity", parts.get("biases"))
+        return Balance(self._chain, [meter])
+
+    def _chain(self, states):
+        weights, biases = self._layers(states)
+        return [(weights, [b.squeeze(-2) for b in biases] if self.biased else None)]
+
+    def record_cost(self, operations=0.0):
+        """Cost of a record, in steps (at least one)."""
         step = 6 * len(self.outputs) * sum(W.numel() for W in self.weights)
-        return max(1, round((step + self.balance.cost) / step))
+        return max(1, round((step + operations) / step))
 
 
-class _SquaredError:
-    """sum_i shares_i ||y_i - f(x_i)||^2, its value and its gradient `delta`."""
+class SampleLoss:
+    """Weighted mean of a loss over the samples, its value and its gradient `delta`.
 
-    def __init__(self, Y, shares):
-        self.Y, self.shares = Y, shares
+    Parameters
+    ----------
+    name : str
+        Loss of a sample, one of `LOSSES`.
+    Y : tensor of shape (n, m)
+        Targets.
+    shares : tensor of shape (n,)
+        Weights of the samples, of sum 1.
+    """
+
+    def __init__(self, name, Y, shares):
+        self.loss, self.Y, self.shares = LOSSES[name], Y, shares[:, None]
         self.delta = torch.empty_like(Y)
 
     def differentiate(self, outputs):
-        torch.sub(outputs, self.Y, out=self.delta).mul_(self.shares).mul_(2)
+        """Leave the gradient in the outputs in `delta`."""
+        self.loss.slope(outputs, self.Y, out=self.delta).mul_(self.shares)
 
     def value(self, outputs):
-        return ((outputs - self.Y).square() * self.shares).sum()
-
-
-class _CrossEntropy:
-    """-sum_i shares_i <y_i, log softmax f(x_i)>, its value and its gradient `delta`."""
-
-    def __init__(self, Y, shares):
-        self.Y, self.shares = Y, shares
-        self.delta = torch.empty_like(Y)
-
-    def differentiate(self, outputs):
-        torch.softmax(outputs, dim=1, out=self.delta)
-        self.delta.sub_(self.Y).mul_(self.shares)
-
-    def value(self, outputs):
-        return -(torch.log_softmax(outputs, dim=1) * self.Y * self.shares).sum()
-
-
-_LOSSES: dict[str, Callable] = {"squared_error": _SquaredError, "cross_entropy": _CrossEntropy}
-
-
-def _damp_relu(delta, H):
-    torch.ops.aten.threshold_backward(delta, H, 0, grad_input=delta)
-
-
-def _damp_leaky_relu(delta, H):
-    torch.ops.aten.leaky_relu_backward(delta, H, NEGATIVE_SLOPE, True, grad_input=delta)
-
-
-# a, and multiplication by a'(Z); both in place, the latter from H = a(Z).
-_ACTIVATIONS = {
-    "identity": (lambda Z: Z, lambda delta, H: delta),
-    "relu": (torch.relu_, _damp_relu),
-    "leaky_relu": (
-        lambda Z: torch.nn.functional.leaky_relu_(Z, NEGATIVE_SLOPE),
-        _damp_leaky_relu,
-    ),
-}
+        """Mean loss."""
+        return (self.loss.terms(outputs, self.Y) * self.shares).sum()

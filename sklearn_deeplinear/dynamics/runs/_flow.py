@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import torch
 
-from sklearn_deeplinear.dynamics.runs._descent import Log, chunks, warn_of
+from sklearn_deeplinear.dynamics.runs._descent import warn_of
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, flow_states
+from sklearn_deeplinear.dynamics.runs._records import Log, chunks
 
 
 @torch.no_grad()
-def flow(dynamics, times, *, tol=0.0, record_weights=False, watch=None, method, rtol, atol):
+def flow(
+    dynamics,
+    times,
+    *,
+    meters=None,
+    tol=0.0,
+    record_weights=False,
+    watch=None,
+    method,
+    rtol,
+    atol,
+):
     """Move a network along the gradient flow of its objective, and record the run.
 
     Parameters
     ----------
-    dynamics : object with `state`, `gradient`, `evaluate()` and `measure(states)`
+    dynamics : Dynamics
         The network, moved in place.
     times : ndarray of shape (n_records,)
         Increasing times to record, from 0 to the end of the flow.
-    tol, record_weights, watch
+    meters, tol, record_weights, watch
         As in :func:`sklearn_deeplinear.dynamics.runs._descent.descend`.
     method, rtol, atol
         As in :func:`sklearn_deeplinear.dynamics.gradient_flow`.
@@ -28,7 +40,7 @@ def flow(dynamics, times, *, tol=0.0, record_weights=False, watch=None, method, 
     run : Run
         `iteration` counts the gradient evaluations made up to each record.
     """
-    log = Log(dynamics, tol, record_weights)
+    log = Log(dynamics, meters, tol, record_weights)
     reason = log.add(dynamics.state[None].clone(), [0], [0.0])
     if reason == "diverged":
         raise ValueError("init gives a network whose objective is not finite: use a smaller one.")

@@ -10,7 +10,8 @@ import math
 from skorch.callbacks import Callback
 
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics.runs._descent import Log, warn_of_ending
+from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
+from sklearn_deeplinear.dynamics.runs._records import Log
 from sklearn_deeplinear.dynamics.runs._resident_net import ResidentNet
 
 
@@ -26,6 +27,7 @@ def train_minibatch(
     batch_size,
     generator,
     iterations,
+    meters=None,
     tol=0.0,
     record_weights=False,
     callbacks=None,
@@ -36,7 +38,7 @@ def train_minibatch(
 
     Parameters
     ----------
-    dynamics : object with `state`, `measure(states)` and `unpacked(state)`
+    dynamics : Dynamics
         The network as it is measured, on all data. Its state holds the parameters in
         the order of ``module.parameters()``; it is trained in place.
     module : torch.nn.Module
@@ -60,6 +62,8 @@ def train_minibatch(
         Source of the permutations, on the CPU.
     iterations : ndarray of int
         Epochs to record, the last of them the number of epochs.
+    meters : sequence of Meter, optional
+        What else is recorded; None takes the balance of the layers.
     tol : float
         Stop at the first record whose gradient norm, on all data, is at most `tol` times
         the first one; 0 makes all epochs. There is no warning when all epochs were made:
@@ -82,7 +86,8 @@ def train_minibatch(
     net : skorch.NeuralNet
         The fitted net, on the CPU.
     """
-    recorder = _Recorder(dynamics, schedule, iterations, tol, record_weights, watch, before_epoch)
+    log = Log(dynamics, meters, tol, record_weights)
+    recorder = _Recorder(dynamics, log, schedule, iterations, watch, before_epoch)
     _share(module, dynamics.state)
     net = ResidentNet(
         module,
@@ -112,10 +117,9 @@ def train_minibatch(
 class _Recorder(Callback):
     """Sets the step size of each epoch, records the run and ends it."""
 
-    def __init__(self, dynamics, schedule, iterations, tol, record_weights, watch, before_epoch):
+    def __init__(self, dynamics, log, schedule, iterations, watch, before_epoch):
         self.dynamics, self.schedule, self.watch = dynamics, schedule, watch
-        self.before_epoch = before_epoch
-        self.log = Log(dynamics, tol, record_weights)
+        self.log, self.before_epoch = log, before_epoch
         self.marks = {int(mark): index for index, mark in enumerate(iterations[1:])}
         self.epoch, self.time, self.in_epoch = 0, 0.0, False
         self.reason = self.log.add(dynamics.state[None].clone(), [0], [0.0])

@@ -61,7 +61,7 @@ class ResidentBatches:
 
     def __init__(self, data, batch_size, generator=None):
         self.data, self.generator = data, generator
-        self.sizes = _batch_sizes(len(data), min(batch_size, len(data)))
+        self.sizes = batch_sizes(len(data), batch_size)
 
     def __len__(self):
         return len(self.sizes)
@@ -75,7 +75,9 @@ class ResidentBatches:
             yield self.data[rows]
 
 
-def _batch_sizes(n_samples, size):
+def batch_sizes(n_samples, batch_size):
+    """Sizes of the batches of an epoch; see :class:`ResidentBatches`."""
+    size = min(batch_size, n_samples)
     n_full, rest = divmod(n_samples, size)
     if rest == 0 or 2 * rest >= size:
         return [size] * n_full + [rest] * (rest > 0)

@@ -50,7 +50,7 @@ def auto_step_size(weights, moments, weight_decay, noise, max_iter):
         coef = np.linalg.multi_dot(weights[::-1]) if depth > 1 else weights[0]
     if not np.isfinite(coef).all():
         raise ValueError("init gives a network whose output is not finite: use a smaller one.")
-    reach = max(_norm(coef), _reachable_norm(moments, max_iter))  # s
+    reach = max(_norm(coef), reachable_norm(moments, max_iter))  # s
     residual = coef @ moments.input_factor.T - moments.output_factor.T
     gradient = max(_norm(moments.cross_moment), _norm(residual @ moments.input_factor))
     norms = np.sort([max(_norm(W), reach ** (1 / depth)) for W in weights])  # u_l
@@ -64,7 +64,7 @@ def auto_step_size(weights, moments, weight_decay, noise, max_iter):
     return float(1 / curvature) if curvature > 0 else 1.0
 
 
-def _reachable_norm(moments, max_iter):
+def reachable_norm(moments, max_iter):
     """Spectral norm of the least-squares map, without directions too flat to be learned.
 
     After T steps of size 1/(2 lambda) gradient descent has learned a direction of

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import _norm, _reachable_norm
+from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import _norm, reachable_norm
 
 
 def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True):
@@ -41,7 +41,7 @@ def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True):
         1/H; 1 where the objective is flat.
     """
     top, gradient = (_linear if linear else _non_linear)(pathways, moments)
-    reach = _reachable_norm(moments, max_iter)
+    reach = reachable_norm(moments, max_iter)
     if linear:
         reach = max(reach, _norm(_map_of(pathways)))
     sum_of_squares, mixed = 0.0, 0.0

@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import torch
 
+from sklearn_deeplinear.nn._losses import LOSSES
+
 _MAX_ITERATIONS = 30
 _TOL = 1e-2
 # Sizes of the initial outputs that are left as they are, in those of the targets.
 _SMALLEST, _LARGEST = 0.1, 2.0
-_CURVATURE = {"squared_error": 2.0, "cross_entropy": 0.5}
 
 
 def gauss_newton_norm(network, X, shares):
@@ -114,13 +115,13 @@ def auto_network_step_size(network, X, Y, shares, loss, weight_decay, batch_size
     size, wanted = _output_sizes(network, X, Y, shares, loss)
     growth = max(1.0, (wanted / size) ** (1 / depth)) if size > 0 else 1.0  # k
     if batch_size is not None and batch_size < len(X):
-        X, shares = _longest_batch(X, shares, batch_size)
-    top = _CURVATURE[loss] * gauss_newton_norm(network, X, shares)
+        X, shares = longest_batch(X, shares, batch_size)
+    top = LOSSES[loss].curvature * gauss_newton_norm(network, X, shares)
     curvature = growth ** (2 * depth - 2) * top + 2 * max(weight_decay)
     return float(1 / curvature) if 0 < curvature < float("inf") else 1.0
 
 
-def _longest_batch(X, shares, batch_size):
+def longest_batch(X, shares, batch_size):
     """The batch with the largest inputs, and the shares of its samples in its mean loss."""
     rows = (shares * X.square().sum(dim=1)).topk(batch_size).indices
     return X[rows], shares[rows] * (len(X) / batch_size)
@@ -130,7 +131,7 @@ def _output_sizes(network, X, Y, shares, loss):
     """Root mean square of the outputs, and the right one: that of the targets, or 1."""
     with torch.no_grad():
         size = _size(network(X), shares)
-    return size, _size(Y, shares) if loss == "squared_error" else 1.0
+    return size, LOSSES[loss].output_size(_size(Y, shares))
 
 
 def _size(outputs, shares):

@@ -19,7 +19,8 @@ from sklearn_deeplinear.dynamics.compression._subspaces import (
 from sklearn_deeplinear.dynamics.networks._balance import BalanceMeter, difference
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
-from sklearn_deeplinear.dynamics.runs._descent import descend, record_iterations
+from sklearn_deeplinear.dynamics.runs._descent import descend
+from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.theory import SecondMoments, balanced_factors
 
 D, M = 3, 4
@@ -60,6 +61,18 @@ DECAYS = {
 }
 
 
+def unpacked(dynamics):
+    """Full weights in the current state."""
+    return dynamics.unpacked(dynamics.state)["weights"]
+
+
+def all_measures(dynamics, meter, states):
+    """Curves, and the columns of balance of each pathway."""
+    columns = meter.measure(states)
+    named = {(p, name): v for p, part in enumerate(columns) for name, v in part.items()}
+    return {**dynamics.measure(states), **named}
+
+
 @pytest.mark.parametrize("decay", DECAYS)
 @pytest.mark.parametrize(("kind", "depths", "width"), CASES)
 def test_compressed_run_is_the_run(kind, depths, width, decay):
@@ -70,22 +83,21 @@ def test_compressed_run_is_the_run(kind, depths, width, decay):
     assert max(Q.shape[1] for c in narrow.compressions for Q in c.bases) <= width
     full = PathwayDynamics(pathways, make_rule(), decays)
     states, narrow_states = [full.state.clone()], [narrow.state.clone()]
+    meters = full.balance_meter(), narrow.balance_meter()
     for _ in range(100):
         full.step(0.02)
         narrow.step(0.02)
     states.append(full.state.clone())
     narrow_states.append(narrow.state.clone())
-    for weights, others in zip(narrow.full_pathways(), full.full_pathways(), strict=True):
+    for weights, others in zip(unpacked(narrow), unpacked(full), strict=True):
         for W, V in zip(weights, others, strict=True):
             torch.testing.assert_close(W, V, rtol=0, atol=1e-12)
-    expected = full.measure(torch.stack(states))
-    measured = narrow.measure(torch.stack(narrow_states))
+    expected = all_measures(full, meters[0], torch.stack(states))
+    measured = all_measures(narrow, meters[1], torch.stack(narrow_states))
     assert measured.keys() == expected.keys()
     for name, values in expected.items():
         # D_l of balanced layers vanishes, and is measured up to its rounding.
-        torch.testing.assert_close(measured[name], values, rtol=1e-10, atol=1e-11)
-    unpacked = narrow.unpacked(narrow_states[1].numpy())
-    np.testing.assert_allclose(unpacked[1][0], full.full_pathways()[1][0], atol=1e-12)
+        np.testing.assert_allclose(measured[name], values, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize(("kind", "depths", "width"), CASES)
@@ -100,7 +112,7 @@ def test_gradient_of_the_compressed_state_is_that_of_the_full_one(kind, depths, 
     eta = 1e-3
     narrow.state.sub_(narrow.gradient, alpha=eta)
     full.state.sub_(full.gradient, alpha=eta)
-    for weights, others in zip(narrow.full_pathways(), full.full_pathways(), strict=True):
+    for weights, others in zip(unpacked(narrow), unpacked(full), strict=True):
         for W, V in zip(weights, others, strict=True):
             torch.testing.assert_close(W, V, rtol=0, atol=1e-13)
 
@@ -168,7 +180,7 @@ def test_rests_are_held_in_the_units_of_the_weights():
     narrow = compressed([weights], make_rule(), [[0.1] * 3])
     assert narrow.rest_norms[1] > 0
     assert narrow.state.abs().max() < 1e-6 * np.sqrt(40)
-    torch.testing.assert_close(narrow.full_pathways()[0][1], weights[1], rtol=0, atol=1e-20)
+    torch.testing.assert_close(unpacked(narrow)[0][1], weights[1], rtol=0, atol=1e-20)
 
 
 @pytest.mark.parametrize("width", [30, 250])
@@ -198,9 +210,7 @@ def test_float32_cores_follow_the_float32_run():
     for _ in range(200):
         full.step(0.02)
         narrow.step(0.02)
-    torch.testing.assert_close(
-        narrow.full_pathways()[0][0], full.full_pathways()[0][0], rtol=0, atol=1e-5
-    )
+    torch.testing.assert_close(unpacked(narrow)[0][0], unpacked(full)[0][0], rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.02])
@@ -223,9 +233,10 @@ def test_krylov_runs_measure_their_own_error(decay):
     assert true_error < error < 1e-4
     assert np.abs(strengths[-1] - strengths[0]).max() > 0.5  # it has learned
     np.testing.assert_allclose(run.trajectory.objective, reference.trajectory.objective, rtol=1e-4)
-    np.testing.assert_allclose(run.balance.layer, reference.balance.layer, rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(run.balance.neuron, reference.balance.neuron, rtol=1e-3, atol=1e-3)
-    for W, V in zip(dynamics.full_pathways()[1], full.full_pathways()[1], strict=True):
+    for found, wanted in zip(run.balance, reference.balance, strict=True):
+        np.testing.assert_allclose(found.layer, wanted.layer, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(found.neuron, wanted.neuron, rtol=1e-3, atol=1e-3)
+    for W, V in zip(unpacked(dynamics)[1], unpacked(full)[1], strict=True):
         torch.testing.assert_close(W, V, rtol=0, atol=1e-3)
 
 
@@ -258,5 +269,5 @@ def test_compressed_network_stands_in_for_the_linear_one(kind, depths, width):
         np.testing.assert_allclose(first, second, rtol=1e-9, atol=1e-11)
     first, second = (run.trajectory.weights[3][1] for run in runs)
     np.testing.assert_allclose(first, second, atol=1e-12)
-    for W, V in zip(narrow.weights, plain.weights, strict=True):
+    for W, V in zip(unpacked(narrow), unpacked(plain), strict=True):
         torch.testing.assert_close(W, V, rtol=0, atol=1e-12)

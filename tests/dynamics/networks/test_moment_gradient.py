@@ -111,7 +111,7 @@ def test_steps_do_not_depend_on_the_number_of_samples():
         for _ in range(10):
             dynamics.step(0.05)
         states.append(dynamics.state)
-        assert max(t.numel() for t in vars(dynamics.rule).values() if torch.is_tensor(t)) < 50
+        assert max(t.numel() for t in vars(dynamics.data_term).values() if torch.is_tensor(t)) < 50
     torch.testing.assert_close(*states)
 
 

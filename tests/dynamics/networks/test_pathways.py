@@ -7,6 +7,7 @@ import torch
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size
+from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import SecondMoments
 
 FUNCTIONS = {
@@ -31,9 +32,8 @@ def make_case(d, m, depths, activation="identity", activate_output=False, center
     if activation == "identity":
         rule = LinearPathways.from_moments(moments, pathways[0][0])
     else:
-        rule = ActivePathways.from_data(
-            X, Y, weight, moments, activation, activate_output, pathways[0][0]
-        )
+        data = TrainingData(X, Y, weight, moments).centred()
+        rule = ActivePathways.from_data(*data, moments, activation, activate_output, pathways[0][0])
     X, Y = torch.from_numpy(X - moments.mean_x), torch.from_numpy(Y - moments.mean_y)
     share = torch.from_numpy(weight / weight.sum())[:, None]
 

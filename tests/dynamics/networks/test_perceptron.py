@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from sklearn_deeplinear.dynamics._gradient_flow import gradient_flow
-from sklearn_deeplinear.dynamics.networks._perceptron import NetworkDynamics
-from sklearn_deeplinear.dynamics.runs._descent import descend, record_iterations
+from sklearn_deeplinear.dynamics.networks._perceptron import PerceptronDynamics
+from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
+from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.dynamics.step_sizes import _perceptron_step_size as step_size
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import balance
@@ -28,7 +29,7 @@ def make_problem(activation="relu", loss="squared_error", bias=True, decay=DECAY
     shares = rng.uniform(size=n)
     tensors = [torch.from_numpy(a) for a in (X, Y, shares / shares.sum())]
     weights, biases = ([torch.from_numpy(a) for a in arrays] for arrays in (weights, biases))
-    dynamics = NetworkDynamics(
+    dynamics = PerceptronDynamics(
         weights,
         biases if bias else None,
         *tensors,

@@ -7,12 +7,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics.runs._descent import (
-    chunks,
-    descend,
-    is_unfinished,
-    record_iterations,
-)
+from sklearn_deeplinear.dynamics.runs._descent import descend, is_unfinished
+from sklearn_deeplinear.dynamics.runs._records import chunks, record_iterations
 from sklearn_deeplinear.theory import SecondMoments, balance
 
 
@@ -181,4 +177,8 @@ def test_denormals_are_flushed_inside_only(before):
 @pytest.mark.parametrize(("hidden", "least"), [((), 500), ((5, 7), 100), ((100, 100), 25)])
 def test_a_default_run_has_enough_records_to_be_drawn(hidden, least):
     dynamics = make_dynamics(scale=0.05, hidden=hidden)
-    assert least <= len(record_iterations(1000, None, dynamics.record_cost())) <= 1000
+    assert (
+        least
+        <= len(record_iterations(1000, None, dynamics.record_cost(dynamics.balance_meter().cost)))
+        <= 1000
+    )

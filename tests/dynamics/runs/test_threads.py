@@ -13,11 +13,11 @@ from sklearn_deeplinear import (
     MultiPathwayRegressor,
 )
 from sklearn_deeplinear.dynamics import (
-    _threads,
     compare_step_sizes,
     gradient_descent,
     gradient_flow,
 )
+from sklearn_deeplinear.dynamics.runs import _threads
 from sklearn_deeplinear.dynamics.runs._threads import (
     MANY_THREADS_FROM,
     evaluation_flops,

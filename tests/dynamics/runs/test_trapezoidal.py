@@ -12,8 +12,9 @@ from sklearn_deeplinear.dynamics import gradient_descent, gradient_flow
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._module import attached
 from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
-from sklearn_deeplinear.dynamics.networks._perceptron import _LOSSES, NetworkDynamics
+from sklearn_deeplinear.dynamics.networks._perceptron import PerceptronDynamics, SampleLoss
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape, positive_share
+from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import SecondMoments
@@ -195,10 +196,10 @@ def test_perceptrons_take_slopes_like_modules(activation, loss):
     X, Y = torch.randn(30, 4).double(), torch.eye(3).double()[torch.randint(3, (30,))]
     shares = torch.rand(30).double()
     options = {"activation": activation, "loss": loss, "weight_decay": [0.1, 0.2, 0.3]}
-    ours = NetworkDynamics(weights, biases, X, Y, shares, **options)
+    ours = PerceptronDynamics(weights, biases, X, Y, shares, **options)
     module = HomogeneousNetwork(shapes, activation, bias=True, dtype=torch.float64)
     module.fill(weights, biases)
-    value = _LOSSES[loss](Y, shares[:, None]).value
+    value = SampleLoss(loss, Y, shares).value
     with attached(module, lambda net: value(net(X)), [0.1, 0.2, 0.3]) as theirs:
         compare_slopes(ours, theirs)
 
@@ -212,7 +213,8 @@ def test_pathways_take_slopes_like_modules(activation, activate_output):
     pathways = [[torch.tensor(rng.randn(*shape)) for shape in layers] for layers in shapes]
     moments = SecondMoments.from_data(X, Y, weight, center=False)
     like = torch.empty(0, dtype=torch.float64)
-    rule = ActivePathways.from_data(X, Y, weight, moments, activation, activate_output, like)
+    data = TrainingData(X, Y, weight, moments).centred()
+    rule = ActivePathways.from_data(*data, moments, activation, activate_output, like)
     ours = PathwayDynamics(pathways, rule, [[0.1, 0.2], [0.3, 0.4, 0.5]])
     module = ParallelPathways(shapes, activation, activate_output, dtype=torch.float64)
     module.fill(pathways)

@@ -1,0 +1,30 @@
+"""Step size of Adam, which moves every entry by up to one step size at a time."""
+
+from __future__ import annotations
+
+import math
+
+_SHARE = 0.01
+
+
+def adam_step_size(pathways, reach=0.0):
+    """A hundredth of the root mean square of the entries of the weights.
+
+    Parameters
+    ----------
+    pathways : list of lists of tensors
+        Initial weights W_1, ..., W_L, of one network or of several pathways.
+    reach : float, default=0.0
+        Spectral norm of the map that is to be reached: layers count as at least as large as
+        its balanced factors are.
+
+    Returns
+    -------
+    step_size : float
+    """
+    square, count = 0.0, 0
+    for weights in pathways:
+        for W in weights:
+            square += max(float(W.square().sum()), reach ** (2 / len(weights)))
+            count += max(int((W != 0).sum()), 1)
+    return _SHARE * math.sqrt(square / count) or _SHARE

@@ -1,0 +1,199 @@
+"""What a deep linear network is asked to minimise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from typing import ClassVar
+
+import numpy as np
+
+from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
+from sklearn_deeplinear.dynamics.compression._subspaces import live_blocks, live_units
+from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
+from sklearn_deeplinear.dynamics.runs._records import arrays
+from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
+from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import auto_step_size, reachable_norm
+from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size
+from sklearn_deeplinear.estimators._advice import linear_advice
+from sklearn_deeplinear.estimators._initial_weights import (
+    first_gradient_step,
+    given_weights,
+    initial_weights,
+    sized_weights,
+)
+from sklearn_deeplinear.estimators._options import step_flops
+from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
+from sklearn_deeplinear.estimators._training_data import TrainingData
+from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
+from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
+from sklearn_deeplinear.theory._known_weights import minimum_beside
+from sklearn_deeplinear.theory._noise import noisy_loss
+
+
+@dataclass(frozen=True)
+class LinearProblem:
+    """Squared loss of a deep linear network; a start is a list of float64 tensors.
+
+    Attributes
+    ----------
+    moments : SecondMoments
+        Moments of the data.
+    width : tuple of L - 1 ints
+        Hidden widths.
+    weight_decay, noise : ndarrays of shapes (L,) and (L - 1,)
+        Decays and variances of the hidden noise.
+    data : TrainingData or None
+        The data themselves, which mini-batches need.
+    """
+
+    moments: SecondMoments
+    width: tuple[int, ...]
+    weight_decay: np.ndarray
+    noise: np.ndarray
+    data: TrainingData | None = None
+
+    loss: ClassVar[str] = "squared_error"
+    linear: ClassVar[bool] = True
+
+    @property
+    def depth(self):
+        """Number of weight matrices."""
+        return len(self.weight_decay)
+
+    @property
+    def shapes(self):
+        """Shapes (h_l, h_{l-1}) of the layers."""
+        sizes = [self.moments.n_inputs, *self.width, self.moments.n_outputs]
+        return list(zip(sizes[1:], sizes[:-1], strict=True))
+
+    @cached_property
+    def global_minimum(self) -> GlobalMinimum:
+        """Exact minimum of the objective."""
+        return global_minimum(
+            self.moments,
+            depth=self.depth,
+            width=self.width,
+            weight_decay=self.weight_decay,
+            noise=self.noise,
+        )
+
+    @property
+    def has_cheap_minimum(self):
+        """Whether `global_minimum` solves a scalar equation or less, in milliseconds."""
+        regression = self.depth == 1 or not (self.weight_decay.any() or self.noise.any())
+        return regression or self.moments.n_outputs == 1
+
+    def step_flops(self, n_rows):
+        """Floating-point operations of a step, roughly; `n_rows` None for all data."""
+        thin = min(self.moments.n_inputs, self.moments.n_outputs)
+        if self.noise.any():
+            thin = max(self.width)
+        return step_flops(n_rows or thin, self.shapes)
+
+    def advice(self, n_steps):
+        """What to do about a run of `n_steps` that is not done."""
+        return linear_advice(self.moments, self.depth, self.weight_decay, n_steps)
+
+    def evaluate(self, weights):
+        """Loss and objective of weights, in double precision."""
+        weights = [W.astype(np.float64) for W in weights]
+        loss = noisy_loss(weights, self.moments, self.noise)
+        decays = zip(self.weight_decay, weights, strict=True)
+        return loss, loss + float(sum(gamma * np.sum(W**2) for gamma, W in decays))
+
+    def minimum_beside(self, weights, objective=None):
+        """The minimum, none that the weights contradict."""
+        objective = self.evaluate(weights)[1] if objective is None else objective
+        minimum = minimum_beside(self.global_minimum, self.moments, weights, objective)
+        vars(self)["global_minimum"] = minimum  # what has been found is found for good
+        return minimum
+
+    def initial(self, options, generator):
+        """Start as `init` and `init_scale` ask for it."""
+        how = options.init, options.init_scale
+        first_step = first_gradient_step(self.moments)
+        weights = initial_weights(*how, self.shapes, generator, first_step, self.noise.any())
+        return sized_weights(*how, weights, self.moments)
+
+    def given(self, parameters, name):
+        """Start from given weights."""
+        return given_weights(parameters["weights"], self.shapes, name)
+
+    def optimum(self):
+        """Start at the global minimum."""
+        minimum = check_attained(self.global_minimum)
+        return given_weights(minimum.weights(self.width), self.shapes, "weights")
+
+    def descent_step_size(self, start, options):
+        """Inverse of a bound on the curvature along the run."""
+        weights = [W.numpy() for W in live_blocks(start, live_units(start))]  # of equal norms
+        return auto_step_size(
+            weights, self.moments, self.weight_decay, self.noise, options.max_iter
+        )
+
+    def sgd_step_size(self, start, options):
+        """Inverse of a bound on the curvature of the batch with the longest inputs."""
+        network, data = self._module(start, options), self.data.resident(options.like)
+        return auto_network_step_size(
+            network,
+            data.X,
+            data.y,
+            data.weight / len(data),
+            self.loss,
+            self.weight_decay,
+            options.batch_size,
+        )
+
+    def adam_step_size(self, start, options):
+        """A hundredth of the size of the weights."""
+        n_steps = options.max_iter * len(self.data.batch_sizes(options.batch_size))
+        return adam_step_size([start], reachable_norm(self.moments, n_steps))
+
+    def dynamics(self, start, options, compress=False):
+        """The network in training, in fewer dimensions where that is exact and pays."""
+        if compress and not self.noise.any():
+            narrow = CompressedNetwork.from_moments(
+                start, self.moments, self.weight_decay, options.like, options.max_iter
+            )
+            if narrow is not None:
+                return narrow
+        weights = [W.to(options.like) for W in start]
+        return LinearDynamics.from_moments(weights, self.moments, self.weight_decay, self.noise)
+
+    def batch_network(self, start, options, dynamics):
+        """The network as a torch module, on centred data."""
+        if self.noise.any():
+            raise ValueError(
+                f'noise must be 0 with solver="{options.solver}": "gd" and "flow" train on the '
+                "exact expected objective."
+            )
+        data = self.data.resident(options.like)
+        return BatchNetwork(self._module(start, options), data, self.weight_decay)
+
+    def _module(self, start, options):
+        where = {"device": options.device, "dtype": options.dtype}
+        return HomogeneousNetwork(self.shapes, "identity", **where).fill(start)
+
+    def attributes(self, dynamics):
+        """Weights, and the map and intercept that they make, shaped like Ridge's."""
+        weights = arrays(dynamics.unpacked(dynamics.state), copy=True)["weights"]
+        coef = reduce(lambda product, W: product @ W, reversed(weights))  # M
+        return {
+            "weights_": weights,
+            "coef_": like_ridge(coef, self.moments),
+            "intercept_": like_ridge(self.moments.intercept(coef), self.moments),
+            **kept(self),
+        }
+
+
+def like_ridge(values, moments):
+    """Values by output (m, ...) in the shape that Ridge gives them."""
+    if not moments.single_target:
+        return values
+    return float(values[0]) if values.ndim == 1 else values[0]
+
+
+def kept(problem):
+    """What a fitted regressor keeps of its problem, to know its minimum: not the data."""
+    return {"moments_": problem.moments, "_problem": replace(problem, data=None)}

@@ -1,0 +1,82 @@
+"""What an estimator asks its solvers to minimise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
+from sklearn_deeplinear.estimators._run_options import RunOptions
+
+
+def check_attained(minimum):
+    """Return a minimum, unless no weights attain it."""
+    if minimum.kind == "unattained":
+        raise ValueError(
+            'weight_decay must be positive on all layers or zero on all with solver="analytic": '
+            "with some layers undecayed the infimum of the objective is not attained."
+        )
+    return minimum
+
+
+class Problem(Protocol):
+    """An objective on data, and the networks that can minimise it.
+
+    A `start` is what the problem makes of initial parameters; only the problem looks inside.
+    """
+
+    loss: str
+    """Loss of a sample, by its name in `nn._losses.LOSSES`."""
+
+    def initial(self, options: RunOptions, generator: torch.Generator) -> Any:
+        """Start as `init` and `init_scale` ask for it."""
+
+    def given(self, parameters: dict, name: str) -> Any:
+        """Start from ``weights`` and, if there are any, ``biases``; `name` is for errors."""
+
+    def optimum(self) -> Any:
+        """Start at the global minimum; a ValueError where there is none to be had."""
+
+    def descent_step_size(self, start: Any, options: RunOptions) -> float:
+        """Automatic step of full-batch gradient descent."""
+
+    def sgd_step_size(self, start: Any, options: RunOptions) -> float:
+        """Automatic step of stochastic gradient descent."""
+
+    def adam_step_size(self, start: Any, options: RunOptions) -> float:
+        """Automatic step of Adam."""
+
+    def dynamics(self, start: Any, options: RunOptions, compress: bool = False) -> Dynamics:
+        """The network in training; in fewer dimensions where that is exact and pays."""
+
+    def batch_network(self, start: Any, options: RunOptions, dynamics: Dynamics) -> BatchNetwork:
+        """The same network as mini-batches train it."""
+
+    def attributes(self, dynamics: Dynamics) -> dict[str, Any]:
+        """Fitted attributes that predictions need, by name."""
+
+
+@dataclass(frozen=True)
+class BatchNetwork:
+    """A network as mini-batches train it.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        The network.
+    data : ResidentData
+        Its training data.
+    weight_decay : sequence of floats
+        Decays of its parameters of two dimensions or more.
+    renew : callable
+        Called before each epoch and at the end, to bring up to date what the module has
+        besides its parameters.
+    """
+
+    module: torch.nn.Module
+    data: Any
+    weight_decay: Sequence[float]
+    renew: Callable[[], None] = lambda: None

@@ -1,0 +1,104 @@
+"""How to train and what to record: an estimator's parameters, read and checked once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sklearn_deeplinear._parameters import check_integer, check_real
+from sklearn_deeplinear.estimators._options import check_device, check_dtype
+
+# Solvers that train on samples, in a skorch net.
+MINI_BATCH = {"sgd", "adam"}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Parameters of one run; nothing below `fit` sees the estimator.
+
+    Attributes
+    ----------
+    former : dict or None
+        ``weights`` and ``biases`` of the previous fit, to start from.
+    meters : tuple of str
+        What is recorded besides loss, objective, gradient norm and balance.
+    compression : str
+        "exact", or "krylov" where the estimator offers it.
+
+    The others are the parameters of the estimators.
+    """
+
+    solver: str
+    step_size: Any
+    max_iter: int
+    flow_time: float | None
+    tol: float
+    batch_size: int
+    callbacks: Any
+    init: Any
+    init_scale: Any
+    former: dict | None
+    record_every: int | None
+    record_weights: bool
+    meters: tuple[str, ...]
+    compression: str
+    device: torch.device
+    dtype: torch.dtype
+    random_state: Any
+
+    @classmethod
+    def of(cls, estimator):
+        """Read the parameters of an estimator.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If one of them is not valid.
+        """
+        if estimator.callbacks and estimator.solver not in MINI_BATCH:
+            raise ValueError(
+                f'callbacks must be None with solver="{estimator.solver}", which would not call '
+                'them: skorch callbacks are for "sgd" and "adam".'
+            )
+        flow_time, record_every = estimator.flow_time, estimator.record_every
+        device = check_device(estimator.device)
+        return cls(
+            solver=estimator.solver,
+            step_size=estimator.step_size,
+            max_iter=check_integer(estimator.max_iter, "max_iter"),
+            flow_time=None if flow_time is None else check_real(flow_time, "flow_time"),
+            tol=check_real(estimator.tol, "tol"),
+            batch_size=estimator.batch_size,
+            callbacks=estimator.callbacks,
+            init=estimator.init,
+            init_scale=estimator.init_scale,
+            former=former(estimator) if estimator.warm_start else None,
+            record_every=(
+                None if record_every is None else check_integer(record_every, "record_every", low=1)
+            ),
+            record_weights=estimator.record_weights,
+            meters=("sharpness",) if estimator.record_sharpness else (),
+            compression=getattr(estimator, "compression", "exact"),
+            device=device,
+            dtype=check_dtype(estimator.dtype, device),
+            random_state=estimator.random_state,
+        )
+
+    @property
+    def rows_of_a_step(self):
+        """Number of samples that a step sees; None for all."""
+        return self.batch_size if self.solver in MINI_BATCH else None
+
+    @property
+    def like(self):
+        """An empty tensor of the device and the precision to train in."""
+        return torch.empty(0, device=self.device, dtype=self.dtype)
+
+
+def former(estimator):
+    """Parameters of the network that was fitted, or None."""
+    if not hasattr(estimator, "weights_"):
+        return None
+    return {"weights": estimator.weights_, "biases": getattr(estimator, "biases_", None)}

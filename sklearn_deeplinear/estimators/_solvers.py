@@ -1,0 +1,179 @@
+"""Solvers of all estimators: each turns a problem and the options of a run into an outcome.
+
+To add a solver, write a function of the same signature and give it a name in `SOLVERS`. The
+equations that it runs belong in `dynamics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from sklearn_deeplinear.dynamics._comparison import times_of
+from sklearn_deeplinear.dynamics.compression._krylov import krylov_run
+from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
+from sklearn_deeplinear.dynamics.runs._descent import descend
+from sklearn_deeplinear.dynamics.runs._flow import flow
+from sklearn_deeplinear.dynamics.runs._meters import meters_of
+from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
+from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The network as it was left, the run that led there, and what it used."""
+
+    dynamics: Dynamics
+    run: Run
+    step_size: object
+    n_iter: int
+    net: object = None
+    compression_error: float = 0.0
+
+
+def solve(problem, options, listener):
+    """Run the solver that `options` names.
+
+    Parameters
+    ----------
+    problem : Problem
+        What is minimised.
+    options : RunOptions
+        How to train and what to record.
+    listener : FitListener
+        Told of the progress.
+
+    Returns
+    -------
+    outcome : Outcome
+    """
+    name = "krylov" if options.compression == "krylov" else options.solver
+    return SOLVERS[name](problem, options, listener)
+
+
+def initial_dynamics(problem, options):
+    """Return a function that makes the initial network anew at each call."""
+    start = _start(problem, options, torch_generator(options.random_state))
+    return lambda: problem.dynamics(start, options)
+
+
+def gradient_descent(problem, options, listener):
+    """Full-batch gradient descent."""
+    start, schedule, step_size = _descent_start(problem, options)
+    dynamics = problem.dynamics(start, options, compress=True)
+    meters = meters_of(dynamics, options.meters)
+    iterations = _iterations(options, dynamics, meters)
+    n_chunks = len(chunks(iterations, dynamics.state))
+    watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
+    run = descend(dynamics, schedule, iterations, watch=watch, **_kept(options, meters))
+    return Outcome(dynamics, run, step_size, run.n_iter)
+
+
+def gradient_flow(problem, options, listener):
+    """Gradient flow, recorded at the times of the records of gradient descent."""
+    start, schedule, step_size = _descent_start(problem, options)
+    dynamics = problem.dynamics(start, options, compress=True)
+    meters = meters_of(dynamics, options.meters)
+    times = times_of(schedule, _iterations(options, dynamics, meters))
+    if options.flow_time is not None:
+        times = np.linspace(0.0, options.flow_time, max(len(times), 2))
+    n_chunks = len(chunks(times, dynamics.state))
+    watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
+    method = dynamics.flow_options
+    # The least weight that matters is small beside the largest, in whatever units.
+    atol = 1e-3 * method["rtol"] * float(dynamics.state.abs().max())
+    run = flow(dynamics, times, watch=watch, **method, atol=atol, **_kept(options, meters))
+    return Outcome(dynamics, run, step_size, run.n_iter)
+
+
+def mini_batches(solver, problem, options, listener):
+    """Mini-batches of the centred data in a skorch net."""
+    from sklearn_deeplinear.dynamics.runs._minibatch import train_minibatch
+
+    generator = torch_generator(options.random_state)
+    start = _start(problem, options, generator)
+    automatic = {"sgd": problem.sgd_step_size, "adam": problem.adam_step_size}[solver]
+    schedule, step_size = check_step_size(options.step_size, partial(automatic, start, options))
+    dynamics = problem.dynamics(start, options)
+    meters = meters_of(dynamics, options.meters)
+    iterations = record_iterations(options.max_iter, options.record_every)
+    network = problem.batch_network(start, options, dynamics)
+    run, net = train_minibatch(
+        dynamics,
+        network.module,
+        network.data,
+        loss=problem.loss,
+        solver=solver,
+        schedule=schedule,
+        weight_decay=network.weight_decay,
+        batch_size=options.batch_size,
+        generator=generator,
+        iterations=iterations,
+        callbacks=options.callbacks,
+        watch=listener.start(len(iterations) - 1, lambda: problem.attributes(dynamics)),
+        before_epoch=network.renew,
+        **_kept(options, meters),
+    )
+    network.renew()
+    return Outcome(dynamics, run, step_size, run.n_iter, net)
+
+
+def analytic(problem, options, listener):
+    """Weights at the global minimum, as a run of a single record."""
+    dynamics = problem.dynamics(problem.optimum(), options)
+    listener.start(0, None)
+    kept = {**_kept(options, meters_of(dynamics, options.meters)), "tol": 0.0}
+    run = descend(dynamics, None, record_iterations(0), **kept)
+    return Outcome(dynamics, replace(run, stop_reason="converged"), None, 1)
+
+
+def krylov_descent(problem, options, listener):
+    """Gradient descent in Krylov spaces, one run after the other: without callbacks."""
+    start, schedule, step_size = _descent_start(problem, options)
+    listener.start(0, None)
+
+    def train(dynamics):
+        meters = meters_of(dynamics, options.meters)
+        iterations = _iterations(options, dynamics, meters)
+        return descend(dynamics, schedule, iterations, **_kept(options, meters))
+
+    term = problem.data_term(options)
+    dynamics, run, error = krylov_run(start, term, problem.weight_decay, train)
+    return Outcome(dynamics, run, step_size, run.n_iter, compression_error=error)
+
+
+SOLVERS: dict[str, Callable[..., Outcome]] = {
+    "gd": gradient_descent,
+    "flow": gradient_flow,
+    "sgd": partial(mini_batches, "sgd"),
+    "adam": partial(mini_batches, "adam"),
+    "analytic": analytic,
+    "krylov": krylov_descent,
+}
+# The names that users choose from; not every network has a minimum that is known.
+TRAINING = {"gd", "flow", "sgd", "adam"}
+
+
+def _start(problem, options, generator):
+    if options.former is not None:
+        return problem.given(options.former, "warm_start")
+    return problem.initial(options, generator)
+
+
+def _descent_start(problem, options):
+    """The start, the schedule, and the step size to report."""
+    start = _start(problem, options, torch_generator(options.random_state))
+    automatic = partial(problem.descent_step_size, start, options)
+    return start, *check_step_size(options.step_size, automatic)
+
+
+def _iterations(options, dynamics, meters):
+    cost = dynamics.record_cost(sum(meter.cost for meter in meters))
+    return record_iterations(options.max_iter, options.record_every, cost)
+
+
+def _kept(options, meters):
+    return {"tol": options.tol, "meters": meters, "record_weights": options.record_weights}

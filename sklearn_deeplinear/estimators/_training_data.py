@@ -1,0 +1,52 @@
+"""Training data as the problems keep them: centred, and resident where they are trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory._location import shares_of
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Validated data and the moments that they are centred by.
+
+    Attributes
+    ----------
+    X, y, sample_weight : arrays
+        As :meth:`fit` got them.
+    moments : SecondMoments
+        Their moments.
+    """
+
+    X: Any
+    y: Any
+    sample_weight: Any
+    moments: SecondMoments
+
+    def centred(self):
+        """X (n, d) and Y (n, m) less their means, and shares (n, 1) of sum one."""
+        n = len(self.X)
+        weight = np.ones(n) if self.sample_weight is None else np.asarray(self.sample_weight)
+        X = np.asarray(self.X, dtype=np.float64) - self.moments.mean_x
+        Y = np.reshape(np.asarray(self.y, dtype=np.float64), (n, -1)) - self.moments.mean_y
+        return X, Y, shares_of(weight)[:, None]
+
+    def resident(self, like):
+        """The centred data as :class:`ResidentData`, on the device of the tensor `like`."""
+        from sklearn_deeplinear.dynamics.runs._resident_data import ResidentData
+
+        X, Y, share = (like.new_tensor(part) for part in self.centred())
+        return ResidentData(X, Y, share[:, 0])
+
+    def batch_sizes(self, batch_size):
+        """Sizes of the batches of an epoch."""
+        from sklearn_deeplinear.dynamics.runs._resident_data import batch_sizes
+
+        weight = self.sample_weight
+        used = len(self.X) if weight is None else int(np.count_nonzero(weight))
+        return batch_sizes(used, batch_size)
