@@ -19,6 +19,7 @@ from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
+from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 
 
@@ -60,15 +61,17 @@ def initial_dynamics(problem, options):
     return lambda: problem.dynamics(start, options)
 
 
-def gradient_descent(problem, options, listener):
-    """Full-batch gradient descent."""
+def descent(problem, options, listener):
+    """Full-batch descent, by the update rule that the solver names."""
     start, schedule, step_size = _descent_start(problem, options)
     dynamics = problem.dynamics(start, options, compress=True)
     meters = meters_of(dynamics, options.meters)
     iterations = _iterations(options, dynamics, meters)
     n_chunks = len(chunks(iterations, dynamics.state))
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
-    run = descend(dynamics, schedule, iterations, watch=watch, **_kept(options, meters))
+    step = UPDATES[options.solver](dynamics, options)
+    kept = _kept(options, meters)
+    run = descend(dynamics, schedule, iterations, step=step, watch=watch, **kept)
     return Outcome(dynamics, run, step_size, run.n_iter)
 
 
@@ -146,7 +149,7 @@ def krylov_descent(problem, options, listener):
 
 
 SOLVERS: dict[str, Callable[..., Outcome]] = {
-    "gd": gradient_descent,
+    **dict.fromkeys(UPDATES, descent),
     "flow": gradient_flow,
     "sgd": partial(mini_batches, "sgd"),
     "adam": partial(mini_batches, "adam"),
@@ -154,7 +157,7 @@ SOLVERS: dict[str, Callable[..., Outcome]] = {
     "krylov": krylov_descent,
 }
 # The names that users choose from; not every network has a minimum that is known.
-TRAINING = {"gd", "flow", "sgd", "adam"}
+TRAINING = {*UPDATES, "flow", "sgd", "adam"}
 
 
 def _start(problem, options, generator):

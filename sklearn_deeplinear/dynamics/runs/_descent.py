@@ -16,7 +16,15 @@ from sklearn_deeplinear.dynamics.runs._records import Log, chunks
 
 @torch.no_grad()
 def descend(
-    dynamics, schedule, iterations, *, meters=None, tol=0.0, record_weights=False, watch=None
+    dynamics,
+    schedule,
+    iterations,
+    *,
+    step=None,
+    meters=None,
+    tol=0.0,
+    record_weights=False,
+    watch=None,
 ):
     """Train by gradient descent and record the run.
 
@@ -28,6 +36,8 @@ def descend(
         Step size eta at iteration t = 0, 1, ...
     iterations : ndarray of int
         Iterations to record, from :func:`record_iterations`.
+    step : callable, optional
+        ``step(eta)`` moves the network; None makes steps of gradient descent.
     meters : sequence of Meter, optional
         What else is recorded; None takes the balance of the layers.
     tol : float
@@ -50,7 +60,7 @@ def descend(
     reason = log.add(dynamics.state[None].clone(), [0], [0.0])
     if reason == "diverged":
         raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
-    iteration, time = 0, 0.0
+    iteration, time, step = 0, 0.0, step or dynamics.step
     for index, marks in enumerate(chunks(iterations, dynamics.state)):
         if reason is not None:
             break
@@ -63,7 +73,7 @@ def descend(
                 for row, mark in enumerate(marks):
                     for t in range(iteration, mark):
                         eta = schedule(t)
-                        dynamics.step(eta)
+                        step(eta)
                         time += eta
                     iteration = mark
                     states[row].copy_(dynamics.state)
