@@ -52,10 +52,11 @@ class DeepLinearRegressor(NetworkRegressor):
         Variances of multiplicative noise of mean 1 on the hidden units. Training
         minimises the expected objective, exactly. Dropout of rate p has variance
         p / (1 - p).
-    solver : {"gd", "flow", "sgd", "adam", "analytic"}, default="gd"
-        "gd" trains by gradient descent; "flow" follows the gradient flow that the
-        descent approximates, by an adaptive method; "sgd" and "adam" train on
-        mini-batches through skorch; "analytic" puts the weights at the global minimum.
+    solver : {"gd", "momentum", "flow", "sgd", "adam", "analytic"}, default="gd"
+        "gd" trains by gradient descent, "momentum" by that of a heavy ball; "flow" follows
+        the gradient flow that the descent approximates, by an adaptive method; "sgd" and
+        "adam" train on mini-batches through skorch; "analytic" puts the weights at the
+        global minimum.
     step_size : float, "auto" or callable, default="auto"
         Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
         "auto" is the inverse of a bound on the curvature of J along the run,
@@ -73,6 +74,8 @@ class DeepLinearRegressor(NetworkRegressor):
         step is a hundredth of the root mean square of the initial weights.
     max_iter : int, default=1000
         Largest number of steps, or of epochs with "sgd" and "adam".
+    momentum : float, default=0.9
+        Share of the last step that the next one keeps, for "momentum" only.
     flow_time : float, default=None
         End of the flow; None takes the sum of the step sizes that gradient descent
         would make, so that changing only `solver` gives the flow of the same run.
@@ -199,6 +202,7 @@ class DeepLinearRegressor(NetworkRegressor):
         "solver": [StrOptions({*TRAINING, "analytic"})],
         "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -226,6 +230,7 @@ class DeepLinearRegressor(NetworkRegressor):
         solver="gd",
         step_size="auto",
         max_iter=1000,
+        momentum=0.9,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
@@ -249,6 +254,7 @@ class DeepLinearRegressor(NetworkRegressor):
         self.solver = solver
         self.step_size = step_size
         self.max_iter = max_iter
+        self.momentum = momentum
         self.flow_time = flow_time
         self.tol = tol
         self.batch_size = batch_size

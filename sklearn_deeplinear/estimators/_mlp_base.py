@@ -30,6 +30,7 @@ class HomogeneousMLP(TrainedNetwork):
         "solver": [StrOptions(TRAINING)],
         "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -57,6 +58,7 @@ class HomogeneousMLP(TrainedNetwork):
         solver="gd",
         step_size="auto",
         max_iter=1000,
+        momentum=0.9,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
@@ -80,6 +82,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.solver = solver
         self.step_size = step_size
         self.max_iter = max_iter
+        self.momentum = momentum
         self.flow_time = flow_time
         self.tol = tol
         self.batch_size = batch_size

@@ -37,9 +37,10 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
     weight_decay : float or sequence of L floats, default=0.0
         gamma_l; biases are not decayed. `MLPClassifier(alpha)` of scikit-learn has
         ``alpha = 2 * n_samples * weight_decay``.
-    solver : {"gd", "flow", "sgd", "adam"}, default="gd"
-        "gd" trains by full-batch gradient descent, "flow" follows the gradient flow by an
-        adaptive method, "sgd" and "adam" take mini-batches, in a skorch net.
+    solver : {"gd", "momentum", "flow", "sgd", "adam"}, default="gd"
+        "gd" trains by full-batch gradient descent, "momentum" by that of a heavy ball,
+        "flow" follows the gradient flow by an adaptive method, "sgd" and "adam" take
+        mini-batches, in a skorch net.
     step_size : float, "auto" or callable, default="auto"
         Step eta, or a function of the iteration t = 0, 1, ... that returns it. "auto" is
         ``1 / (k^(2L-2) lambda + 2 max_l gamma_l)``, where lambda is the largest
@@ -51,6 +52,8 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
     max_iter : int, default=1000
         Largest number of steps, or of epochs for "sgd" and "adam". The flow covers the
         time of so many steps.
+    momentum : float, default=0.9
+        Share of the last step that the next one keeps, for "momentum" only.
     flow_time : float, default=None
         End time of the flow; None takes the sum of the step sizes.
     tol : float, default=1e-6
@@ -173,6 +176,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         solver="gd",
         step_size="auto",
         max_iter=1000,
+        momentum=0.9,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
@@ -197,6 +201,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
             solver=solver,
             step_size=step_size,
             max_iter=max_iter,
+            momentum=momentum,
             flow_time=flow_time,
             tol=tol,
             batch_size=batch_size,

@@ -53,10 +53,10 @@ class MultiPathwayRegressor(NetworkRegressor):
         Apply the activation to the last layer of each pathway too, before the sum.
     weight_decay : float, sequence of L floats or list of them, default=0.0
         gamma_pl, given like `width`.
-    solver : {"gd", "flow", "sgd", "adam", "analytic"}, default="gd"
-        "gd" trains by gradient descent; "flow" follows the gradient flow by an adaptive
-        method; "sgd" and "adam" train on mini-batches through skorch; "analytic" puts the
-        weights of linear pathways at the global minimum.
+    solver : {"gd", "momentum", "flow", "sgd", "adam", "analytic"}, default="gd"
+        "gd" trains by gradient descent, "momentum" by that of a heavy ball; "flow" follows
+        the gradient flow by an adaptive method; "sgd" and "adam" train on mini-batches
+        through skorch; "analytic" puts the weights of linear pathways at the global minimum.
     step_size : float, "auto" or callable, default="auto"
         Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
         "auto" is the inverse of a bound on the curvature of J along the run,
@@ -69,6 +69,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         weights, of layers at least as large as in the map that is to be reached.
     max_iter : int, default=1000
         Largest number of steps, or of epochs with "sgd" and "adam".
+    momentum : float, default=0.9
+        Share of the last step that the next one keeps, for "momentum" only.
     flow_time : float, default=None
         End of the flow; None takes the sum of the step sizes of `max_iter` steps.
     tol : float, default=1e-6
@@ -223,6 +225,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         "solver": [StrOptions({*TRAINING, "analytic"})],
         "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
         "flow_time": [None, Interval(Real, 0, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -253,6 +256,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         solver="gd",
         step_size="auto",
         max_iter=1000,
+        momentum=0.9,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
@@ -279,6 +283,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.solver = solver
         self.step_size = step_size
         self.max_iter = max_iter
+        self.momentum = momentum
         self.flow_time = flow_time
         self.tol = tol
         self.batch_size = batch_size

@@ -32,6 +32,7 @@ class RunOptions:
 
     solver: str
     step_size: Any
+    momentum: float
     max_iter: int
     flow_time: float | None
     tol: float
@@ -67,6 +68,7 @@ class RunOptions:
         return cls(
             solver=estimator.solver,
             step_size=estimator.step_size,
+            momentum=estimator.momentum,
             max_iter=check_integer(estimator.max_iter, "max_iter"),
             flow_time=None if flow_time is None else check_real(flow_time, "flow_time"),
             tol=check_real(estimator.tol, "tol"),

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 
 def gradient_step(dynamics, options):
     """theta <- theta - eta grad J."""
     return dynamics.step
 
 
+def heavy_ball(dynamics, options):
+    """v <- mu v + grad J, theta <- theta - eta v, from rest (Polyak 1964)."""
+    velocity = torch.zeros_like(dynamics.state)
+
+    def step(eta):
+        dynamics.evaluate()
+        velocity.mul_(options.momentum).add_(dynamics.gradient)
+        dynamics.state.sub_(velocity, alpha=eta)
+
+    return step
+
+
 # Each takes the dynamics and the options of the run and returns ``step(eta)``.
-UPDATES: dict[str, Callable] = {"gd": gradient_step}
+UPDATES: dict[str, Callable] = {"gd": gradient_step, "momentum": heavy_ball}
