@@ -107,6 +107,8 @@ class DeepLinearRegressor(NetworkRegressor):
     record_every : int, default=None
         Steps between records. None makes at most 1,000 records, so far apart that
         measuring them takes about a quarter of the time of training.
+    record : sequence of {"sharpness"}, default=()
+        Further quantities to record, under their names in `trajectory_`.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
     record_sharpness : bool, default=False
@@ -211,6 +213,7 @@ class DeepLinearRegressor(NetworkRegressor):
         "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
         "fit_intercept": ["boolean"],
         "record_every": [None, Interval(Integral, 1, None, closed="left")],
+        "record": [list, tuple],
         "record_weights": ["boolean"],
         "record_sharpness": ["boolean"],
         "warm_start": ["boolean"],
@@ -239,6 +242,7 @@ class DeepLinearRegressor(NetworkRegressor):
         fit_intercept=True,
         callbacks=None,
         record_every=None,
+        record=(),
         record_weights=False,
         record_sharpness=False,
         warm_start=False,
@@ -263,6 +267,7 @@ class DeepLinearRegressor(NetworkRegressor):
         self.fit_intercept = fit_intercept
         self.callbacks = callbacks
         self.record_every = record_every
+        self.record = record
         self.record_weights = record_weights
         self.record_sharpness = record_sharpness
         self.warm_start = warm_start

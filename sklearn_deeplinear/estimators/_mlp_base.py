@@ -39,6 +39,7 @@ class HomogeneousMLP(TrainedNetwork):
         "fit_bias": ["boolean"],
         "callbacks": [None, list, tuple],
         "record_every": [None, Interval(Integral, 1, None, closed="left")],
+        "record": [list, tuple],
         "record_weights": ["boolean"],
         "record_sharpness": ["boolean"],
         "warm_start": ["boolean"],
@@ -67,6 +68,7 @@ class HomogeneousMLP(TrainedNetwork):
         fit_bias=True,
         callbacks=None,
         record_every=None,
+        record=(),
         record_weights=False,
         record_sharpness=False,
         warm_start=False,
@@ -91,6 +93,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.fit_bias = fit_bias
         self.callbacks = callbacks
         self.record_every = record_every
+        self.record = record
         self.record_weights = record_weights
         self.record_sharpness = record_sharpness
         self.warm_start = warm_start

@@ -82,6 +82,8 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
     record_every : int, default=None
         Steps or epochs between records. None makes at most 1,000 records.
+    record : sequence of {"sharpness"}, default=()
+        Further quantities to record, under their names in `trajectory_`.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
     record_sharpness : bool, default=False
@@ -185,6 +187,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         fit_bias=True,
         callbacks=None,
         record_every=None,
+        record=(),
         record_weights=False,
         record_sharpness=False,
         warm_start=False,
@@ -210,6 +213,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
             fit_bias=fit_bias,
             callbacks=callbacks,
             record_every=record_every,
+            record=record,
             record_weights=record_weights,
             record_sharpness=record_sharpness,
             warm_start=warm_start,

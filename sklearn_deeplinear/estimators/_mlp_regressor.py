@@ -74,6 +74,8 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
     record_every : int, default=None
         Steps or epochs between records. None makes at most 1,000 records.
+    record : sequence of {"sharpness"}, default=()
+        Further quantities to record, under their names in `trajectory_`.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
     record_sharpness : bool, default=False

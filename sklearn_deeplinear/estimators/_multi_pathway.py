@@ -111,6 +111,8 @@ class MultiPathwayRegressor(NetworkRegressor):
     record_every : int, default=None
         Steps between records. None makes at most 1,000 records, far enough apart that
         measuring takes no longer than training.
+    record : sequence of {"sharpness"}, default=()
+        Further quantities to record, under their names in `trajectory_`.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
     record_sharpness : bool, default=False
@@ -235,6 +237,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         "callbacks": [None, list, tuple],
         "compression": [StrOptions({"exact", "krylov"})],
         "record_every": [None, Interval(Integral, 1, None, closed="left")],
+        "record": [list, tuple],
         "record_weights": ["boolean"],
         "record_sharpness": ["boolean"],
         "warm_start": ["boolean"],
@@ -266,6 +269,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         callbacks=None,
         compression="exact",
         record_every=None,
+        record=(),
         record_weights=False,
         record_sharpness=False,
         warm_start=False,
@@ -293,6 +297,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.callbacks = callbacks
         self.compression = compression
         self.record_every = record_every
+        self.record = record
         self.record_weights = record_weights
         self.record_sharpness = record_sharpness
         self.warm_start = warm_start

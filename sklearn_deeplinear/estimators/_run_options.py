@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from sklearn_deeplinear._parameters import check_integer, check_real
+from sklearn_deeplinear.dynamics.runs._meters import METERS
 from sklearn_deeplinear.estimators._options import check_device, check_dtype
 
 # Solvers that train on samples, in a skorch net.
@@ -81,7 +82,7 @@ class RunOptions:
                 None if record_every is None else check_integer(record_every, "record_every", low=1)
             ),
             record_weights=estimator.record_weights,
-            meters=("sharpness",) if estimator.record_sharpness else (),
+            meters=_meters(estimator),
             compression=getattr(estimator, "compression", "exact"),
             device=device,
             dtype=check_dtype(estimator.dtype, device),
@@ -97,6 +98,16 @@ class RunOptions:
     def like(self):
         """An empty tensor of the device and the precision to train in."""
         return torch.empty(0, device=self.device, dtype=self.dtype)
+
+
+def _meters(estimator):
+    """Names of what is recorded, each once."""
+    names = [*estimator.record, *(["sharpness"] if estimator.record_sharpness else [])]
+    for name in names:
+        if name not in METERS:
+            known = ", ".join(f'"{meter}"' for meter in METERS)
+            raise ValueError(f"record must hold names among {known}, got {name!r}.")
+    return tuple(dict.fromkeys(names))
 
 
 def former(estimator):

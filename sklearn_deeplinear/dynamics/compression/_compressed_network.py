@@ -41,7 +41,7 @@ class CompressedNetwork:
         As that of :class:`LinearDynamics`, in the full network.
     """
 
-    flow_options = LinearDynamics.flow_options
+    flow_options, linear = LinearDynamics.flow_options, True
 
     def __init__(self, pathway: CompressedPathways):
         self.pathway = pathway

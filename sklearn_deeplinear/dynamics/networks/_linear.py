@@ -47,6 +47,7 @@ class LinearDynamics:
     """
 
     flow_options = _FLOW_OPTIONS
+    linear = True
 
     def __init__(self, weights, data_term, weight_decay):
         self.shapes = [tuple(W.shape) for W in weights]

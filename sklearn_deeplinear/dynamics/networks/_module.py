@@ -47,7 +47,7 @@ class ModuleDynamics:
         Gradient of the objective where it was last evaluated.
     """
 
-    rounding = 0.0
+    rounding, linear = 0.0, False
     flow_options: ClassVar[dict] = {}
 
     def __init__(self, module, loss, weight_decay=0.0):

@@ -66,7 +66,7 @@ class PathwayDynamics:
 
     def __init__(self, pathways, data_term, weight_decay, extra=None, layout=None):
         self.depths = [len(weights) for weights in pathways]
-        self.data_term = data_term
+        self.data_term, self.linear = data_term, data_term.linear
         self.weight_decay = [[float(gamma) for gamma in decays] for decays in weight_decay]
         self.layout = (layout or _consecutive)(pathways, self.weight_decay)
         self.state = self.layout.pack(pathways)

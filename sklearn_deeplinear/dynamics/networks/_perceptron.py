@@ -81,6 +81,7 @@ class PerceptronDynamics:
         self.gradient = torch.empty_like(self.state)
         self.weight_decay = [float(gamma) for gamma in weight_decay]
         self.name, self.activation = activation, ACTIVATIONS[activation]
+        self.linear = activation == "identity" and biases is None
         kinked = self.activation.leak is not None
         self.flow_options = _KINKED_FLOW if kinked else _SMOOTH_FLOW
         self.data_term = SampleLoss(loss, Y, shares)

@@ -27,6 +27,9 @@ class Dynamics(Protocol):
     rounding : float
         Size of the rounding error in the norm of the gradient, at the initial weights: a
         run that has come that far cannot go further. Zero where it is not known.
+    linear : bool
+        Whether the network is a linear map, the product (or, of pathways, the sum of the
+        products) of its weights.
     flow_options : mapping
         ``method`` and ``rtol`` with which an ODE solver follows the gradient well.
     step : callable
@@ -37,6 +40,7 @@ class Dynamics(Protocol):
     state: torch.Tensor
     gradient: torch.Tensor
     rounding: float
+    linear: bool
     flow_options: Mapping[str, Any]
     step: Callable[[Any], None]
 
