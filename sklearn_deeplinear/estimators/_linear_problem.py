@@ -10,8 +10,8 @@ import numpy as np
 
 from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
 from sklearn_deeplinear.dynamics.compression._subspaces import live_blocks, live_units
+from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.runs._records import arrays
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import auto_step_size, reachable_norm
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size

@@ -12,8 +12,8 @@ import torch
 
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
+from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
-from sklearn_deeplinear.dynamics.runs._records import arrays
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import reachable_norm
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size

@@ -8,8 +8,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._perceptron import PerceptronDynamics
-from sklearn_deeplinear.dynamics.runs._records import arrays
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import (
     auto_network_step_size,

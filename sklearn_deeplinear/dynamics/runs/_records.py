@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear._results import BalanceHistory, Trajectory
+from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 
 _MAX_RECORDS = 1000
@@ -144,13 +145,3 @@ class Log:
             for state in part
         ]
         return {name: [parts[name] for parts in unpacked] for name in unpacked[0]}
-
-
-def arrays(parts, copy=False):
-    """Tensors, in lists or dicts of any depth, as arrays."""
-    if isinstance(parts, dict):
-        return {name: arrays(part, copy) for name, part in parts.items()}
-    if isinstance(parts, list):
-        return [arrays(part, copy) for part in parts]
-    array = parts.numpy(force=True)
-    return array.copy() if copy else array

@@ -1,0 +1,13 @@
+"""Tensors of parameters as numpy arrays."""
+
+from __future__ import annotations
+
+
+def arrays(parts, copy=False):
+    """Tensors, in lists or dicts of any depth, as arrays."""
+    if isinstance(parts, dict):
+        return {name: arrays(part, copy) for name, part in parts.items()}
+    if isinstance(parts, list):
+        return [arrays(part, copy) for part in parts]
+    array = parts.numpy(force=True)
+    return array.copy() if copy else array
