@@ -107,8 +107,10 @@ class DeepLinearRegressor(NetworkRegressor):
     record_every : int, default=None
         Steps between records. None makes at most 1,000 records, so far apart that
         measuring them takes about a quarter of the time of training.
-    record : sequence of {"sharpness"}, default=()
-        Further quantities to record, under their names in `trajectory_`.
+    record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
+        Further quantities to record, under their names in `trajectory_`: the largest
+        eigenvalue of the Hessian of J; the sum of the singular values of the end-to-end
+        map of a linear network, and the exponential of their entropy.
     record_weights : bool, default=False
         Keep the weights of every record in `trajectory_`.
     record_sharpness : bool, default=False

@@ -7,8 +7,15 @@ To add a quantity, write a meter (see `networks._protocol.Meter`) and give it a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
+
+from sklearn_deeplinear.dynamics.runs._spectrum import (
+    SpectralMeter,
+    effective_rank,
+    nuclear_norm,
+)
 
 
 class Sharpness:
@@ -28,7 +35,11 @@ class Sharpness:
         return {"sharpness": np.concatenate(parts)}
 
 
-METERS: dict[str, Callable] = {"sharpness": Sharpness}
+METERS: dict[str, Callable] = {
+    "sharpness": Sharpness,
+    "nuclear_norm": partial(SpectralMeter, nuclear_norm),
+    "effective_rank": partial(SpectralMeter, effective_rank),
+}
 
 
 def meters_of(dynamics, names=()):
