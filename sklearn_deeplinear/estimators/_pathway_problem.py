@@ -29,6 +29,7 @@ from sklearn_deeplinear.estimators._linear_problem import kept, like_ridge
 from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
 from sklearn_deeplinear.estimators._training_data import TrainingData
+from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._balance import end_to_end
@@ -253,7 +254,7 @@ def pathway_initial_weights(init, init_scale, problem, generator):
         elif init == "balanced" and scale is None:
             scale = _START * np.linalg.norm(share) or None
         weights = initial_weights(init, scale, shapes, generator, share, noisy=False)
-        if problem.activation != "tanh":  # which no factor on the layers follows
+        if ACTIVATIONS[problem.activation].homogeneous:  # others follow no factor on the layers
             weights = sized_weights(init, scale, weights, problem.moments, 1 / len(problem.depths))
         pathways.append(weights)
     return pathways
