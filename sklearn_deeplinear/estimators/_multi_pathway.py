@@ -47,7 +47,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         or one of these for each pathway.
     n_pathways : int, default=2
         Number of pathways.
-    activation : {"identity", "relu", "leaky_relu", "tanh"}, default="identity"
+    activation : {"identity", "relu", "leaky_relu", "tanh", "gelu"}, default="identity"
         Activation of the hidden layers; "leaky_relu" has slope 0.01.
     activate_output : bool, default=False
         Apply the activation to the last layer of each pathway too, before the sum.

@@ -47,6 +47,10 @@ class Activation:
         return delta.mul_(self.leak + (1 - self.leak) * share)
 
 
+def _damp_gelu(delta, inputs):
+    return torch.ops.aten.gelu_backward(delta, inputs, grad_input=delta)
+
+
 def _damp_relu(delta, values):
     return torch.ops.aten.threshold_backward(delta, values, 0, grad_input=delta)
 
@@ -70,5 +74,7 @@ ACTIVATIONS: dict[str, Activation] = {
     "tanh": Activation(
         torch.tanh_, lambda delta, values: delta.mul_(1 - values.square()), torch.nn.Tanh
     ),
+    # z Phi(z) with the normal distribution Phi; not monotone, so its slope needs z.
+    "gelu": Activation(torch.ops.aten.gelu_, _damp_gelu, torch.nn.GELU, saves_input=True),
 }
 HOMOGENEOUS = {name for name, activation in ACTIVATIONS.items() if activation.homogeneous}

@@ -18,7 +18,7 @@ class ParallelPathways(torch.nn.Module):
     ----------
     shapes : list of lists of (h_l, h_{l-1})
         Shapes of the weight matrices of each pathway.
-    activation : {"identity", "relu", "leaky_relu", "tanh"}, default="identity"
+    activation : {"identity", "relu", "leaky_relu", "tanh", "gelu"}, default="identity"
         Activation between layers. With "identity" there are none.
     activate_output : bool, default=False
         Whether it also acts on the last layer of each pathway, before the sum.

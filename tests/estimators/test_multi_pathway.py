@@ -221,7 +221,7 @@ def test_analytic_weights_attain_the_minimum():
     assert model.objective_ == pytest.approx(model.loss_ + penalty, rel=1e-12)
 
 
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh", "gelu"])
 @pytest.mark.parametrize("activate_output", [False, True])
 def test_non_linear_fit_predicts_what_it_was_trained_on(activation, activate_output):
     rng = np.random.RandomState(0)
@@ -326,7 +326,7 @@ def test_wrong_parameters_are_named(parameters, match):
 
 
 @quick
-@pytest.mark.parametrize("activation", ["identity", "tanh"])
+@pytest.mark.parametrize("activation", ["identity", "tanh", "gelu"])
 def test_step_sizes_can_be_compared(activation):
     """Smaller steps follow the flow more closely: the distance is proportional to the step."""
     X, Y, _ = make_linear_teacher(30, 4, 3, noise=0.1, random_state=0)

@@ -17,6 +17,7 @@ FUNCTIONS = {
     "relu": torch.relu,
     "leaky_relu": lambda x: torch.nn.functional.leaky_relu(x, 0.01),
     "tanh": torch.tanh,
+    "gelu": lambda x: x * torch.special.ndtr(x),
 }
 # Lanczos iterations stop at 1e-9 of the eigenvalue.
 RTOL = 1e-6
@@ -69,6 +70,7 @@ CASES = [
     {"activation": "leaky_relu"},
     {"activation": "tanh", "activate_output": True},
     {"activation": "tanh"},
+    {"activation": "gelu"},
 ]
 
 

@@ -15,6 +15,7 @@ FUNCTIONS = {
     "relu": torch.relu,
     "leaky_relu": lambda x: torch.nn.functional.leaky_relu(x, 0.01),
     "tanh": torch.tanh,
+    "gelu": lambda x: x * torch.special.ndtr(x),
 }
 
 
@@ -65,6 +66,8 @@ CASES = [
     (3, 2, (1, 4), "leaky_relu", True, True),
     (3, 2, (2, 2), "tanh", True, True),
     (3, 2, (3, 1), "tanh", False, False),
+    (3, 2, (2, 3), "gelu", True, True),
+    (3, 2, (4, 1), "gelu", False, False),
 ]
 
 
