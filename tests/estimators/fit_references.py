@@ -136,8 +136,9 @@ class PlainLinear:
             first = _map(lambda m, a: 0.9 * m + 0.1 * a, first, g)
             second = _map(lambda v, a: 0.999 * v + 0.001 * a * a, second, g)
             network = _map(
-                lambda W, m, v, t=t: W
-                - step_size * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + eps),
+                lambda W, m, v, t=t: (
+                    W - step_size * (m / (1 - 0.9**t)) / (np.sqrt(v / (1 - 0.999**t)) + eps)
+                ),
                 network,
                 first,
                 second,
@@ -147,7 +148,7 @@ class PlainLinear:
     def flow(self, network, time, rtol):
         """Gradient flow by a tight Runge-Kutta method."""
         flat = flatten(network)
-        size = np.abs(flat).max(initial=0.0)
+        size = np.abs(flat).max(initial=0.0) or 1.0
         done = solve_ivp(
             lambda t, state: -flatten(self.gradient(unflatten(state, network))),
             (0, time),
@@ -159,7 +160,11 @@ class PlainLinear:
         return unflatten(done.y[:, -1], network)
 
     def polished(self, network, max_iter=300):
-        """J after quasi-Newton steps from `network`, in units in which numbers are of order one."""
+        """J after quasi-Newton steps from `network`, rounding errors added.
+
+        Numbers are of order one in the units that are taken. Outputs of pathways that cancel
+        leave rounding errors of their size.
+        """
         flat, J_unit = flatten(network), self.scale
         unit = np.abs(flat).max(initial=0.0)
         if unit == 0 or J_unit == 0:
@@ -176,7 +181,10 @@ class PlainLinear:
             method="L-BFGS-B",
             options={"maxiter": max_iter, "ftol": 1e-15, "gtol": 1e-11},
         )
-        return float(found.fun * J_unit)
+        end = unflatten(unit * found.x, network)
+        outputs = [self.activities(path)[-1] for path in end]
+        rounding = 1e-13 * sum(float(np.sum(self.share * H**2)) for H in outputs)
+        return float(found.fun * J_unit) + (rounding if len(end) > 1 else 0.0)
 
     def hessian(self, network):
         """Dense Hessian by central differences of the exact gradient, symmetrised."""

@@ -182,6 +182,8 @@ def generic(rng):
 
 DATA = (
     white_and_rank_one,
+    white_and_rank_one,
+    white_and_rank_one,
     white_and_equal_modes,
     hadamard_rows,
     symmetric,
@@ -268,6 +270,8 @@ def _draw_decay(rng, moments, depth, width, noise):
         except ValueError:  # S of rank two or more and depth of three or more
             return unit * 0.1
         at = float(critical.collapse if rng.randint(2) else critical.spinodal)
+        if not np.isfinite(at):  # ridge regression does not collapse
+            return unit
         return at * float(rng.choice([1 - 1e-6, 1 - 2**-53, 1.0, 1 + 2**-52, 1 + 1e-6, 0.999]))
     if kind == 6:
         return (unit * rng.choice([0.01, 0.1, 0.5], size=depth)).tolist()
