@@ -1,0 +1,118 @@
+"""Fits of structured and degenerate data; benchmarks/check_fits.py draws a thousand of them."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from sklearn_deeplinear import (
+    DeepLinearRegressor,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
+from sklearn_deeplinear.estimators._probabilities import nearest_distribution
+from tests.estimators.fit_checks import check
+from tests.estimators.structured_fits import DATA, FAMILIES
+
+# Runs are cut short: the claims are about every iterate.
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+N_DATA = len(DATA)
+CASES = [
+    *[("linear", index) for index in range(3 * N_DATA)],
+    *[("pathways", index) for index in range(N_DATA)],
+    *[("perceptron", index) for index in range(N_DATA)],
+]
+
+
+@pytest.mark.parametrize(("family", "index"), CASES)
+def test_all_claims_hold(family, index):
+    """What a fit reports is what plain numpy finds on the samples."""
+    case = FAMILIES[family](index, seed=3)
+    if case is None:
+        return  # a classifier without classes
+    claims = check(case)
+    broken = {
+        claim: deviation
+        for claim, deviation in claims.items()
+        if not deviation <= 1 and not claim.startswith("(")
+    }
+    assert not broken, case
+
+
+@pytest.mark.parametrize("tol", [0, 1e-6])
+@pytest.mark.parametrize("kind", [DeepLinearRegressor, MultiPathwayRegressor])
+def test_the_flow_of_zero_weights_rests(kind, tol):
+    """Without a warning: there is no scale in a state of zeros."""
+    X = np.random.RandomState(0).standard_normal((8, 3))
+    model = kind(solver="flow", init="spectral", tol=tol, max_iter=5).fit(X, np.zeros(8))
+    assert not model.coef_.any() and model.objective_ == 0
+
+
+def test_the_flow_leaves_zero_weights_of_one_layer():
+    """Linear regression starts at zero like anywhere else."""
+    X = np.random.RandomState(0).standard_normal((8, 3))
+    y = X @ [1.0, -2.0, 0.5]
+    model = DeepLinearRegressor(1, solver="flow", init=[np.zeros((1, 3))], flow_time=1e3).fit(X, y)
+    assert_allclose(model.coef_, [1, -2, 0.5], rtol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "leaky_relu"])
+def test_the_flow_of_a_perceptron_of_zeros_rests(activation):
+    X = np.random.RandomState(0).standard_normal((8, 3))
+    init = [np.zeros((4, 3)), np.zeros((1, 4))]
+    model = HomogeneousMLPRegressor(
+        2, 4, activation=activation, solver="flow", init=init, fit_bias=False, tol=0, max_iter=5
+    ).fit(X, X[:, 0])
+    assert not any(W.any() for W in model.weights_)
+
+
+@pytest.mark.parametrize("width", [8, 20, 33, 64])
+@pytest.mark.parametrize("depth", [3, 10])
+def test_orthogonal_weights_have_an_automatic_step(depth, width):
+    """Their Gram matrices are the identity and rounding, which not all solvers can digest."""
+    rng = np.random.RandomState(0)
+    X, y = rng.standard_normal((4, 9)), rng.standard_normal((4, 2))
+    for seed in range(20):
+        model = DeepLinearRegressor(depth, width, init="orthogonal", max_iter=1, random_state=seed)
+        assert 0 < model.fit(X, y).step_size_ < np.inf
+
+
+@pytest.mark.parametrize("depth", [2, [2, 3], [1, 4]])
+def test_pathways_without_inputs_have_a_minimum(depth):
+    """One sample is all mean; decay leaves no reason for a weight."""
+    model = MultiPathwayRegressor(depth, 2, weight_decay=0.1, max_iter=3)
+    for X, Y in [([[1.0, 2.0]], [[1.0, 2.0]]), (np.zeros((6, 2)), np.eye(6)[:, :2])]:
+        least = model.fit(X, Y).global_minimum_
+        variance = np.sum(np.var(Y, axis=0))
+        assert least.objective == pytest.approx(variance, rel=1e-12, abs=1e-15)
+        assert not least.coef.any()
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+@pytest.mark.parametrize("unit", [1.0, 0.1, 0.01])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_the_automatic_step_knows_the_biases(depth, unit, activation):
+    """On centred inputs the outputs of the first network are orthogonal to what b_L moves."""
+    x = unit * np.linspace(-1, 1, 21)[:, None]
+    y = 5 + x[:, 0] / unit
+    model = HomogeneousMLPRegressor(
+        depth, 20, activation=activation, fit_bias=True, random_state=0, max_iter=300
+    ).fit(x, y)
+    assert model.stop_reason_ != "diverged"
+    assert model.objective_ < 2 * np.var(y)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_the_automatic_step_knows_the_biases_of_dead_networks(weight_decay):
+    model = HomogeneousMLPRegressor(
+        3, 5, fit_bias=True, weight_decay=weight_decay, random_state=0, max_iter=300
+    ).fit(np.zeros((6, 2)), [0, 1, 0, 1, 1, 1])
+    assert model.stop_reason_ != "diverged"
+    assert model.trajectory_.objective[-1] < model.trajectory_.objective[0]
+
+
+@pytest.mark.parametrize("size", [1.0, 1e8, 1e13, 1e40])
+def test_nearest_distributions_are_distributions(size):
+    """Adding the same number to all classes changes nothing."""
+    outputs = size + np.array([[0.2, 0.5, -1.0], [-3.0, 0.0, 0.0]]) * (size < 1e9)
+    assert_allclose(nearest_distribution(outputs).sum(axis=1), 1, rtol=1e-12)
