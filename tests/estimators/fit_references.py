@@ -162,8 +162,8 @@ class PlainLinear:
     def polished(self, network, max_iter=300):
         """J after quasi-Newton steps from `network`, rounding errors added.
 
-        Numbers are of order one in the units that are taken. Outputs of pathways that cancel
-        leave rounding errors of their size.
+        Numbers are of order one in the units that are taken. Units
+        and pathways that cancel leave rounding errors of their size.
         """
         flat, J_unit = flatten(network), self.scale
         unit = np.abs(flat).max(initial=0.0)
@@ -182,9 +182,9 @@ class PlainLinear:
             options={"maxiter": max_iter, "ftol": 1e-15, "gtol": 1e-11},
         )
         end = unflatten(unit * found.x, network)
-        outputs = [self.activities(path)[-1] for path in end]
-        rounding = 1e-13 * sum(float(np.sum(self.share * H**2)) for H in outputs)
-        return float(found.fun * J_unit) + (rounding if len(end) > 1 else 0.0)
+        layers = sum(np.prod([np.linalg.norm(W) for W in path]) for path in end)
+        error = 1e-15 * np.sqrt(np.sum(self.share * self.X**2)) * layers  # of the outputs
+        return float(found.fun * J_unit) + error**2 + 2 * error * np.sqrt(J_unit)
 
     def hessian(self, network):
         """Dense Hessian by central differences of the exact gradient, symmetrised."""
