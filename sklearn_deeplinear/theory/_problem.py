@@ -66,8 +66,8 @@ class Problem:
     def direction(self):
         """Unit vector u (m,) with S = u u^T S if S has rank one, else None."""
         targets = self.moments.spectrum.targets
-        if targets.shape[1] == 1:
-            return np.ones(1)
+        if targets.shape[1] == 1 or not len(targets):
+            return np.eye(targets.shape[1])[0]  # any will do where no input varies
         _, s, Vt = np.linalg.svd(targets, full_matrices=False)
         return Vt[0] if len(s) == 1 or s[1] <= _ROUNDING * s[0] else None
 
