@@ -63,6 +63,8 @@ def nearest_distribution(outputs):
     .. [1] Held, M., Wolfe, P., Crowder, H. P. (1974). "Validation of subgradient
        optimization." Mathematical Programming 6, 62-88.
     """
+    # Beside large outputs the sum that is wanted, 1, would be lost to rounding.
+    outputs = outputs - outputs.max(axis=1, keepdims=True)
     descending = -np.sort(-outputs, axis=1)
     counts = np.arange(1, outputs.shape[1] + 1)
     thresholds = (np.cumsum(descending, axis=1) - 1) / counts

@@ -9,7 +9,7 @@ from sklearn_deeplinear import (
     HomogeneousMLPRegressor,
     MultiPathwayRegressor,
 )
-from sklearn_deeplinear.estimators._probabilities import nearest_distribution
+from sklearn_deeplinear.nn._losses import nearest_distribution
 from tests.estimators.fit_checks import check
 from tests.estimators.structured_fits import DATA, FAMILIES
 
