@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_deeplinear import (
     DeepLinearRegressor,
+    HomogeneousMLPClassifier,
     HomogeneousMLPRegressor,
     MultiPathwayRegressor,
 )
@@ -88,27 +89,69 @@ def test_pathways_without_inputs_have_a_minimum(depth):
         assert not least.coef.any()
 
 
-@pytest.mark.parametrize("activation", ["identity", "relu"])
-@pytest.mark.parametrize("unit", [1.0, 0.1, 0.01])
-@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("activation", ["identity", "relu", "leaky_relu"])
+@pytest.mark.parametrize("unit", [1e-6, 1e-2, 0.1, 1.0, 1e3])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
 def test_the_automatic_step_knows_the_biases(depth, unit, activation):
     """On centred inputs the outputs of the first network are orthogonal to what b_L moves."""
     x = unit * np.linspace(-1, 1, 21)[:, None]
     y = 5 + x[:, 0] / unit
     model = HomogeneousMLPRegressor(
-        depth, 20, activation=activation, fit_bias=True, random_state=0, max_iter=300
-    ).fit(x, y)
-    assert model.stop_reason_ != "diverged"
-    assert model.objective_ < 2 * np.var(y)
+        depth, 20, activation=activation, random_state=0, tol=0, record_every=1, max_iter=0
+    )
+    left = y - model.fit(x, y).predict(x)
+    objective = model.set_params(max_iter=300).fit(x, y).trajectory_.objective
+    assert np.all(np.diff(objective) <= 1e-9 * objective[0])
+    # Beside inputs of size 1e3 a constant is learned as slowly as x beside it at 1e-3.
+    assert objective[-1] < (1.05 * np.var(left) if unit <= 1 else objective[0])
+
+
+@pytest.mark.parametrize("width", [3, 30])
+@pytest.mark.parametrize("data", ["standardised", "raw", "one sample", "zeros"])
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+def test_fits_with_the_automatic_step_go_down(activation, depth, data, width):
+    """In any units."""
+    rng = np.random.RandomState(depth)
+    X = rng.standard_normal((20, 3))
+    Y = np.tanh(X @ rng.standard_normal((3, 2))) + rng.choice([0, 3])
+    if data == "raw":
+        X = X * [0.3, 1, 3] + [3, 0, -1]
+    X = {"standardised": (X - X.mean(axis=0)) / X.std(axis=0), "zeros": 0 * X}.get(data, X)
+    n = 1 if data == "one sample" else len(X)
+    model = HomogeneousMLPRegressor(
+        depth, width, activation=activation, random_state=0, tol=0, max_iter=100
+    )
+    for unit_x, unit_y in [(1.0, 1.0), (1e-6, 1.0), (1e3, 1e-6), (1.0, 1e6)]:
+        model.fit(unit_x * X[:n], unit_y * Y[:n])
+        assert model.stop_reason_ != "diverged"
+        objective = model.trajectory_.objective
+        assert objective[-1] < objective[0]
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_the_automatic_step_knows_the_biases_of_dead_networks(weight_decay):
-    model = HomogeneousMLPRegressor(
-        3, 5, fit_bias=True, weight_decay=weight_decay, random_state=0, max_iter=300
-    ).fit(np.zeros((6, 2)), [0, 1, 0, 1, 1, 1])
-    assert model.stop_reason_ != "diverged"
-    assert model.trajectory_.objective[-1] < model.trajectory_.objective[0]
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+def test_the_automatic_step_knows_the_biases_of_dead_networks(loss, weight_decay):
+    """Output biases alone are left to learn, as fast as in linear regression on a constant."""
+    X, y = np.zeros((6, 2)), [0, 1, 0, 1, 1, 1]
+    options = {"weight_decay": weight_decay, "random_state": 0, "max_iter": 300, "tol": 0}
+    if loss == "cross_entropy":
+        model = HomogeneousMLPClassifier(3, 5, **options).fit(X, y)
+        wanted = -np.log(1 / 3) / 3 - np.log(2 / 3) * 2 / 3
+    else:
+        model = HomogeneousMLPRegressor(3, 5, **options).fit(X, np.multiply(1e3, y))
+        wanted = 1e6 * np.var(y)
+    assert_allclose(model.loss_, wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("activation", ["identity", "leaky_relu"])
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_biases_alone_learn_a_constant(unit, activation, depth):
+    """Without inputs hidden biases take their part, and grow to the root of the unit."""
+    model = HomogeneousMLPRegressor(depth, 20, activation=activation, random_state=0)
+    model.fit(np.zeros((4, 2)), unit * np.array([2.0, 3.0, 3.0, 4.0]))
+    assert_allclose(model.loss_, 0.5 * unit**2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("size", [1.0, 1e8, 1e13, 1e40])

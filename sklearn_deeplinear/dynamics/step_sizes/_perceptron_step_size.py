@@ -13,17 +13,27 @@ the targets (to 1 for the cross-entropy). The step size is
     k^L = max(1, ||targets|| / ||f_0||),
 
 half of what is stable where the network has the size it needs; it follows the units of the
-data. lambda_max comes from power iterations with products J v and J^T u.
+data. Biases b_l, which start at zero and grow like k^l, only move H_0: those of the outputs
+alone give it an eigenvalue of rho. Where all inputs are zero, constants stand in for them, as
+hidden biases soon will; where nothing moves but the output biases, for all units are dead, the
+network is linear and k = 1.
+
+lambda_max comes from Lanczos iterations with products J v and J^T u.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.linalg import eigh_tridiagonal
 
 from sklearn_deeplinear.nn._losses import LOSSES
 
-_MAX_ITERATIONS = 30
-_TOL = 1e-2
+# A start that is almost orthogonal to the top direction converges elsewhere at first.
+_MIN_ITERATIONS, _MAX_ITERATIONS = 5, 30
+# Distance of the Ritz value from an eigenvalue, relative to it. In 300 random networks lambda_max
+# was found to 0.02 % in 6 iterations on average (9 % in 5 with 1e-2).
+_TOL = 1e-3
 # Sizes of the initial outputs that are left as they are, in those of the targets.
 _SMALLEST, _LARGEST = 0.1, 2.0
 
@@ -43,27 +53,51 @@ def gauss_newton_norm(network, X, shares):
     Returns
     -------
     eigenvalue : float
-        0 if the outputs are zero.
+        0 if no parameter moves an output, infinity if there is an overflow.
     """
-    parameters = list(network.parameters())
+    parameters, root = list(network.parameters()), shares.sqrt()[:, None]
     with torch.enable_grad():
-        f = network(X)
+        f = root * network(X)
         u = torch.zeros_like(f, requires_grad=True)
         # J^T u is linear in u: its derivative in u is a product with J.
         pulled_back = torch.autograd.grad(f, parameters, u, create_graph=True)
-    # Homogeneous outputs are J theta / L: a start with a share of the top direction.
-    w = f.detach()
-    eigenvalue = 0.0
-    for iteration in range(_MAX_ITERATIONS):
-        v = torch.autograd.grad(f, parameters, w * shares[:, None], retain_graph=True)
-        former, eigenvalue = eigenvalue, _norm(v)
-        if not 0 < eigenvalue < float("inf"):
-            return 0.0
-        if iteration > 1 and abs(eigenvalue - former) <= _TOL * eigenvalue:
+
+    def push(v):
+        return torch.autograd.grad(pulled_back, u, v, retain_graph=True)[0]
+
+    # Not from f, which may be orthogonal to the constants that output biases move, as on
+    # centred inputs, or zero; not from random outputs, as copies of a sample have equal ones.
+    generator = torch.Generator().manual_seed(0)
+    v = [torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p) for p in parameters]
+    return _top_eigenvalue(
+        lambda w: push(torch.autograd.grad(f, parameters, w, retain_graph=True)), push(v)
+    )
+
+
+def _top_eigenvalue(product, start):
+    """Largest eigenvalue of a positive semi-definite operator, by Lanczos iterations."""
+    size = float(start.norm())
+    if not 0 < size < np.inf:
+        return size
+    former, scale = torch.zeros_like(start), 0.0
+    q = start / size
+    diagonal, off_diagonal = [], []
+    for _ in range(_MAX_ITERATIONS):
+        w = product(q) - scale * former
+        diagonal.append(float((w * q).sum()))
+        w -= diagonal[-1] * q
+        former, scale = q, float(w.norm())
+        if not np.isfinite(scale):
+            return np.inf
+        values, vectors = eigh_tridiagonal(diagonal, off_diagonal)
+        # Eigenvalues lie as near as this; none is missing once the subspace is invariant.
+        near = scale * abs(vectors[-1, -1])
+        rounding = torch.finfo(q.dtype).eps
+        if near <= (_TOL if len(diagonal) >= _MIN_ITERATIONS else rounding) * values[-1]:
             break
-        unit = [p / eigenvalue for p in v]
-        (w,) = torch.autograd.grad(pulled_back, u, unit, retain_graph=True)
-    return eigenvalue
+        off_diagonal.append(scale)
+        q = w / scale
+    return float(values[-1])
 
 
 def fitting_factor(network, X, Y, shares, loss):
@@ -73,7 +107,7 @@ def fitting_factor(network, X, Y, shares, loss):
     there gradient descent would start on a plateau, or from outputs that it has to unlearn.
     Parameters as in :func:`auto_network_step_size`; biases must be zero.
     """
-    size, wanted = _output_sizes(network, X, Y, shares, loss)
+    size, wanted = _output_sizes(network, _seen(network, X), Y, shares, loss)
     return size_factor(size, wanted, len(network.linear_layers))
 
 
@@ -111,14 +145,36 @@ def auto_network_step_size(network, X, Y, shares, loss, weight_decay, batch_size
     step_size : float
         eta; 1 where the objective is flat.
     """
-    depth = len(weight_decay)
-    size, wanted = _output_sizes(network, X, Y, shares, loss)
-    growth = max(1.0, (wanted / size) ** (1 / depth)) if size > 0 else 1.0  # k
+    depth, growth = len(weight_decay), 1.0
+    if _moves_hidden(network, X):
+        X = _seen(network, X)
+        size, wanted = _output_sizes(network, X, Y, shares, loss)
+        growth = (wanted / size) ** (1 / depth) if 0 < size < wanted else 1.0  # k
     if batch_size is not None and batch_size < len(X):
         X, shares = longest_batch(X, shares, batch_size)
     top = LOSSES[loss].curvature * gauss_newton_norm(network, X, shares)
     curvature = growth ** (2 * depth - 2) * top + 2 * max(weight_decay)
     return float(1 / curvature) if 0 < curvature < float("inf") else 1.0
+
+
+def _seen(network, X):
+    """X, or constants where X is zero and hidden biases are all that layers get."""
+    if X.any() or network.linear_layers[0].bias is None:
+        return X
+    ones = torch.ones_like(X)
+    with torch.no_grad():
+        return max(ones, -ones, key=lambda inputs: float(network(inputs[:1]).norm()))
+
+
+def _moves_hidden(network, X):
+    """Whether descent moves more than the output biases, in which the outputs are linear."""
+    *others, _ = network.parameters()
+    if not others:
+        return True
+    with torch.enable_grad():
+        outputs = network(X)
+        slopes = torch.autograd.grad(outputs, others, torch.ones_like(outputs))
+    return any(slope.any() for slope in slopes)
 
 
 def longest_batch(X, shares, batch_size):

@@ -158,15 +158,41 @@ def test_drift_of_gradient_descent_halves_with_the_step(activation):
     np.testing.assert_allclose(drifts[0] / drifts[1], 2, rtol=0.2)
 
 
-def test_gauss_newton_norm_is_the_top_eigenvalue():
-    _, network, (X, _, shares) = make_problem()
+def dense_gauss_newton_norm(network, X, shares):
     outputs = (shares.sqrt()[:, None] * network(X)).reshape(-1)
     rows = [
         torch.autograd.grad(out, list(network.parameters()), retain_graph=True) for out in outputs
     ]
     jacobian = torch.stack([torch.cat([g.reshape(-1) for g in row]) for row in rows])
-    top = float(torch.linalg.matrix_norm(jacobian, 2)) ** 2
-    assert 0.95 * top <= step_size.gauss_newton_norm(network, X, shares) <= top * (1 + 1e-9)
+    return float(torch.linalg.matrix_norm(jacobian, 2)) ** 2
+
+
+@pytest.mark.parametrize("biases", ["random", "zero", None])
+@pytest.mark.parametrize("inputs", ["raw", "centred", "tiny", "zero", "one sample"])
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+def test_gauss_newton_norm_is_the_top_eigenvalue(activation, inputs, biases):
+    """Also where f is orthogonal to what the output biases move, or zero."""
+    _, network, (X, _, shares) = make_problem(activation, bias=biases is not None)
+    if biases == "zero":
+        network.fill([layer.weight.detach() for layer in network.linear_layers], [0.0] * 3)
+    if inputs == "one sample":
+        X, shares = X[:1], torch.ones(1, dtype=X.dtype)
+    X = {"centred": X - shares @ X, "tiny": 1e-3 * (X - shares @ X), "zero": 0 * X}.get(inputs, X)
+    top = dense_gauss_newton_norm(network, X, shares)
+    found = step_size.gauss_newton_norm(network, X, shares)
+    assert 0.99 * top <= found <= top * (1 + 1e-9)
+
+
+def test_gauss_newton_norm_is_that_of_single_units():
+    """One layer with a bias has the second moments of (x, 1), here diag(var x, 1)."""
+    x = torch.linspace(-1, 1, 21, dtype=torch.float64)[:, None]
+    shares = torch.full((21,), 1 / 21, dtype=torch.float64)
+    network = HomogeneousNetwork([(1, 1)], "relu", True, dtype=torch.float64)
+    network.fill([torch.ones(1, 1)], [torch.zeros(1)])
+    for unit in (1e-6, 1.0, 1e6):
+        found = step_size.gauss_newton_norm(network, unit * x, shares)
+        wanted = max(1.0, unit**2 * float(shares @ x.square()))
+        np.testing.assert_allclose(found, wanted, rtol=1e-2)
 
 
 def test_automatic_step_follows_the_units():
