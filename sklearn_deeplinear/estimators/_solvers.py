@@ -87,9 +87,18 @@ def gradient_flow(problem, options, listener):
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
     method = dynamics.flow_options
     # The least weight that matters is small beside the largest, in whatever units.
-    atol = 1e-3 * method["rtol"] * float(dynamics.state.abs().max())
+    atol = 1e-3 * method["rtol"] * _size(dynamics, schedule)
     run = flow(dynamics, times, watch=watch, **method, atol=atol, **_kept(options, meters))
     return Outcome(dynamics, run, step_size, run.n_iter)
+
+
+def _size(dynamics, schedule):
+    """The largest weight; that after a step of descent if all are zero."""
+    size = float(dynamics.state.abs().max())
+    if size == 0:
+        dynamics.evaluate()
+        size = schedule(0) * float(dynamics.gradient.abs().max())
+    return size or 1.0  # any number will do for a flow at rest
 
 
 def mini_batches(solver, problem, options, listener):
