@@ -74,10 +74,10 @@ def expected_loss(weights, moments, noise=0.0) -> float:
 
 def noisy_loss(weights, moments, variances):
     """:func:`expected_loss` without checks; an entry of `variances` may be one per unit."""
-    R = moments.input_factor
-    terms = _noise_terms(weights, variances, np.ones((1, moments.n_outputs)))
+    (R, *layers), exponent = _scaled([moments.input_factor, *weights])
+    terms = _noise_terms(layers, variances, np.ones((1, moments.n_outputs)))
     variance = sum(np.sum((R @ P.T) ** 2 @ k.T) for P, k in terms)
-    return moments.loss(end_to_end(weights)) + float(variance)
+    return moments.loss(end_to_end(weights)) + float(np.ldexp(variance, 2 * exponent))
 
 
 def predictive_variance(weights, X, noise=0.0) -> np.ndarray:
@@ -120,11 +120,22 @@ def predictive_variance(weights, X, noise=0.0) -> np.ndarray:
         raise ValueError(f"X must have shape (n_samples, {weights[0].shape[1]}), got {X.shape}.")
     m = weights[-1].shape[0]
     variance = np.zeros((len(X), m))
-    for P, k in _noise_terms(weights, check_noise(noise, len(weights)), np.eye(m)):
+    (X, *layers), exponent = _scaled([X, *weights])
+    for P, k in _noise_terms(layers, check_noise(noise, len(weights)), np.eye(m)):
         size = max(_BLOCK_SIZE // len(P), 1)
         for rows in (slice(i, i + size) for i in range(0, len(X), size)):
             variance[rows] += (X[rows] @ P.T) ** 2 @ k.T
-    return variance
+    return np.ldexp(variance, 2 * exponent)
+
+
+def _scaled(arrays):
+    """Arrays in units of their sizes, and the exponent of two of the product of the units.
+
+    Squares of the products of some of them may leave the range of floats, that of all does
+    not; powers of two cost no digit.
+    """
+    exponents = [int(np.frexp(np.abs(array).max(initial=0.0))[1]) for array in arrays]
+    return [np.ldexp(a, -e) for a, e in zip(arrays, exponents, strict=True)], sum(exponents)
 
 
 def _noise_terms(weights, s, outputs):

@@ -52,6 +52,30 @@ def test_expected_loss_is_the_mean_over_the_enumerated_noise(sizes, noise):
     assert expected_loss(weights, moments, noise) == pytest.approx(losses, rel=1e-10)
 
 
+@pytest.mark.parametrize("unit_x", [2.0**-490, 1.0, 2.0**490])
+@pytest.mark.parametrize("unit_y", [2.0**-490, 1.0, 2.0**490])
+@pytest.mark.parametrize(("sizes", "noise"), CASES)
+def test_units_of_the_data_change_no_digit(sizes, noise, unit_x, unit_y):
+    """Also where the products of some layers, squared, are no floats."""
+    rng = np.random.RandomState(len(sizes))
+    weights = _network(rng, sizes)
+    X, Y = rng.standard_normal((9, sizes[0])), rng.standard_normal((9, sizes[-1]))
+    L, exponent = len(weights), int(np.log2(unit_y) - np.log2(unit_x))
+    split = [exponent // L] * (L - 1)
+    powers = [*split, exponent - sum(split)]
+    scaled = [np.ldexp(W, e) for W, e in zip(weights, powers, strict=True)]
+    np.testing.assert_allclose(
+        predictive_variance(scaled, unit_x * X, noise),
+        unit_y**2 * predictive_variance(weights, X, noise),
+        rtol=1e-12,
+    )
+    losses = [
+        expected_loss(net, SecondMoments.from_data(a * X, b * Y), noise)
+        for net, a, b in [(scaled, unit_x, unit_y), (weights, 1.0, 1.0)]
+    ]
+    np.testing.assert_allclose(losses[0], unit_y**2 * losses[1], rtol=1e-12)
+
+
 def test_moments_depend_on_the_noise_only_through_its_variance():
     """Dropout with rate p has variance p / (1 - p); 200,000 draws, 5 standard errors."""
     rng = np.random.RandomState(0)
