@@ -98,7 +98,8 @@ def _regression(problem, start):
     spectrum = problem.moments.spectrum
     gamma = problem.gamma[0] if problem.depth == 1 else 0.0
     B = reduced_rank_ridge(spectrum, gamma, problem.rank)
-    return problem.result(B, excess_loss(spectrum, B), gamma * np.sum(B**2), "exact")
+    penalty = np.sum((np.sqrt(gamma) * B) ** 2)  # B^2 may leave the range of floats
+    return problem.result(B, excess_loss(spectrum, B), penalty, "exact")
 
 
 def scalar_family(problem):

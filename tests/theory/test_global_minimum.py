@@ -361,3 +361,20 @@ def test_candidates_include_all_between_two_extrema_close_to_each_other():
             # A ridge regression whose penalty depends on the size of its own solution.
             ridge = np.sqrt(z) / (a + gamma * size ** (2 / depth - 2))
             np.testing.assert_allclose(point.coef[0], ridge, rtol=1e-9)
+
+
+@pytest.mark.parametrize("unit_x", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize("unit_y", [1e-150, 1.0, 1e150])
+@pytest.mark.parametrize(("depth", "weight_decay"), [(1, 0.0), (1, 0.5), (1, 1e3), (2, 0.0)])
+def test_regression_in_any_units(depth, weight_decay, unit_x, unit_y):
+    """M has the unit of y / x, whose square need not be a float."""
+    a, s = np.array([0.3, 0.8]), np.array([[0.5, -0.2], [0.1, 0.7]])
+    unexplained = np.array([[0.0, 0.0, unit_y, 0.0]])
+    factor = np.vstack([np.hstack([unit_x * np.diag(a), unit_y * s]), unexplained])
+    moments = SecondMoments(factor, np.zeros(2), np.zeros(2), 1, 1.0)
+    least = global_minimum(moments, depth=depth, weight_decay=weight_decay * unit_x * unit_x)
+    share = weight_decay / (a**2 + weight_decay)
+    expected = unit_y**2 * (1 + share @ (s**2).sum(axis=1))
+    np.testing.assert_allclose(least.objective, expected, rtol=1e-13)
+    coef = (a / (a**2 + weight_decay))[:, None] * s
+    np.testing.assert_allclose(least.coef, unit_y / unit_x * coef.T, rtol=1e-13)
