@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 
 from sklearn_deeplinear import (
     DeepLinearRegressor,
@@ -102,6 +103,36 @@ def test_pathways_without_inputs_have_a_minimum(depth):
         variance = np.sum(np.var(Y, axis=0))
         assert least.objective == pytest.approx(variance, rel=1e-12, abs=1e-15)
         assert not least.coef.any()
+
+
+WITHOUT_INPUTS = {
+    "zeros": (np.zeros((6, 2)), np.eye(6)[:, :2]),
+    "constants": (np.full((6, 2), [0.1, -1e6]), np.eye(6)[:, :2]),
+    "one sample": ([[1.0, 2.0]], [[1.0, 2.0]]),
+    "one target": (np.zeros((6, 2)), np.arange(6.0)),
+}
+
+
+@pytest.mark.parametrize("data", WITHOUT_INPUTS.values(), ids=WITHOUT_INPUTS)
+@pytest.mark.parametrize("solver", ["gd", "flow", "sgd", "adam", "analytic"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        DeepLinearRegressor(1, (), weight_decay=0.1),
+        DeepLinearRegressor(3, 4, weight_decay=0.1),
+        MultiPathwayRegressor([1, 3], 2, weight_decay=0.1),
+    ],
+    ids=["one layer", "three layers", "pathways"],
+)
+def test_linear_fits_without_inputs(model, solver, data):
+    """Inputs that do not vary explain nothing: the mean is predicted, and zero is the minimum."""
+    X, Y = map(np.asarray, data)
+    model = clone(model).set_params(solver=solver, max_iter=50, random_state=0).fit(X, Y)
+    assert_allclose(model.predict(X), np.broadcast_to(Y.mean(axis=0), Y.shape), atol=1e-12)
+    variance = np.sum(np.var(Y, axis=0))
+    assert_allclose(model.loss_, variance, rtol=1e-12, atol=1e-15)
+    assert_allclose(model.global_minimum_.objective, variance, rtol=1e-12, atol=1e-15)
+    assert model.optimality_gap_ >= 0
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "leaky_relu"])
