@@ -101,10 +101,10 @@ class PathwayProblem:
         decayed = any(decay.any() for decay in self.weight_decay)
         return self.linear and (self.moments.n_outputs == 1 or not decayed)
 
-    def step_flops(self, batch_size):
-        """Floating-point operations of a step, roughly; `batch_size` None for all data."""
+    def step_flops(self, n_rows):
+        """Floating-point operations of a step, roughly; `n_rows` None for all data."""
         thin = min(self.moments.n_inputs, self.moments.n_outputs)
-        n_rows = batch_size or (thin if self.linear else self.moments.n_samples)
+        n_rows = n_rows or (thin if self.linear else self.moments.n_samples)
         return sum(step_flops(n_rows, shapes) for shapes in self.shapes)
 
     def advice(self, n_steps):

@@ -31,6 +31,15 @@ class Problem(Protocol):
     loss: str
     """Loss of a sample, by its name in `nn._losses.LOSSES`."""
 
+    has_cheap_minimum: bool
+    """Whether there is a ``global_minimum`` that takes milliseconds."""
+
+    def step_flops(self, n_rows: int | None) -> float:
+        """Floating-point operations of a step, roughly; `n_rows` None for all data."""
+
+    def advice(self, n_steps: int) -> str:
+        """What to do about a run of `n_steps` that is not done."""
+
     def initial(self, options: RunOptions, generator: torch.Generator) -> Any:
         """Start as `init` and `init_scale` ask for it."""
 
@@ -38,7 +47,7 @@ class Problem(Protocol):
         """Start from ``weights`` and, if there are any, ``biases``; `name` is for errors."""
 
     def optimum(self) -> Any:
-        """Start at the global minimum; a ValueError where there is none to be had."""
+        """Start at the global minimum, for problems that know one; a ValueError if it fails."""
 
     def descent_step_size(self, start: Any, options: RunOptions) -> float:
         """Automatic step of full-batch gradient descent."""
