@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 
-from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
+from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear._parameters import (
     check_depth,
     check_noise,
@@ -17,9 +16,8 @@ from sklearn_deeplinear._parameters import (
 )
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.estimators._base import NetworkRegressor
+from sklearn_deeplinear.estimators._constraints import NOT_NEGATIVE, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_problem import LinearProblem
-from sklearn_deeplinear.estimators._solvers import TRAINING
-from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory import predictive_variance
 
 
@@ -34,135 +32,126 @@ class DeepLinearRegressor(NetworkRegressor):
     exactly. `global_minimum_` and `optimality_gap_` tell how good the fit is.
 
     Where training moves the network in a few dimensions only, "gd" and "flow" train it in
-    these: two layers without noise need d + m hidden dimensions, balanced layers ("spectral",
-    "balanced") min(d, m) and orthogonal ones d + m. The run is the same, up to rounding, and
-    hardly depends on the width. Given weights whose directions depend on each other up to
-    rounding errors, which may grow, are trained in full.
+    these: two layers without noise need n_features + n_targets hidden dimensions, orthogonal
+    layers as many, and balanced layers ("spectral", "balanced") the smaller of the two numbers.
+    The run is the same, up to rounding, and hardly depends on the width. Given weights whose
+    directions depend on each other up to rounding errors, which may grow, are trained in full.
 
     Parameters
     ----------
     depth : int, default=2
-        Number L of weight matrices. Depth 1 is ridge regression.
+        Number L of weight matrices; one makes a linear model.
     width : int or sequence of L - 1 ints, default=100
-        Hidden widths h_1, ..., h_{L-1}. A width below the numbers of inputs and outputs
-        bounds the rank of `coef_`.
+        Hidden widths h_1, ..., h_{L-1}.
     weight_decay : float or sequence of L floats, default=0.0
-        gamma_l; `Ridge(alpha)` is depth 1 with ``alpha = n_samples * weight_decay``.
+        Penalties gamma_l on the squared Frobenius norms of the weights; biases are not
+        penalised. :ref:`conversions` has them in the words of other libraries.
     noise : float or sequence of L - 1 floats, default=0.0
-        Variances of multiplicative noise of mean 1 on the hidden units. Training
-        minimises the expected objective, exactly. Dropout of rate p has variance
-        p / (1 - p).
+        Variances of multiplicative noise of mean 1 on the hidden units. Training minimises the
+        expected objective, exactly. Dropout of rate p has variance p / (1 - p).
+    fit_intercept : bool, default=True
+        Fit the intercept b, by centring the data. It is never penalised.
     solver : {"gd", "momentum", "flow", "sgd", "adam", "analytic"}, default="gd"
-        "gd" trains by gradient descent, "momentum" by that of a heavy ball; "flow" follows
-        the gradient flow that the descent approximates, by an adaptive method; "sgd" and
-        "adam" train on mini-batches through skorch; "analytic" puts the weights at the
+        "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "flow" follows the
+        gradient flow that descent approximates, by an adaptive method; "sgd" and "adam" train on
+        mini-batches, in a skorch net; "analytic" puts the weights of linear networks at the
         global minimum.
     step_size : float, "auto" or callable, default="auto"
-        Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
-        "auto" is the inverse of a bound on the curvature of J along the run,
-        ``2 lambda sum_l prod_{j != l} u_j^2 + 2 (L - 1) ||G|| max_{l < k} prod_{j != l, k} u_j
-        + 2 max_l gamma_l``, with lambda the largest eigenvalue of E[x x^T], u_l a bound
-        on ``||W_l||`` and G the gradient of the loss in the end-to-end map. It follows
-        the units of X and y, and depends on `max_iter`, which limits what training can
-        reach. No step learns directions of x much faster than in the square of their
-        size relative to the largest one: scale columns of very different units. Weights
-        far smaller than the fitted ones, from an explicit `init` or `init_scale`, start
-        on a plateau that grows with their ratio to the power ``L - 2``. Decays that
-        differ by orders of magnitude are not accounted for: they rescale the layers along
-        the run, and the objective may rise for a while.
-        For "sgd" lambda is that of the batch with the longest inputs; for "adam" the
-        step is a hundredth of the root mean square of the initial weights.
-    max_iter : int, default=1000
-        Largest number of steps, or of epochs with "sgd" and "adam".
+        Step eta, or a function of the iteration t = 0, 1, ... (the epoch, with "sgd" and "adam")
+        that returns it. "auto" follows from the curvature of J, for "adam" from the size of the
+        weights, in any units of the data: :ref:`automatic-step-sizes` has the formulas.
     momentum : float, default=0.9
         Share of the last step that the next one keeps, for "momentum" only.
+    max_iter : int, default=1000
+        Largest number of steps, or of epochs with "sgd" and "adam".
     flow_time : float, default=None
-        End of the flow; None takes the sum of the step sizes that gradient descent
-        would make, so that changing only `solver` gives the flow of the same run.
+        End of the flow; None takes the sum of the step sizes that gradient descent would make,
+        so that changing only `solver` gives the flow of the same run.
     tol : float, default=1e-6
-        Stop when the norm of the gradient is at most `tol` times its first value, or
-        rounding error, at a record. 0 makes all `max_iter` steps.
-        "gd" warns when it does not get there. With one output, one
-        layer or no decay, it does not warn
-        where the objective is within ``tol / 100`` of its minimum, relative to itself.
+        Stop at the first record where the norm of the gradient on all data is at most `tol`
+        times its first value, or its rounding error where that is known. 0 makes all
+        `max_iter` steps. Where descent on all data does not get there it warns, unless the
+        objective is known to be within ``tol / 100`` of its minimum, relative to itself
+        (:ref:`unfinished-runs`).
     batch_size : int, default=200
-        Size of the mini-batches of "sgd" and "adam".
-    init : str or list of array-like, default="spectral"
-        Initial weights: "spectral" (balanced factors of the first gradient step
-        S / lambda_max(A), with hidden units sharing the modes if there is noise),
-        "balanced" (factors of a random map), "normal", "xavier_uniform",
-        "xavier_normal", "orthogonal", "identity", or the weights [W_1, ..., W_L].
-    init_scale : float or sequence of L floats, default=None
-        For "normal" the standard deviation (None: 1/sqrt(h_{l-1})), for "balanced" the
-        Frobenius norm of the end-to-end map (None: that of "spectral"), else a factor on
-        the weights or, for "spectral", on the map (None: 1). One per layer for
-        "normal", "xavier_uniform", "xavier_normal", "orthogonal" and "identity"; there
-        None also brings outputs that are not between a tenth and twice the size of the
-        targets to the nearer of these, so that training follows the units of the data.
-    fit_intercept : bool, default=True
-        Fit b, by centring the data. It is never penalised.
+        Size of the mini-batches of "sgd" and "adam", n_samples at most. If the last one had less
+        than half of it, the samples are spread evenly over as many batches.
     callbacks : list of skorch callbacks, default=None
-        Passed on to skorch by "sgd" and "adam", which hold out no samples for validation:
-        ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
-    record_every : int, default=None
-        Steps between records. None makes at most 1,000 records, so far apart that
-        measuring them takes about a quarter of the time of training.
-    record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
-        Further quantities to record, under their names in `trajectory_`: the largest
-        eigenvalue of the Hessian of J; the sum of the singular values of the end-to-end
-        map of a linear network, and the exponential of their entropy.
-    record_weights : bool, default=False
-        Keep the weights of every record in `trajectory_`.
-    record_sharpness : bool, default=False
-        Record the largest eigenvalue of the Hessian of J as ``trajectory_.sharpness``.
-        It costs some tens of gradients a record.
+        Called by the net of "sgd" and "adam", which holds out no samples for validation:
+        ``EarlyStopping(monitor="train_loss")``. Those that follow single batches slow training
+        down. Other solvers take none.
+    init : str or list of array-like, default="spectral"
+        Initial weights: "spectral" (balanced factors of the map that one gradient step of linear
+        regression reaches, with hidden units sharing the modes if there is noise), "balanced"
+        (factors of a random map), "normal", "xavier_uniform", "xavier_normal", "orthogonal",
+        "identity", or the weights [W_1, ..., W_L].
+    init_scale : float or sequence of L floats, default=None
+        For "normal" the standard deviation, for "balanced" the Frobenius norm of the product of
+        the layers, else a factor on the weights (on the map, for "spectral"). None follows the
+        units of the data: :ref:`initial-scale`. One per layer is for the names that draw layers
+        by themselves: all but "balanced" and "spectral".
     warm_start : bool, default=False
-        Start from the weights of the previous fit; iterations count from 0 again.
+        Start from the network of the previous fit; iterations count from 0 again.
+    random_state : int, RandomState instance or None, default=None
+        Seed of random initial weights and of the order of mini-batches.
+    record_every : int, default=None
+        Steps or epochs between records. None makes at most 1,000 records, except for "sgd" and
+        "adam" so far apart that measuring them takes about a quarter of the time of training.
+    record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
+        Further quantities to record, under their names in `trajectory_`: the largest eigenvalue
+        of the Hessian of J, in all parameters; the sum of the singular values of the end-to-end
+        map of a linear network, and the exponential of their entropy. A record of the first
+        takes as long as some tens of steps: choose `record_every` for it.
+    record_weights : bool, default=False
+        Keep the weights of every record in `trajectory_`, and the biases if there are any.
+    record_sharpness : bool, default=False
+        The same as "sharpness" in `record`.
     device : str or torch.device, default="auto"
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
-    random_state : int, RandomState instance or None, default=None
-        Seed of random initial weights.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,) or (m, d)
-        End-to-end map W_L ... W_1.
-    intercept_ : float or ndarray of shape (m,)
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        End-to-end map W_L ... W_1; its rank is at most the smallest width.
+    intercept_ : float or ndarray of shape (n_targets,)
         Intercept b.
     weights_ : list of ndarray
         [W_1, ..., W_L], of shapes (h_l, h_{l-1}).
     loss_ : float
-        Weighted mean squared error (expected, if there is noise) of `weights_`.
+        Loss of the fitted network on all training data, the first term of J.
     objective_ : float
         ``loss_`` plus the penalty, the J that was minimised.
     global_minimum_ : GlobalMinimum
-        Exact minimum of J, computed on first access. Its objective is
-        never above `objective_`: where the fit is lower the search goes on from there, and
-        where it contradicts a proven bound a warning asks to report that.
+        Exact minimum of J, computed on first access. Its objective is never above
+        `objective_`: where the fit is lower the search goes on from there, and where it
+        contradicts a proven bound a warning asks to report that.
     optimality_gap_ : float
         ``objective_ - global_minimum_.objective``.
     trajectory_ : Trajectory
-        Curves of the run.
+        Curves of the run. The iterations are steps, for "flow" gradient evaluations, for "sgd"
+        and "adam" epochs; the time is the sum of the step sizes of all steps.
     balance_history_ : BalanceHistory
-        Balance of adjacent layers along the run.
+        Balance of adjacent layers along the run, which the flow of the loss conserves
+        (:doc:`/theory/balance`).
     moments_ : SecondMoments
         Second moments of the training data.
-    net_ : skorch.NeuralNet
-        The fitted net, after "sgd" and "adam".
     n_iter_ : int
-        Number of steps (gradient evaluations of the flow, epochs of "sgd" and "adam") that
-        led to `weights_`; 1 with ``solver="analytic"``.
+        Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that led to
+        `weights_`; 1 with ``solver="analytic"``.
     step_size_ : float or callable
         Step size used; None with ``solver="analytic"``.
     converged_ : bool
-        Whether `tol` was reached, by the gradient or else by the objective (see there), or
-        the solver is analytic.
+        Whether `tol` was reached, by the gradient or else by the objective, or the solver is
+        analytic.
     stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
         Why training ended. After divergence the last finite record is kept.
+    net_ : skorch.NeuralNet
+        The fitted net, on the CPU; only with "sgd" and "adam". It maps ``X - moments_.mean_x`` to
+        predictions less ``moments_.mean_y``.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -198,32 +187,7 @@ class DeepLinearRegressor(NetworkRegressor):
     weights_: list[np.ndarray]
     balance_history_: BalanceHistory
 
-    _parameter_constraints: dict = {
-        "depth": [Interval(Integral, 1, None, closed="left")],
-        "width": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "weight_decay": ["array-like", Interval(Real, 0, None, closed="left")],
-        "noise": ["array-like", Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions({*TRAINING, "analytic"})],
-        "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "flow_time": [None, Interval(Real, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "callbacks": [None, list, tuple],
-        "init": [StrOptions(set(INITIALISERS)), list, tuple],
-        "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
-        "fit_intercept": ["boolean"],
-        "record_every": [None, Interval(Integral, 1, None, closed="left")],
-        "record": [list, tuple],
-        "record_weights": ["boolean"],
-        "record_sharpness": ["boolean"],
-        "warm_start": ["boolean"],
-        "device": "no_validation",
-        "dtype": "no_validation",
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
-    }
+    _parameter_constraints: dict = {**WITH_MINIMUM, "noise": ["array-like", NOT_NEGATIVE]}
 
     def __init__(
         self,
@@ -232,50 +196,50 @@ class DeepLinearRegressor(NetworkRegressor):
         *,
         weight_decay=0.0,
         noise=0.0,
+        fit_intercept=True,
         solver="gd",
         step_size="auto",
-        max_iter=1000,
         momentum=0.9,
+        max_iter=1000,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
+        callbacks=None,
         init="spectral",
         init_scale=None,
-        fit_intercept=True,
-        callbacks=None,
+        warm_start=False,
+        random_state=None,
         record_every=None,
         record=(),
         record_weights=False,
         record_sharpness=False,
-        warm_start=False,
         device="auto",
         dtype=None,
-        random_state=None,
         verbose=0,
     ):
         self.depth = depth
         self.width = width
         self.weight_decay = weight_decay
         self.noise = noise
+        self.fit_intercept = fit_intercept
         self.solver = solver
         self.step_size = step_size
-        self.max_iter = max_iter
         self.momentum = momentum
+        self.max_iter = max_iter
         self.flow_time = flow_time
         self.tol = tol
         self.batch_size = batch_size
+        self.callbacks = callbacks
         self.init = init
         self.init_scale = init_scale
-        self.fit_intercept = fit_intercept
-        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
         self.record_every = record_every
         self.record = record
         self.record_weights = record_weights
         self.record_sharpness = record_sharpness
-        self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
-        self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_deeplinear._compat import Interval, StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._compat import StrOptions, _check_sample_weight, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear.estimators._base import TrainedNetwork
+from sklearn_deeplinear.estimators._constraints import SHARED
 from sklearn_deeplinear.estimators._perceptron_problem import PerceptronProblem
-from sklearn_deeplinear.estimators._solvers import TRAINING
 from sklearn_deeplinear.nn._activations import ACTIVATIONS, HOMOGENEOUS
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory._location import shares_of
@@ -23,30 +22,10 @@ class HomogeneousMLP(TrainedNetwork):
     """Perceptron with homogeneous activations; subclasses say what targets are."""
 
     _parameter_constraints: dict = {
-        "depth": [Interval(Integral, 1, None, closed="left")],
-        "width": ["array-like", Interval(Integral, 1, None, closed="left")],
+        **SHARED,
         "activation": [StrOptions(HOMOGENEOUS)],
-        "weight_decay": ["array-like", Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions(TRAINING)],
-        "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "flow_time": [None, Interval(Real, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions(set(INITIALISERS) - {"spectral"}), list, tuple],
-        "init_scale": [None, "array-like", Interval(Real, 0, None, closed="left")],
         "fit_bias": ["boolean"],
-        "callbacks": [None, list, tuple],
-        "record_every": [None, Interval(Integral, 1, None, closed="left")],
-        "record": [list, tuple],
-        "record_weights": ["boolean"],
-        "record_sharpness": ["boolean"],
-        "warm_start": ["boolean"],
-        "device": "no_validation",
-        "dtype": "no_validation",
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "init": [StrOptions(set(INITIALISERS) - {"spectral"}), list, tuple],
     }
 
     def __init__(
@@ -56,50 +35,50 @@ class HomogeneousMLP(TrainedNetwork):
         *,
         activation="relu",
         weight_decay=0.0,
+        fit_bias=True,
         solver="gd",
         step_size="auto",
-        max_iter=1000,
         momentum=0.9,
+        max_iter=1000,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
+        callbacks=None,
         init="xavier_uniform",
         init_scale=None,
-        fit_bias=True,
-        callbacks=None,
+        warm_start=False,
+        random_state=None,
         record_every=None,
         record=(),
         record_weights=False,
         record_sharpness=False,
-        warm_start=False,
         device="auto",
         dtype=None,
-        random_state=None,
         verbose=0,
     ):
         self.depth = depth
         self.width = width
         self.activation = activation
         self.weight_decay = weight_decay
+        self.fit_bias = fit_bias
         self.solver = solver
         self.step_size = step_size
-        self.max_iter = max_iter
         self.momentum = momentum
+        self.max_iter = max_iter
         self.flow_time = flow_time
         self.tol = tol
         self.batch_size = batch_size
+        self.callbacks = callbacks
         self.init = init
         self.init_scale = init_scale
-        self.fit_bias = fit_bias
-        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
         self.record_every = record_every
         self.record = record
         self.record_weights = record_weights
         self.record_sharpness = record_sharpness
-        self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
-        self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

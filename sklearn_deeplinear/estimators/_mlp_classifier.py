@@ -25,7 +25,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
     Parameters
     ----------
     depth : int, default=3
-        Number L of weight matrices.
+        Number L of weight matrices; one makes a linear model.
     width : int or sequence of L - 1 ints, default=100
         Hidden widths h_1, ..., h_{L-1}.
     loss : {"cross_entropy", "squared_error"}, default="cross_entropy"
@@ -35,70 +35,69 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         Activation a of the hidden layers; "leaky_relu" has slope 0.01. All of them are
         homogeneous: a(c z) = c a(z) for c > 0.
     weight_decay : float or sequence of L floats, default=0.0
-        gamma_l; biases are not decayed. `MLPClassifier(alpha)` of scikit-learn has
-        ``alpha = 2 * n_samples * weight_decay``.
-    solver : {"gd", "momentum", "flow", "sgd", "adam"}, default="gd"
-        "gd" trains by full-batch gradient descent, "momentum" by that of a heavy ball,
-        "flow" follows the gradient flow by an adaptive method, "sgd" and "adam" take
-        mini-batches, in a skorch net.
-    step_size : float, "auto" or callable, default="auto"
-        Step eta, or a function of the iteration t = 0, 1, ... that returns it. "auto" is
-        ``1 / (k^(2L-2) lambda + 2 max_l gamma_l)``, where lambda is the largest
-        eigenvalue of the Gauss-Newton matrix at the initial weights (of the batch with
-        the longest inputs, for "sgd") and k is the factor on all layers at which the
-        outputs have the size of the targets (1 for the
-        cross-entropy); it follows the units of the data. For
-        "adam", "auto" is 1e-3.
-    max_iter : int, default=1000
-        Largest number of steps, or of epochs for "sgd" and "adam". The flow covers the
-        time of so many steps.
-    momentum : float, default=0.9
-        Share of the last step that the next one keeps, for "momentum" only.
-    flow_time : float, default=None
-        End time of the flow; None takes the sum of the step sizes.
-    tol : float, default=1e-6
-        Stop when the norm of the gradient on all data is at most `tol` times its first
-        value, seen at the next record. 0 never stops.
-    batch_size : int, default=200
-        Size of the mini-batches, n_samples at most.
-    init : str or list of array-like, default="xavier_uniform"
-        Initial weights: "xavier_uniform", "xavier_normal", "normal", "orthogonal",
-        "balanced" (factors of a random map), "identity", or the weights [W_1, ..., W_L].
-        Biases start at zero.
-    init_scale : float or sequence of L floats, default=None
-        For "normal" the standard deviation (None: 1/sqrt(h_{l-1})), for "balanced" the
-        Frobenius norm of the product of the layers (None: that of one step of linear
-        regression), else a factor on the weights (None: 1, unless the outputs then are
-        not between a tenth and twice the size of the targets (1 for
-        the cross-entropy); then what brings them
-        there). One per layer, except for "balanced".
+        Penalties gamma_l on the squared Frobenius norms of the weights; biases are not
+        penalised. :ref:`conversions` has them in the words of other libraries.
     fit_bias : bool, default=True
         Fit biases b_1, ..., b_L, which are not decayed. A hidden bias counts as one more
-        incoming weight of its unit in the balance. The constant 1 that a bias multiplies
-        has no units: inputs much smaller than 1 are learnt slowly beside it.
+        incoming weight of its unit in the balance. The constant 1 that a bias multiplies has no
+        units: inputs, and targets of regression, much smaller than 1 are learnt slowly beside it.
+    solver : {"gd", "momentum", "flow", "sgd", "adam"}, default="gd"
+        "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "flow" follows the
+        gradient flow that descent approximates, by an adaptive method; "sgd" and "adam" train on
+        mini-batches, in a skorch net.
+    step_size : float, "auto" or callable, default="auto"
+        Step eta, or a function of the iteration t = 0, 1, ... (the epoch, with "sgd" and "adam")
+        that returns it. "auto" follows from the curvature of J, for "adam" from the size of the
+        weights, in any units of the data: :ref:`automatic-step-sizes` has the formulas.
+    momentum : float, default=0.9
+        Share of the last step that the next one keeps, for "momentum" only.
+    max_iter : int, default=1000
+        Largest number of steps, or of epochs with "sgd" and "adam".
+    flow_time : float, default=None
+        End of the flow; None takes the sum of the step sizes that gradient descent would make,
+        so that changing only `solver` gives the flow of the same run.
+    tol : float, default=1e-6
+        Stop at the first record where the norm of the gradient on all data is at most `tol`
+        times its first value, or its rounding error where that is known. 0 makes all
+        `max_iter` steps. Where descent on all data does not get there it warns, unless the
+        objective is known to be within ``tol / 100`` of its minimum, relative to itself
+        (:ref:`unfinished-runs`).
+    batch_size : int, default=200
+        Size of the mini-batches of "sgd" and "adam", n_samples at most. If the last one had less
+        than half of it, the samples are spread evenly over as many batches.
     callbacks : list of skorch callbacks, default=None
-        Called by the net of "sgd" and "adam"; those that follow single batches slow
-        training down. No samples are held out for validation:
-        ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
-    record_every : int, default=None
-        Steps or epochs between records. None makes at most 1,000 records.
-    record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
-        Further quantities to record, under their names in `trajectory_`: the largest
-        eigenvalue of the Hessian of J; the sum of the singular values of the end-to-end
-        map of a linear network, and the exponential of their entropy.
-    record_weights : bool, default=False
-        Keep the weights of every record in `trajectory_`.
-    record_sharpness : bool, default=False
-        Record the largest eigenvalue of the Hessian of J as ``trajectory_.sharpness``.
-        A record then takes as long as some tens of steps: choose `record_every` for it.
+        Called by the net of "sgd" and "adam", which holds out no samples for validation:
+        ``EarlyStopping(monitor="train_loss")``. Those that follow single batches slow training
+        down. Other solvers take none.
+    init : str or list of array-like, default="xavier_uniform"
+        Initial weights: "xavier_uniform", "xavier_normal", "normal", "orthogonal", "balanced"
+        (factors of a random map), "identity", or the weights [W_1, ..., W_L]. Biases start at
+        zero.
+    init_scale : float or sequence of L floats, default=None
+        For "normal" the standard deviation, for "balanced" the Frobenius norm of the product of
+        the layers, else a factor on the weights (on the map, for "spectral"). None follows the
+        units of the data: :ref:`initial-scale`. One per layer is for the names that draw layers
+        by themselves: all but "balanced" and "spectral".
     warm_start : bool, default=False
-        Start from the network of the previous fit.
+        Start from the network of the previous fit; iterations count from 0 again.
+    random_state : int, RandomState instance or None, default=None
+        Seed of random initial weights and of the order of mini-batches.
+    record_every : int, default=None
+        Steps or epochs between records. None makes at most 1,000 records, except for "sgd" and
+        "adam" so far apart that measuring them takes about a quarter of the time of training.
+    record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
+        Further quantities to record, under their names in `trajectory_`: the largest eigenvalue
+        of the Hessian of J, in all parameters; the sum of the singular values of the end-to-end
+        map of a linear network, and the exponential of their entropy. A record of the first
+        takes as long as some tens of steps: choose `record_every` for it.
+    record_weights : bool, default=False
+        Keep the weights of every record in `trajectory_`, and the biases if there are any.
+    record_sharpness : bool, default=False
+        The same as "sharpness" in `record`.
     device : str or torch.device, default="auto"
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
-    random_state : int, RandomState instance or None, default=None
-        Seed of the initial weights and of the batches.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -111,21 +110,22 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
     biases_ : list of ndarray, or None
         [b_1, ..., b_L], of shapes (h_l,); None without `fit_bias`.
     loss_ : float
-        Weighted mean loss of the network, on all training data.
+        Loss of the fitted network on all training data, the first term of J.
     objective_ : float
         ``loss_`` plus the penalty, the J that was minimised.
     trajectory_ : Trajectory
-        Curves of the run. The iterations are steps, for "flow" gradient evaluations, for
-        "sgd" and "adam" epochs; the time is the sum of the step sizes of all steps.
+        Curves of the run. The iterations are steps, for "flow" gradient evaluations, for "sgd"
+        and "adam" epochs; the time is the sum of the step sizes of all steps.
     balance_history_ : BalanceHistory
-        Balance of adjacent layers along the run. With "identity" the matrices D_l are
-        conserved by the gradient flow, else their diagonals.
+        Balance of adjacent layers along the run, which the flow of the loss conserves
+        (:doc:`/theory/balance`).
     n_iter_ : int
-        Number of iterations that led to the network.
+        Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that led to
+        `weights_`.
     step_size_ : float or callable
         Step size used.
     converged_ : bool
-        Whether `tol` was reached.
+        Whether `tol` was reached, by the gradient or else by the objective.
     stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
         Why training ended. After divergence the last finite record is kept.
     net_ : skorch.NeuralNet
@@ -177,25 +177,25 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         loss="cross_entropy",
         activation="relu",
         weight_decay=0.0,
+        fit_bias=True,
         solver="gd",
         step_size="auto",
-        max_iter=1000,
         momentum=0.9,
+        max_iter=1000,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
+        callbacks=None,
         init="xavier_uniform",
         init_scale=None,
-        fit_bias=True,
-        callbacks=None,
+        warm_start=False,
+        random_state=None,
         record_every=None,
         record=(),
         record_weights=False,
         record_sharpness=False,
-        warm_start=False,
         device="auto",
         dtype=None,
-        random_state=None,
         verbose=0,
     ):
         super().__init__(
@@ -203,25 +203,25 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
             width,
             activation=activation,
             weight_decay=weight_decay,
+            fit_bias=fit_bias,
             solver=solver,
             step_size=step_size,
-            max_iter=max_iter,
             momentum=momentum,
+            max_iter=max_iter,
             flow_time=flow_time,
             tol=tol,
             batch_size=batch_size,
+            callbacks=callbacks,
             init=init,
             init_scale=init_scale,
-            fit_bias=fit_bias,
-            callbacks=callbacks,
+            warm_start=warm_start,
+            random_state=random_state,
             record_every=record_every,
             record=record,
             record_weights=record_weights,
             record_sharpness=record_sharpness,
-            warm_start=warm_start,
             device=device,
             dtype=dtype,
-            random_state=random_state,
             verbose=verbose,
         )
         self.loss = loss

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from numbers import Integral, Real
 from typing import Self
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_deeplinear._compat import Interval, StrOptions, _fit_context
+from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.dynamics.networks._active_pathways import predict_active
 from sklearn_deeplinear.estimators._base import NetworkRegressor
+from sklearn_deeplinear.estimators._constraints import (
+    NOT_NEGATIVE,
+    POSITIVE_INTEGER,
+    WITH_MINIMUM,
+)
 from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem
-from sklearn_deeplinear.estimators._solvers import TRAINING
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
-from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory import PathwayMinimum
 from sklearn_deeplinear.theory._pathway_parameters import (
     check_depths,
@@ -38,13 +40,17 @@ class MultiPathwayRegressor(NetworkRegressor):
     by full-batch gradient descent, along its gradient flow, on mini-batches or, if linear,
     exactly. Records hold the strength of each singular mode of the data in each pathway.
 
+    Non-linear pathways take the inputs less their mean, ``moments_.mean_x``. Their b is the best
+    one for their weights, the mean of what is left of y: at each step of "gd" and "flow", with
+    "sgd" and "adam" at the start of each epoch and at the end.
+
     Parameters
     ----------
     depth : int or sequence of n_pathways ints, default=2
         Number L of weight matrices, the same for all pathways or one each.
     width : int, sequence of L - 1 ints or list of them, default=100
-        Hidden widths: an int for all layers, a sequence for the layers of every pathway,
-        or one of these for each pathway.
+        Hidden widths: an int for all layers, a sequence for the layers of every pathway, or one
+        of these for each pathway.
     n_pathways : int, default=2
         Number of pathways.
     activation : {"identity", "relu", "leaky_relu", "tanh", "gelu"}, default="identity"
@@ -52,111 +58,104 @@ class MultiPathwayRegressor(NetworkRegressor):
     activate_output : bool, default=False
         Apply the activation to the last layer of each pathway too, before the sum.
     weight_decay : float, sequence of L floats or list of them, default=0.0
-        gamma_pl, given like `width`.
+        Penalties gamma_pl on the squared Frobenius norms of the weights, given like `width`.
+        :ref:`conversions` has them in the words of other libraries.
+    fit_intercept : bool, default=True
+        Fit the intercept b, by centring the data. It is never penalised.
     solver : {"gd", "momentum", "flow", "sgd", "adam", "analytic"}, default="gd"
-        "gd" trains by gradient descent, "momentum" by that of a heavy ball; "flow" follows
-        the gradient flow by an adaptive method; "sgd" and "adam" train on mini-batches
-        through skorch; "analytic" puts the weights of linear pathways at the global minimum.
+        "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "flow" follows the
+        gradient flow that descent approximates, by an adaptive method; "sgd" and "adam" train on
+        mini-batches, in a skorch net; "analytic" puts the weights of linear networks at the
+        global minimum.
     step_size : float, "auto" or callable, default="auto"
-        Step eta of gradient descent, or a function of the iteration t = 0, 1, ...
-        "auto" is the inverse of a bound on the curvature of J along the run,
-        ``2 lambda sum_pl prod_{j != l} u_pj^2 + 2 ||G|| max_p (L_p - 1) max_{l < k}
-        prod_{j != l, k} u_pj + 2 max gamma_pl``, with u_pl a bound on ``||W_pl||``, and
-        lambda the largest eigenvalue of E[x x^T] and G the gradient of the loss in the
-        end-to-end map if linear, else E||x||^2 and a bound on E[y x^T]. For "sgd" it is
-        divided by how much larger lambda is on the smallest batch, if that consists of the
-        longest inputs; for "adam" the step is a hundredth of the root mean square of the
-        weights, of layers at least as large as in the map that is to be reached.
-    max_iter : int, default=1000
-        Largest number of steps, or of epochs with "sgd" and "adam".
+        Step eta, or a function of the iteration t = 0, 1, ... (the epoch, with "sgd" and "adam")
+        that returns it. "auto" follows from the curvature of J, for "adam" from the size of the
+        weights, in any units of the data: :ref:`automatic-step-sizes` has the formulas.
     momentum : float, default=0.9
         Share of the last step that the next one keeps, for "momentum" only.
+    max_iter : int, default=1000
+        Largest number of steps, or of epochs with "sgd" and "adam".
     flow_time : float, default=None
-        End of the flow; None takes the sum of the step sizes of `max_iter` steps.
+        End of the flow; None takes the sum of the step sizes that gradient descent would make,
+        so that changing only `solver` gives the flow of the same run.
     tol : float, default=1e-6
-        Stop when the norm of the gradient is at most `tol` times its first value, seen
-        at the next record. 0 makes all `max_iter` steps.
-        "gd" warns when it does not get there. For linear
-        pathways of one output or without decay, it does not warn
-        where the objective is within ``tol / 100`` of its minimum, relative to itself.
+        Stop at the first record where the norm of the gradient on all data is at most `tol`
+        times its first value, or its rounding error where that is known. 0 makes all
+        `max_iter` steps. Where descent on all data does not get there it warns, unless the
+        objective is known to be within ``tol / 100`` of its minimum, relative to itself
+        (:ref:`unfinished-runs`).
     batch_size : int, default=200
-        Size of the mini-batches of "sgd" and "adam". If the last one had less than half of
-        it, the samples are spread evenly over as many batches.
-    init : str or list of lists of array-like, default="normal"
-        Initial weights: "normal", "balanced", "xavier_uniform", "xavier_normal",
-        "orthogonal", "identity", "spectral" (linear pathways that all start alike), or
-        the weights, a list [W_1, ..., W_L] for each pathway.
-    init_scale : float, sequence of L floats or list of them, default=None
-        For "normal" the standard deviation, for "balanced" the Frobenius norm of the map
-        of a pathway, else a factor on the weights. None gives the pathways of "normal"
-        (in the root mean square) and "balanced" together a tenth of the norm of
-        S / lambda_max(A), the first gradient step, so that the race follows the units of
-        the data and is not over before it starts; for the others it is 1 and, unless units
-        are tanh, what brings outputs of a pathway that are not between a tenth and twice
-        its share of the size of the targets to the nearer of these.
-    fit_intercept : bool, default=True
-        Fit b, by centring the data. It is never penalised. With non-linear pathways b is
-        the best one for their weights, the mean of what is left of y: at each step of "gd"
-        and "flow", with "sgd" and "adam" at the start of each epoch and at the end.
+        Size of the mini-batches of "sgd" and "adam", n_samples at most. If the last one had less
+        than half of it, the samples are spread evenly over as many batches.
     callbacks : list of skorch callbacks, default=None
-        Passed on to skorch by "sgd" and "adam", which hold out no samples for validation:
-        ``EarlyStopping(monitor="train_loss")``. Other solvers take none.
+        Called by the net of "sgd" and "adam", which holds out no samples for validation:
+        ``EarlyStopping(monitor="train_loss")``. Those that follow single batches slow training
+        down. Other solvers take none.
     compression : {"exact", "krylov"}, default="exact"
-        Linear pathways wider than d + m often move in few dimensions of their hidden
-        layers only: with two layers, or from balanced or orthogonal initial weights. Then
-        they are trained in those, which changes nothing but rounding. "krylov" does so
-        from any initial weights, in a space that grows until two runs of gradient descent
-        agree; `compression_error_` tells how well. Made for normal initial weights and
-        depth 3 (or 4), and for "gd" only. "sgd" and "adam" train all weights.
-    record_every : int, default=None
-        Steps between records. None makes at most 1,000 records, far enough apart that
-        measuring takes no longer than training.
-    record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
-        Further quantities to record, under their names in `trajectory_`: the largest
-        eigenvalue of the Hessian of J; the sum of the singular values of the end-to-end
-        map of a linear network, and the exponential of their entropy.
-    record_weights : bool, default=False
-        Keep the weights of every record in `trajectory_`.
-    record_sharpness : bool, default=False
-        Record the largest eigenvalue of the Hessian of J, in all weights, as
-        ``trajectory_.sharpness``. It costs some tens of gradients a record.
+        Linear pathways wider than n_features + n_targets often move in few dimensions of their
+        hidden layers only: with two layers, or from balanced or orthogonal initial weights. Then
+        they are trained in those, which changes nothing but rounding. "krylov" does so from any
+        initial weights, in a space that grows until two runs of gradient descent agree;
+        `compression_error_` tells how well. Made for normal initial weights and depth 3 (or 4),
+        and for "gd" only. "sgd" and "adam" train all weights.
+    init : str or list of lists of array-like, default="normal"
+        Initial weights: "normal", "balanced", "xavier_uniform", "xavier_normal", "orthogonal",
+        "identity", "spectral" (linear pathways that all start alike), or the weights, a list
+        [W_1, ..., W_L] for each pathway.
+    init_scale : float, sequence of L floats or list of them, default=None
+        For "normal" the standard deviation, for "balanced" the Frobenius norm of the map of a
+        pathway, else a factor on the weights (on the map, for "spectral"). None follows the units
+        of the data, and starts "normal" and "balanced" small enough for a race:
+        :ref:`initial-scale`.
     warm_start : bool, default=False
-        Start from the weights of the previous fit.
+        Start from the network of the previous fit; iterations count from 0 again.
+    random_state : int, RandomState instance or None, default=None
+        Seed of random initial weights and of the order of mini-batches.
+    record_every : int, default=None
+        Steps or epochs between records. None makes at most 1,000 records, except for "sgd" and
+        "adam" so far apart that measuring them takes about a quarter of the time of training.
+    record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
+        Further quantities to record, under their names in `trajectory_`: the largest eigenvalue
+        of the Hessian of J, in all parameters; the sum of the singular values of the end-to-end
+        map of a linear network, and the exponential of their entropy. A record of the first
+        takes as long as some tens of steps: choose `record_every` for it.
+    record_weights : bool, default=False
+        Keep the weights of every record in `trajectory_`, and the biases if there are any.
+    record_sharpness : bool, default=False
+        The same as "sharpness" in `record`.
     device : str or torch.device, default="auto"
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
-    random_state : int, RandomState instance or None, default=None
-        Seed of random initial weights and of the order of mini-batches.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (d,) or (m, d)
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
         End-to-end map, the sum of `pathway_coefs_`; linear pathways only.
-    pathway_coefs_ : list of ndarray of shape (m, d)
+    pathway_coefs_ : list of ndarray of shape (n_targets, n_features)
         Maps M_p of the pathways; linear pathways only.
-    intercept_ : float or ndarray of shape (m,)
-        Intercept b. Non-linear pathways take the inputs less their mean,
-        ``moments_.mean_x``.
+    intercept_ : float or ndarray of shape (n_targets,)
+        Intercept b.
     weights_ : list of lists of ndarray
         ``weights_[p]`` is [W_1, ..., W_L] of pathway p, of shapes (h_l, h_{l-1}).
     mode_strengths_ : ndarray of shape (n_pathways, n_modes)
-        ``diag(U^T M_p V)`` at the end, with S = U diag(s) V^T the singular value
-        decomposition of ``moments_.cross_moment``; ``n_modes`` is its rank. Modes of equal
-        s share a subspace in which U and V are a choice: only the sum of their strengths
-        does not depend on it. M_p of a non-linear pathway is the linear map that is closest
-        to it on the data.
+        ``diag(U^T M_p V)`` at the end, with S = U diag(s) V^T the singular value decomposition
+        of ``moments_.cross_moment``; ``n_modes`` is its rank. Modes of equal s share a subspace
+        in which U and V are a choice: only the sum of their strengths does not depend on it. M_p
+        of a non-linear pathway is the linear map that is closest to it on the data.
+        ``trajectory_.mode_strengths`` of shape (n_records, n_pathways, n_modes) has the whole
+        curves.
     dominant_pathway_ : ndarray of shape (n_modes,), int
         Pathway with the largest strength of each mode.
     dominant_share_ : ndarray of shape (n_modes,)
         Its share in the sum of all strengths (their absolute values).
     compression_error_ : float
-        Largest relative error of a mode strength made by ``compression="krylov"``,
-        measured by the difference of two runs; else 0.
+        Largest relative error of a mode strength made by ``compression="krylov"``, measured by
+        the difference of two runs; else 0.
     loss_ : float
-        Weighted mean squared error of `weights_`.
+        Loss of the fitted network on all training data, the first term of J.
     objective_ : float
         ``loss_`` plus the penalty, the J that was minimised.
     global_minimum_ : PathwayMinimum
@@ -166,24 +165,25 @@ class MultiPathwayRegressor(NetworkRegressor):
     optimality_gap_ : float
         ``objective_ - global_minimum_.objective``; linear pathways only.
     trajectory_ : Trajectory
-        Curves of the run; ``mode_strengths`` has shape (n_records, n_pathways, n_modes).
+        Curves of the run. The iterations are steps, for "flow" gradient evaluations, for "sgd"
+        and "adam" epochs; the time is the sum of the step sizes of all steps.
     balance_history_ : list of BalanceHistory
-        Balance of adjacent layers along the run, for each pathway.
+        Balance of adjacent layers along the run, for each pathway (:doc:`/theory/balance`).
     moments_ : SecondMoments
         Second moments of the training data.
-    net_ : skorch.NeuralNet
-        The fitted net, after "sgd" and "adam". It maps ``X - moments_.mean_x`` to
-        predictions less ``moments_.mean_y``.
     n_iter_ : int
-        Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that
-        led to `weights_`.
+        Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that led to
+        `weights_`; 1 with ``solver="analytic"``.
     step_size_ : float or callable
         Step size used; None with ``solver="analytic"``.
     converged_ : bool
-        Whether `tol` was reached, by the gradient or else by the objective (see there), or
-        the solver is analytic.
+        Whether `tol` was reached, by the gradient or else by the objective, or the solver is
+        analytic.
     stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
         Why training ended. After divergence the last finite record is kept.
+    net_ : skorch.NeuralNet
+        The fitted net, on the CPU; only with "sgd" and "adam". It maps ``X - moments_.mean_x`` to
+        predictions less ``moments_.mean_y``.
     n_features_in_ : int
         Number of features seen during fit.
     feature_names_in_ : ndarray of shape (`n_features_in_`,)
@@ -220,33 +220,15 @@ class MultiPathwayRegressor(NetworkRegressor):
     balance_history_: list[BalanceHistory]
 
     _parameter_constraints: dict = {
-        "depth": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "width": ["array-like", list, Interval(Integral, 1, None, closed="left")],
-        "n_pathways": [Interval(Integral, 1, None, closed="left")],
+        **WITH_MINIMUM,
+        "depth": ["array-like", POSITIVE_INTEGER],
+        "width": ["array-like", list, POSITIVE_INTEGER],
+        "n_pathways": [POSITIVE_INTEGER],
         "activation": [StrOptions(set(ACTIVATIONS))],
         "activate_output": ["boolean"],
-        "weight_decay": ["array-like", list, Interval(Real, 0, None, closed="left")],
-        "solver": [StrOptions({*TRAINING, "analytic"})],
-        "step_size": [StrOptions({"auto"}), callable, Interval(Real, 0, None, closed="neither")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "momentum": [Interval(Real, 0, 1, closed="left")],
-        "flow_time": [None, Interval(Real, 0, None, closed="left")],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "init": [StrOptions(set(INITIALISERS)), list, tuple],
-        "init_scale": [None, "array-like", list, Interval(Real, 0, None, closed="left")],
-        "fit_intercept": ["boolean"],
-        "callbacks": [None, list, tuple],
+        "weight_decay": ["array-like", list, NOT_NEGATIVE],
         "compression": [StrOptions({"exact", "krylov"})],
-        "record_every": [None, Interval(Integral, 1, None, closed="left")],
-        "record": [list, tuple],
-        "record_weights": ["boolean"],
-        "record_sharpness": ["boolean"],
-        "warm_start": ["boolean"],
-        "device": "no_validation",
-        "dtype": "no_validation",
-        "random_state": ["random_state"],
-        "verbose": ["verbose"],
+        "init_scale": [None, "array-like", list, NOT_NEGATIVE],
     }
 
     def __init__(
@@ -258,26 +240,26 @@ class MultiPathwayRegressor(NetworkRegressor):
         activation="identity",
         activate_output=False,
         weight_decay=0.0,
+        fit_intercept=True,
         solver="gd",
         step_size="auto",
-        max_iter=1000,
         momentum=0.9,
+        max_iter=1000,
         flow_time=None,
         tol=1e-6,
         batch_size=200,
-        init="normal",
-        init_scale=None,
-        fit_intercept=True,
         callbacks=None,
         compression="exact",
+        init="normal",
+        init_scale=None,
+        warm_start=False,
+        random_state=None,
         record_every=None,
         record=(),
         record_weights=False,
         record_sharpness=False,
-        warm_start=False,
         device="auto",
         dtype=None,
-        random_state=None,
         verbose=0,
     ):
         self.depth = depth
@@ -286,26 +268,26 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.activation = activation
         self.activate_output = activate_output
         self.weight_decay = weight_decay
+        self.fit_intercept = fit_intercept
         self.solver = solver
         self.step_size = step_size
-        self.max_iter = max_iter
         self.momentum = momentum
+        self.max_iter = max_iter
         self.flow_time = flow_time
         self.tol = tol
         self.batch_size = batch_size
-        self.init = init
-        self.init_scale = init_scale
-        self.fit_intercept = fit_intercept
         self.callbacks = callbacks
         self.compression = compression
+        self.init = init
+        self.init_scale = init_scale
+        self.warm_start = warm_start
+        self.random_state = random_state
         self.record_every = record_every
         self.record = record
         self.record_weights = record_weights
         self.record_sharpness = record_sharpness
-        self.warm_start = warm_start
         self.device = device
         self.dtype = dtype
-        self.random_state = random_state
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

@@ -1,0 +1,47 @@
+"""Values that constructor parameters may take, those that estimators share written once."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+from sklearn_deeplinear._compat import Interval, StrOptions
+from sklearn_deeplinear.estimators._solvers import TRAINING
+from sklearn_deeplinear.nn._initialisers import INITIALISERS
+
+POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
+NOT_NEGATIVE_INTEGER = Interval(Integral, 0, None, closed="left")
+POSITIVE = Interval(Real, 0, None, closed="neither")
+NOT_NEGATIVE = Interval(Real, 0, None, closed="left")
+
+# In the order of the constructors: the network, its solver, its start, what is recorded, and
+# where it is trained.
+SHARED: dict = {
+    "depth": [POSITIVE_INTEGER],
+    "width": ["array-like", POSITIVE_INTEGER],
+    "weight_decay": ["array-like", NOT_NEGATIVE],
+    "solver": [StrOptions(TRAINING)],
+    "step_size": [StrOptions({"auto"}), callable, POSITIVE],
+    "momentum": [Interval(Real, 0, 1, closed="left")],
+    "max_iter": [NOT_NEGATIVE_INTEGER],
+    "flow_time": [None, NOT_NEGATIVE],
+    "tol": [NOT_NEGATIVE],
+    "batch_size": [POSITIVE_INTEGER],
+    "callbacks": [None, list, tuple],
+    "init": [StrOptions(set(INITIALISERS)), list, tuple],
+    "init_scale": [None, "array-like", NOT_NEGATIVE],
+    "warm_start": ["boolean"],
+    "random_state": ["random_state"],
+    "record_every": [None, POSITIVE_INTEGER],
+    "record": [list, tuple],
+    "record_weights": ["boolean"],
+    "record_sharpness": ["boolean"],
+    "device": "no_validation",
+    "dtype": "no_validation",
+    "verbose": ["verbose"],
+}
+# Regressors whose exact minimum is known besides.
+WITH_MINIMUM: dict = {
+    **SHARED,
+    "solver": [StrOptions({*TRAINING, "analytic"})],
+    "fit_intercept": ["boolean"],
+}
