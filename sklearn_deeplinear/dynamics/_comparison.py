@@ -20,7 +20,9 @@ from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.dynamics.runs._schedules import step_size_schedule
 from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable_threads
 
+# Records that are made by default, besides the first.
 _INTERVALS = 100
+# Tolerance of the flow of a module: far better than gradient descent follows the flow.
 _RTOL = 1e-6
 
 

@@ -13,7 +13,7 @@ from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, f
 from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable_threads
 
 _CURVES = ("iteration", "time", "loss", "objective", "gradient_norm")
-_DEFAULT_RECORDS = 101
+_DEFAULT_RECORDS = 101  # a hundred equal intervals
 
 
 def gradient_flow(

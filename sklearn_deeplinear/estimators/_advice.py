@@ -11,6 +11,10 @@ import numpy as np
 # the first: 1e-8 by default, which no prediction shows.
 _GAP_PER_TOL = 1e-2
 
+# Gap, relative to the least loss, with which linear regression counts as done: as good as that
+# of the default `tol`.
+_DONE = 1e-8
+
 # Ratio of the scales of two features from which these are what makes training slow.
 _FAR_APART = 10.0
 
@@ -48,7 +52,7 @@ def is_nearly_minimal(problem, objective, tol):
 
     Parameters
     ----------
-    problem : LinearProblem, PathwayProblem or NetworkProblem
+    problem : Problem
         Knows whether its exact minimum is cheap, and then the minimum.
     objective : float
         Objective of the run.
@@ -91,7 +95,7 @@ def _standardising_would_do(moments, depth, n_steps):
     shrinkage = 1 - (sigma[positive] / sigma[0]) ** 2
     n_effective = n_steps if depth == 1 else n_steps / (_STEPS_PER_LAYER * depth)
     gap = np.sum(shrinkage ** (2 * n_effective) @ targets**2)
-    return gap <= 1e-8 * moments.spectrum.residual
+    return gap <= _DONE * moments.spectrum.residual
 
 
 def network_advice(feature_scale, target_scale=None):

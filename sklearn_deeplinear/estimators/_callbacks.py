@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Lines that `verbose` prints in a fit.
+_LINES = 10
+
 
 class FitListener:
     """Passes the progress of one fit on to whoever listens.
@@ -48,7 +51,8 @@ class FitListener:
             if log is None:
                 task = self._begin_chunk()
                 return False
-            if self.estimator.verbose and index * 10 // n_chunks < (index + 1) * 10 // n_chunks:
+            is_due = index * _LINES // n_chunks < (index + 1) * _LINES // n_chunks
+            if self.estimator.verbose and is_due:
                 self._print(log.parts[-1])
             return self._end_chunk(task, attributes)
 

@@ -22,6 +22,9 @@ from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterat
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 
+# Size of weights below which a flow need not know them, in that of the largest weight.
+_SMALL_WEIGHT = 1e-3
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -86,8 +89,7 @@ def gradient_flow(problem, options, listener):
     n_chunks = len(chunks(times, dynamics.state))
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
     method = dynamics.flow_options
-    # The least weight that matters is small beside the largest, in whatever units.
-    atol = 1e-3 * method["rtol"] * _size(dynamics, schedule)
+    atol = _SMALL_WEIGHT * method["rtol"] * _size(dynamics, schedule)
     run = flow(dynamics, times, watch=watch, **method, atol=atol, **_kept(options, meters))
     return Outcome(dynamics, run, step_size, run.n_iter)
 

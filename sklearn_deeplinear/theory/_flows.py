@@ -16,6 +16,9 @@ from sklearn_deeplinear.theory._lazy_solution import LazySolution, check_time
 from sklearn_deeplinear.theory._mode_flow import ModeFlow
 from sklearn_deeplinear.theory._moments import check_moments
 
+# Share at which a sum of two matrices has distinct singular values, unless by chance.
+_GENERIC = 0.618
+
 
 def end_to_end_flow(moments, coef_0, *, depth) -> EndToEndFlow:
     """Flow of the end-to-end map of a deep linear network with balanced weights.
@@ -155,7 +158,7 @@ def _separate_modes(A, S, M_0):
     has the singular vectors that they share.
     """
     size_S, size_M = np.abs(S).max() or 1.0, np.abs(M_0).max()
-    U, _, Vt = np.linalg.svd(S / size_S + 0.618 * M_0 / size_M, full_matrices=False)
+    U, _, Vt = np.linalg.svd(S / size_S + _GENERIC * M_0 / size_M, full_matrices=False)
     V = Vt.T
     s, a_0 = (np.sum((U.T @ P) * V.T, axis=1) for P in (S / size_S, M_0 / size_M))
     a = np.sum(V * (A @ V), axis=0)

@@ -6,10 +6,18 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.sparse.linalg import LinearOperator, minres
 
+# Limits of L-BFGS.
 _OPTIONS = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-13, "maxcor": 40}
 
 # Relative decrease of a step below which a descent has slowed down.
 _SLOW = 1e-5
+# And below which it is left to Newton's method.
+_HANDED_OVER = 1e-11
+
+# Newton's method: length of the differences that stand for the Hessian, in the root mean square
+# of weights of at least this norm; and how well its steps are solved for.
+_DIFFERENCE, _LEAST_SIZE = 1e-4, 1e-3
+_MINRES = {"rtol": 1e-5, "maxiter": 200}
 
 
 def local_minimum(function, start):
@@ -44,7 +52,7 @@ def best_local_minimum(function, starts, n_finalists=None):
     if n_finalists is not None:
         ends = [descend(function, start, ftol=_SLOW) for start in starts]
         starts = sorted(ends, key=lambda x: function(x)[0])[:n_finalists]
-    ends = [descend(function, start, ftol=1e-11) for start in starts]
+    ends = [descend(function, start, ftol=_HANDED_OVER) for start in starts]
     return local_minimum(function, min(ends, key=lambda x: function(x)[0]))
 
 
@@ -71,14 +79,14 @@ def _newton(gradient, w, max_iter=10):
     for _ in range(max_iter):
         if np.linalg.norm(current) <= np.finfo(float).eps:
             break
-        length = 1e-4 * max(np.linalg.norm(w), 1e-3) / np.sqrt(w.size)
+        length = _DIFFERENCE * max(np.linalg.norm(w), _LEAST_SIZE) / np.sqrt(w.size)
 
         def product(v, w=w, length=length):
             h = length / max(np.linalg.norm(v), np.finfo(float).tiny)
             return (gradient(w + h * v.ravel()) - gradient(w - h * v.ravel())) / (2 * h)
 
         H = LinearOperator((w.size, w.size), matvec=product, dtype=float)
-        new = w + minres(H, -current, rtol=1e-5, maxiter=200)[0]
+        new = w + minres(H, -current, **_MINRES)[0]
         proposed = gradient(new)
         if not np.linalg.norm(proposed) < 0.5 * np.linalg.norm(current):
             break

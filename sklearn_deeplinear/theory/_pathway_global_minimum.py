@@ -37,6 +37,9 @@ from sklearn_deeplinear.theory._schatten import (
     whitened_minimum,
 )
 
+# Two sums of costs that are this near each other, relatively, differ by rounding only.
+_ROUNDING = 1e-12
+
 
 def pathway_global_minimum(moments, *, depths, widths=None, weight_decay=0.0) -> PathwayMinimum:
     """Global minimum of the objective of several deep linear pathways in parallel.
@@ -276,7 +279,7 @@ def _white(race):
     costs = np.vstack([values[slots], np.tile(t**2, (len(t), 1))])  # or no pathway at all
     slot, mode = linear_sum_assignment(costs)
     bound = spectrum.residual + np.min(values, axis=0).sum()
-    exact = costs[slot, mode].sum() <= (1 + 1e-12) * np.min(values, axis=0).sum()
+    exact = costs[slot, mode].sum() <= (1 + _ROUNDING) * np.min(values, axis=0).sum()
     maps = []
     for i, x in enumerate(strengths):
         chosen = mode[np.isin(slot, np.flatnonzero(slots == i))]

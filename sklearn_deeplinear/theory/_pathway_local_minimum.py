@@ -15,6 +15,8 @@ from sklearn_deeplinear.theory._local_minimum import best_local_minimum
 
 # Modes this far below the largest one have died out in the iteration.
 _DEAD = 1e-12
+# Modes of a map that are this far below the largest one are not worth dividing.
+_SLIGHT = 1e-10
 
 
 def descended_maps(spectrum, groups, starts):
@@ -81,7 +83,7 @@ def shared(M, groups):
     """Ways of giving the modes of M to the pathways, the strongest to the deepest."""
     U, s, Vt = np.linalg.svd(M, full_matrices=False)
     order = sorted(range(len(groups)), key=lambda i: -groups[i].depth)
-    n_modes = int(np.sum(s > 1e-10 * s[0])) if s[0] > 0 else 0
+    n_modes = int(np.sum(s > _SLIGHT * s[0])) if s[0] > 0 else 0
     for deep, shallow in [(i, j) for i in order for j in order if i != j]:
         for cut in range(n_modes + 1):
             shares = [slice(0, 0)] * len(groups)

@@ -35,6 +35,12 @@ NEGLIGIBLE_DECAY = 1e-30
 # Modes this far below the largest one have died out in the iteration.
 _DEAD = 1e-12
 
+# Size of the modes that descent starts with, in that of the largest one, where they are missing.
+_SEED = 1e-2
+
+# Powers of singular values in a line search are cut off here, before they overflow.
+_LARGEST_POWER = 1e100
+
 # At most about so many ranks are tried as starting points of the non-convex problem.
 _MAX_RANKS = 12
 
@@ -109,8 +115,7 @@ class SchattenProblem:
     def _modes(self, W):
         """Eigenvalues and vectors of W W^T, 1 / (sigma_i^2 s_j^D + g), and Y in that basis."""
         s, U = np.linalg.eigh(W @ W.T)
-        # A line search may try weights whose D-th power overflows.
-        s = np.clip(s, 0.0, 1e100 ** (1 / (self.depth - 1)))
+        s = np.clip(s, 0.0, _LARGEST_POWER ** (1 / (self.depth - 1)))
         kept = 1 / (self.sigma[:, None] ** 2 * s ** (self.depth - 1) + self.g)
         return s, U, kept, self.Y @ U
 
@@ -215,7 +220,7 @@ def _nuclear(problem, B=None):
         return W, problem.dual_value(W)
     W = problem.factor(_ridge(problem) if B is None or not B.any() else B, p)
     # A mode that is missing from the start would be missing for ever.
-    U, s, _ = np.linalg.svd(np.hstack([W, 1e-2 * np.linalg.norm(W, 2) * np.eye(p)]))
+    U, s, _ = np.linalg.svd(np.hstack([W, _SEED * np.linalg.norm(W, 2) * np.eye(p)]))
     W = problem.minimise([U * s])
     return W, problem.dual_value(W)
 

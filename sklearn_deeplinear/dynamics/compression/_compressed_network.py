@@ -21,10 +21,12 @@ from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways
 # Networks narrower than this spend their time on calling operations, not in them.
 _NARROW = 64
 # Compressing may take this part of the time of the steps; seconds that it takes a network of
-# any size, and floating-point operations a second of singular values.
+# any size, 0.6 ms measured with 64 to 500 hidden units; floating-point operations of the
+# singular values of an (n, k) matrix, in units of n k^2, and how many are done a second,
+# 1.6e10 to 3.3e10 measured with n from 200 to 1,000.
 _SHARE = 0.1
 _OVERHEAD = 1e-3
-_SINGULAR_RATE = 1e10
+_SINGULAR_OPERATIONS, _SINGULAR_RATE = 20, 1e10
 
 
 class CompressedNetwork:
@@ -78,8 +80,8 @@ class CompressedNetwork:
             return None
         live = live_units(weights)
         hidden = core_widths(weights, live)[1:-1]
-        work = sum(20 * len(units) * k**2 for units, k in zip(live, hidden, strict=True))
-        if work > budget * _SINGULAR_RATE:
+        size = sum(len(units) * k**2 for units, k in zip(live, hidden, strict=True))
+        if _SINGULAR_OPERATIONS * size > budget * _SINGULAR_RATE:
             return None
         R_x, R_y = (
             torch.as_tensor(factor, dtype=like.dtype, device=like.device)

@@ -15,6 +15,10 @@ from sklearn_deeplinear.dynamics.compression._subspaces import compress
 
 # Two runs that agree this well need no further sweep, and this badly are no approximation.
 _AGREE, _ACCEPT = 1e-6, 1e-3
+# Nor can they agree better than this, in units of eps: what rounding errors come to in a run.
+_ROUNDING = 100
+# Sweeps that are tried at most; most networks run out of dimensions before.
+_MAX_SWEEPS = 19
 
 
 class KrylovPathways(CompressedPathways):
@@ -112,9 +116,9 @@ def krylov_run(pathways, data_term, weight_decay, train):
         If two runs of at most half the parameters do not agree to 1e-3.
     """
     full = sum(W.numel() for weights in pathways for W in weights)
-    tolerance = max(_AGREE, 100 * torch.finfo(data_term.modes[0].dtype).eps)
+    tolerance = max(_AGREE, _ROUNDING * torch.finfo(data_term.modes[0].dtype).eps)
     before, best = None, None
-    for sweeps in range(1, 20):
+    for sweeps in range(1, _MAX_SWEEPS + 1):
         compressions = [compress(weights, sweeps) for weights in pathways]
         cores = sum(C.numel() for compression in compressions for C in compression.cores)
         if 2 * cores > full:

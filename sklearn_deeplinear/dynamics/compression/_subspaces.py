@@ -34,6 +34,9 @@ _TOLERANCE = 1000 * torch.finfo(torch.float64).eps
 # Singular values of clearly independent directions, relative to the largest: they keep ten
 # digits. Gaussian and orthogonal layers that are worth compressing have a tenth or so.
 _CLEAR = 1e-6
+# Part of an image outside of a subspace from which on it is not closed: measured with 30 to 300
+# hidden units, 1e-15 of orthogonal layers is outside, and half or more of Gaussian ones.
+_OUTSIDE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -120,7 +123,8 @@ def may_be_closed(weights):
         back = back @ W
     Q = torch.linalg.qr(torch.cat([first, back.mT], dim=1)).Q
     image = second.mT @ (second @ first.sum(1))
-    return bool(torch.linalg.norm(image - Q @ (Q.mT @ image)) <= 1e-6 * torch.linalg.norm(image))
+    outside = image - Q @ (Q.mT @ image)
+    return bool(torch.linalg.norm(outside) <= _OUTSIDE * torch.linalg.norm(image))
 
 
 def close(weights, live=None):

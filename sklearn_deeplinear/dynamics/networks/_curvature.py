@@ -20,8 +20,9 @@ from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 _DENSE = 100
 # Up to this one it may be built once iterations have made as many products, at 130 MB.
 _AFFORDABLE = 4000
+# Error of an eigenvalue relative to the norm of the Hessian, and the least that is asked for, in
+# units of eps: Lanczos iterations see products to rounding error.
 _TOL = 1e-9
-# Lanczos iterations see products to rounding error, which no tolerance may undercut.
 _ROUNDING = 100
 
 

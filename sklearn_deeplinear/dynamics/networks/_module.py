@@ -19,6 +19,10 @@ from sklearn_deeplinear.dynamics.networks._flat import pack
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape
 from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
+# Relative difference of two evaluations of a loss at which it must be random: far above
+# rounding, in single precision too, and below what dropout does.
+_RANDOM = 1e-3
+
 
 class ModuleDynamics:
     """The state of a module and the rule by which it moves.
@@ -116,7 +120,7 @@ class ModuleDynamics:
                 "module must start where the loss and its gradient are finite; they are not."
             )
         first, again = measured["loss"].item(), self.evaluate().item()
-        if abs(again - first) > 1e-3 * max(abs(first), abs(again)):
+        if abs(again - first) > _RANDOM * max(abs(first), abs(again)):
             raise ValueError(
                 f"loss(module) must not be random, and was {first:g} and then {again:g}: call "
                 "module.eval() if the module has dropout, and draw no batches."

@@ -22,7 +22,8 @@ from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hess
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
 
 # Floating-point operations that would take as long, at 10 gigaflops, as calling the dozen
-# small operations of a step of one pathway.
+# small operations of a step of one pathway: 10 us, measured at 7 us with two layers and at 23 us
+# with three (double precision, one thread).
 _STEP_OVERHEAD = 1e5
 
 # How the flow is followed where no unit has a kink, by precision, and where units have one.

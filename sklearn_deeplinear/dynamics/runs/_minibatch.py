@@ -14,6 +14,10 @@ from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
 from sklearn_deeplinear.dynamics.runs._records import Log
 from sklearn_deeplinear.dynamics.runs._resident_net import ResidentNet
 
+# What Adam adds to the root mean square of a gradient that it divides by: its authors' default,
+# or this share of the first gradient, if that is less.
+_EPS, _EPS_SHARE = 1e-8, 1e-5
+
 
 def train_minibatch(
     dynamics,
@@ -131,7 +135,7 @@ class _Recorder(Callback):
     def eps(self):
         """Adam's usual eps, unless gradients are in units in which it is not small."""
         norm = float(self.log.parts[0]["gradient_norm"][0])
-        return min(1e-8, 1e-5 * norm / math.sqrt(self.dynamics.state.numel())) or 1e-8
+        return min(_EPS, _EPS_SHARE * norm / math.sqrt(self.dynamics.state.numel())) or _EPS
 
     def on_train_begin(self, net, **kwargs):
         """Announce the first chunk."""

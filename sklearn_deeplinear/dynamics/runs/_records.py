@@ -13,6 +13,11 @@ from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 
 _MAX_RECORDS = 1000
+# Time that measuring may take, in that of training. A run of fewer steps than the second number
+# may spend as much on it as one of so many, the less so the nearer the cost of a record is to
+# the third number of steps.
+_MEASURING, _SHORT_RUN, _DEAR_RECORD = 1 / 4, 1200, 80
+# Steps between two looks at what was recorded, and memory for the states kept until then.
 _CHUNK_STEPS = 200
 _CHUNK_BYTES = 2**26
 
@@ -50,8 +55,8 @@ def record_iterations(max_iter, record_every=None, record_cost=1):
     iterations : ndarray of int
     """
     if record_every is None:
-        # Short runs of networks that are cheap to measure may spend more on it.
-        spacing = record_cost * min(4, max(max_iter / 300, record_cost / 20))
+        allowance = max(max_iter / _SHORT_RUN, record_cost / _DEAR_RECORD)
+        spacing = record_cost / _MEASURING * min(1.0, allowance)
         record_every = max(1, -(-max_iter // (_MAX_RECORDS - 1)), math.ceil(spacing))
     iterations = np.arange(0, max_iter + 1, record_every)
     return iterations if iterations[-1] == max_iter else np.append(iterations, max_iter)

@@ -23,7 +23,12 @@ from scipy.interpolate import CubicHermiteSpline
 
 from sklearn_deeplinear.dynamics.networks._rectifiers import positive_share
 
+# Change of the length of a step: below what its error allows, and within these limits.
 _SAFETY, _LEAST_FACTOR, _LARGEST_FACTOR = 0.9, 0.2, 2.0
+# Length of the first step, in times in which the state would change by its own size.
+_FIRST_STEP = 0.01
+# Least length of a step, in spacings of numbers of the size of the time.
+_LEAST_STEP = 10
 # Jumps of the velocity are in the difference of two methods with their full size, and in the
 # error only by the time at which they are met: where there are units, this part of it counts.
 _JUMPING = 0.1
@@ -73,12 +78,12 @@ class TrapezoidalFlow(OdeSolver):
         return inputs, velocity
 
     def _first_length(self):
-        """A hundredth of the time in which the state would change by its own size."""
+        """Length of the first step."""
         size, speed = _norm(self.y), _norm(self.velocity)
-        return 0.01 * (size / speed if size * speed > 0 else self.t_bound)
+        return _FIRST_STEP * (size / speed if size * speed > 0 else self.t_bound)
 
     def _step_impl(self):
-        least = 10 * np.spacing(self.t)
+        least = _LEAST_STEP * np.spacing(self.t)
         while True:
             h = min(self.length, self.t_bound - self.t)
             if not h > least:

@@ -20,6 +20,8 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 # Up to this size all eigenvalues cost less than the iterations for one.
 _DENSE = 300
+# Relative error of a larger one, which the step need not know better.
+_NORM_TOL = 1e-3
 
 
 def auto_step_size(weights, moments, weight_decay, noise, max_iter):
@@ -93,8 +95,9 @@ def _top_eigenvalue(gram):
 
 
 def _top_by_lanczos(thin):
-    """Top eigenvalue of the Gram matrix to a thousandth, rounded up by as much."""
+    """Top eigenvalue of the Gram matrix up to the tolerance, and rounded up by as much."""
     n = len(thin)
     gram = LinearOperator((n, n), lambda v: thin @ (v @ thin), dtype=np.float64)
     start = np.random.RandomState(0).standard_normal(n)
-    return 1.001 * eigsh(gram, 1, v0=start, tol=1e-3, return_eigenvectors=False)[0]
+    found = eigsh(gram, 1, v0=start, tol=_NORM_TOL, return_eigenvectors=False)[0]
+    return (1 + _NORM_TOL) * found
