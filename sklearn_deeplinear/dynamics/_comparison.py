@@ -13,7 +13,7 @@ from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear._warnings import TrainingWarning, warn_user
 from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
-from sklearn_deeplinear.dynamics.networks._module import ModuleDynamics
+from sklearn_deeplinear.dynamics.networks._module import module_dynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
 from sklearn_deeplinear.dynamics.runs._records import record_iterations
@@ -175,7 +175,7 @@ def _starter(estimator, X, y, loss, weight_decay):
         closure = data_loss(estimator, X, y, loss)
 
         def start():
-            dynamics = ModuleDynamics(copy.deepcopy(estimator), closure, weight_decay)
+            dynamics = module_dynamics(copy.deepcopy(estimator), closure, weight_decay)
             dynamics.check_start()
             return dynamics
 

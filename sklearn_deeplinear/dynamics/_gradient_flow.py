@@ -60,9 +60,9 @@ def gradient_flow(
         flow can slide along a jump: high orders gain nothing there, and "DOP853" may all
         but stop. "trapezoidal", of second order, takes for the derivative of each unit its
         mean over the step, and so can step over any number of jumps; a step costs one
-        forward and two backward passes. Jumps of other origin, as of max-pooling, are not
-        treated so. "Radau" and "BDF" build the Hessian one column at a time and are for a
-        few hundred parameters at most.
+        forward and two backward passes. It is for networks that call ReLU or leaky ReLU;
+        jumps of other origin, as of max-pooling, are not treated so. "Radau" and "BDF"
+        build the Hessian one column at a time and are for a few hundred parameters at most.
     record_weights : bool, default=False
         Keep the parameters of every record.
 

@@ -13,7 +13,7 @@ import torch
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import reachable_norm
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size
@@ -189,7 +189,7 @@ class PathwayProblem:
             if narrow is not None:
                 return narrow
         pathways = [[W.to(options.like) for W in weights] for weights in start]
-        return PathwayDynamics(pathways, term, self.weight_decay)
+        return pathway_dynamics(pathways, term, self.weight_decay)
 
     def batch_network(self, start, options, dynamics):
         """The pathways as a torch module on centred data, at the best intercept each epoch."""

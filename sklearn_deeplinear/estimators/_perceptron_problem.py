@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
-from sklearn_deeplinear.dynamics.networks._perceptron import PerceptronDynamics
+from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import (
     auto_network_step_size,
@@ -125,7 +125,7 @@ class PerceptronProblem:
     def dynamics(self, start, options, compress=False):
         """The network in training, a copy of the start."""
         layers = start.linear_layers
-        return PerceptronDynamics(
+        return perceptron_dynamics(
             [layer.weight.detach() for layer in layers],
             [layer.bias.detach() for layer in layers] if self.fit_bias else None,
             self.X,

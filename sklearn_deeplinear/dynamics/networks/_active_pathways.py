@@ -42,7 +42,6 @@ class ActivePathways:
     def __init__(self, X, Y, share, activation, activate_output, free_intercept, modes):
         self.X, self.Y, self.share, self.modes = X, Y, share, modes
         self.activation = activation
-        self.kinked = self.activation.leak is not None
         self.activate_output = activate_output
         self.free_intercept = free_intercept
 
@@ -70,6 +69,10 @@ class ActivePathways:
         X, Y, share, *modes = map(in_float64, (self.X, self.Y, self.share, *self.modes))
         options = self.activation, self.activate_output, self.free_intercept
         return ActivePathways(X, Y, share, *options, tuple(modes))
+
+    def has_kinks(self, depths):
+        """Whether pathways of these depths have units with a kink."""
+        return self.activation.leak is not None and (self.activate_output or max(depths) > 1)
 
     def _passes(self, pathways, keep_inputs=False):
         """:func:`layer_values` of each pathway."""

@@ -68,11 +68,14 @@ class ModuleDynamics:
             p.data = part.view(shape)
 
     def evaluate(self):
-        """Loss of the current state; the gradient of the objective is left in `gradient`."""
+        """Leave the gradient of the objective in `gradient`."""
+        self._evaluate()
+
+    def _evaluate(self):
         with torch.enable_grad():
             loss = self.loss(self.module)
         self._differentiate(loss)
-        return loss.detach()
+        return loss.detach().reshape(())
 
     def _differentiate(self, loss, keep_graph=False):
         parts = torch.autograd.grad(
@@ -81,19 +84,6 @@ class ModuleDynamics:
         torch.cat([part.reshape(-1) for part in parts], out=self.gradient)
         if self.decay is not None:
             self.gradient.addcmul_(self.decay, self.state, value=2)
-
-    def linearised(self):
-        """Inputs of the ReLU and leaky ReLU units, call by call; see `KinkedDynamics`."""
-        tape = RectifierTape()
-        with torch.enable_grad(), tape:
-            loss = self.loss(self.module)
-
-        def gradient(shares=None):
-            tape.shares = shares
-            self._differentiate(loss, keep_graph=True)
-            return self.gradient
-
-        return tape.inputs, gradient
 
     def step(self, eta):
         """Make one step of gradient descent on the objective."""
@@ -105,7 +95,7 @@ class ModuleDynamics:
         kept, rows = self.state.clone(), []
         for state in states:
             self.state.copy_(state)
-            loss = self.evaluate().reshape(())
+            loss = self._evaluate()
             penalty = 0.0 if self.decay is None else self.decay @ state.square()
             rows.append(torch.stack([loss, loss + penalty, self.gradient.norm()]))
         self.state.copy_(kept)
@@ -119,7 +109,7 @@ class ModuleDynamics:
             raise ValueError(
                 "module must start where the loss and its gradient are finite; they are not."
             )
-        first, again = measured["loss"].item(), self.evaluate().item()
+        first, again = measured["loss"].item(), self._evaluate().item()
         if abs(again - first) > _RANDOM * max(abs(first), abs(again)):
             raise ValueError(
                 f"loss(module) must not be random, and was {first:g} and then {again:g}: call "
@@ -150,6 +140,35 @@ class ModuleDynamics:
         return 1
 
 
+class KinkedModule(ModuleDynamics):
+    """A module that calls ReLU or leaky ReLU."""
+
+    def linearised(self):
+        """Inputs of the ReLU and leaky ReLU units, call by call; see `KinkedDynamics`."""
+        loss, tape = _taped(self.module, self.loss)
+
+        def gradient(shares=None):
+            tape.shares = shares
+            self._differentiate(loss, keep_graph=True)
+            return self.gradient
+
+        return tape.inputs, gradient
+
+
+def module_dynamics(module, loss, weight_decay=0.0):
+    """The dynamics of a module: `KinkedModule` if it calls ReLU or leaky ReLU now."""
+    trainable_parameters(module)  # without any there is no loss to be had
+    _, tape = _taped(module, _checked_loss(loss))
+    return (KinkedModule if tape.inputs else ModuleDynamics)(module, loss, weight_decay)
+
+
+def _taped(module, loss):
+    """Loss of a module, and what its rectifiers got."""
+    tape = RectifierTape()
+    with torch.enable_grad(), tape:
+        return loss(module), tape
+
+
 @contextmanager
 def attached(module, loss, weight_decay=0.0):
     """Yield the dynamics of `module`, whose parameters share its memory in the block.
@@ -158,7 +177,7 @@ def attached(module, loss, weight_decay=0.0):
     the same objects throughout, so that optimisers and tied weights still refer to them.
     """
     memory = [p.data for p in trainable_parameters(module)]
-    dynamics = ModuleDynamics(module, loss, weight_decay)
+    dynamics = module_dynamics(module, loss, weight_decay)
     try:
         yield dynamics
     finally:

@@ -59,8 +59,6 @@ class PathwayDynamics:
         Gradient of the objective where it was last evaluated.
     pathways : list of lists of tensors
         The weights that are trained, as views of `state`.
-    flow_options : dict
-        Method and relative tolerance by which an ODE solver follows the gradient.
     """
 
     rounding = 0.0
@@ -76,7 +74,11 @@ class PathwayDynamics:
         self.gradient = torch.empty_like(self.state)
         self.pathways = self.views(self.state)
         self.step = data_term.stepper(*self.layout.networks(self.state, self.weight_decay))
-        self.flow_options = _KINKED_FLOW if data_term.kinked else _SMOOTH_FLOW[self.state.dtype]
+
+    @property
+    def flow_options(self):
+        """Method and relative tolerance by which an ODE solver follows the gradient."""
+        return _SMOOTH_FLOW[self.state.dtype]
 
     def balance_meter(self):
         """Meter of the balance of the layers of each pathway."""
@@ -100,16 +102,6 @@ class PathwayDynamics:
         """Leave the gradient of the objective in `gradient`."""
         _, gradients, _ = self.data_term.measure(self.pathways)
         self._keep(gradients)
-
-    def linearised(self):
-        """Inputs of units with a kink; see `KinkedDynamics`."""
-        inputs, gradients = self.data_term.linearised(self.pathways)
-
-        def gradient(shares=None):
-            self._keep(gradients(shares))
-            return self.gradient
-
-        return inputs, gradient
 
     def _keep(self, gradients):
         """Write the gradients of the loss, and those of the penalty, into `gradient`."""
@@ -155,6 +147,31 @@ class PathwayDynamics:
         return (operations + work) / (_STEP_OVERHEAD * len(self.depths) + work)
 
 
+class KinkedPathways(PathwayDynamics):
+    """Pathways of units with a kink."""
+
+    @property
+    def flow_options(self):
+        """Method and relative tolerance by which an ODE solver copes with the gradient."""
+        return _KINKED_FLOW
+
+    def linearised(self):
+        """Inputs of the units; see `KinkedDynamics`."""
+        inputs, gradients = self.data_term.linearised(self.pathways)
+
+        def gradient(shares=None):
+            self._keep(gradients(shares))
+            return self.gradient
+
+        return inputs, gradient
+
+
+def pathway_dynamics(pathways, data_term, weight_decay):
+    """The dynamics of pathways with this data term: `KinkedPathways` where units have kinks."""
+    kinked = data_term.has_kinks([len(weights) for weights in pathways])
+    return (KinkedPathways if kinked else PathwayDynamics)(pathways, data_term, weight_decay)
+
+
 def _consecutive(pathways, weight_decay):
     return Consecutive(pathways)
 
@@ -172,7 +189,7 @@ class LinearPathways:
         Singular vectors of S, in which strengths are measured.
     """
 
-    linear, kinked = True, False
+    linear = True
 
     def __init__(self, input_factor, output_factor, modes):
         self.single = MomentGradient(input_factor, output_factor)  # that of one network
@@ -194,6 +211,10 @@ class LinearPathways:
         parts = (self.single.input_factor, self.single.output_factor, *self.modes)
         R_x, R_y, U, V = map(in_float64, parts)
         return LinearPathways(R_x, R_y, (U, V))
+
+    def has_kinks(self, depths):
+        """Whether pathways of these depths have units with a kink."""
+        return False
 
     def mean_residual(self, pathways):
         """Weighted mean of y - f(x): zero, for the moments are centred if it is to be fitted."""

@@ -55,10 +55,11 @@ class PerceptronDynamics:
     gradient : tensor of shape (n_parameters,)
         Gradient of the objective where it was last evaluated or measured.
     flow_options : dict
-        Method and relative tolerance by which an ODE solver copes with the gradient.
+        Method and relative tolerance by which an ODE solver follows the gradient.
     """
 
     rounding = 0.0
+    flow_options = _SMOOTH_FLOW
 
     def __init__(
         self,
@@ -82,8 +83,6 @@ class PerceptronDynamics:
         self.weight_decay = [float(gamma) for gamma in weight_decay]
         self.name, self.activation = activation, ACTIVATIONS[activation]
         self.linear = activation == "identity" and biases is None
-        kinked = self.activation.leak is not None
-        self.flow_options = _KINKED_FLOW if kinked else _SMOOTH_FLOW
         self.data_term = SampleLoss(loss, Y, shares)
         self.hidden = [X, *(X.new_empty((len(X), len(W))) for W in weights[:-1])]
         self.outputs = torch.empty_like(Y)
@@ -137,24 +136,9 @@ class PerceptronDynamics:
                 self.biases[layer].sub_(delta.sum(dim=0), alpha=eta)
 
     def evaluate(self):
-        """Loss of the current state; the gradient of the objective is left in `gradient`."""
-        return self._evaluate(self.weights, self.biases)
-
-    def linearised(self):
-        """Inputs of the hidden units, layer by layer; see `KinkedDynamics`."""
-        inputs: list[torch.Tensor] = []
-        self._forward(self.weights, self.biases, inputs)
-
-        def gradient(shares=None):
-            self._differentiate(self.weights, shares)
-            return self.gradient
-
-        return inputs, gradient
-
-    def _evaluate(self, weights, biases):
-        self._forward(weights, biases)
-        self._differentiate(weights)
-        return self.data_term.value(self.outputs)
+        """Leave the gradient of the objective in `gradient`."""
+        self._forward(self.weights, self.biases)
+        self._differentiate(self.weights)
 
     def _differentiate(self, weights, shares=None):
         g_weights, g_biases = self._layers(self.gradient)
@@ -171,7 +155,9 @@ class PerceptronDynamics:
         rows = []
         for record in range(len(states)):
             network = [W[record] for W in weights]
-            loss = self._evaluate(network, [b[record] if self.biased else None for b in biases])
+            self._forward(network, [b[record] if self.biased else None for b in biases])
+            self._differentiate(network)
+            loss = self.data_term.value(self.outputs)
             rows.append(torch.stack([loss, torch.linalg.vector_norm(self.gradient)]))
         loss, gradient_norm = torch.stack(rows).unbind(dim=1)
         penalty = sum(
@@ -223,6 +209,30 @@ class PerceptronDynamics:
         """Cost of a record, in steps (at least one)."""
         step = 6 * len(self.outputs) * sum(W.numel() for W in self.weights)
         return max(1, round((step + operations) / step))
+
+
+class KinkedPerceptron(PerceptronDynamics):
+    """A perceptron of hidden units with a kink."""
+
+    flow_options = _KINKED_FLOW
+
+    def linearised(self):
+        """Inputs of the hidden units, layer by layer; see `KinkedDynamics`."""
+        inputs: list[torch.Tensor] = []
+        self._forward(self.weights, self.biases, inputs)
+
+        def gradient(shares=None):
+            self._differentiate(self.weights, shares)
+            return self.gradient
+
+        return inputs, gradient
+
+
+def perceptron_dynamics(weights, biases, *data, activation, **options):
+    """The dynamics of a perceptron: `KinkedPerceptron` where hidden units have kinks."""
+    kinked = ACTIVATIONS[activation].leak is not None and len(weights) > 1
+    network = KinkedPerceptron if kinked else PerceptronDynamics
+    return network(weights, biases, *data, activation=activation, **options)
 
 
 class SampleLoss:

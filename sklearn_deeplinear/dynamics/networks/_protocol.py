@@ -74,7 +74,10 @@ class Dynamics(Protocol):
 
 @runtime_checkable
 class KinkedDynamics(Dynamics, Protocol):
-    """A network with units whose derivative jumps where their input is zero."""
+    """A network with units whose derivative jumps where their input is zero.
+
+    A network has :meth:`linearised` if and only if it has such units.
+    """
 
     def linearised(self) -> tuple[Sequence[torch.Tensor], Callable]:
         """Inputs of these units, and the gradient as a function of their slopes.
@@ -82,7 +85,7 @@ class KinkedDynamics(Dynamics, Protocol):
         Returns
         -------
         inputs : list of tensors
-            Inputs of the units at the current state; empty if there are none.
+            Inputs of the units at the current state, at least one.
         gradient : callable
             ``gradient(shares)`` is the gradient of the objective, a tensor that the next
             call overwrites, with `shares` in place of the indicators of positive `inputs`;

@@ -7,7 +7,9 @@ import scipy.integrate
 import torch
 
 from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear.dynamics.networks._protocol import KinkedDynamics
 from sklearn_deeplinear.dynamics.runs._trapezoidal import TrapezoidalFlow
+from sklearn_deeplinear.nn._activations import ACTIVATIONS
 
 _METHODS = ("DOP853", "RK45", "RK23", "LSODA", "Radau", "BDF", "trapezoidal")
 
@@ -21,7 +23,7 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
 
     Parameters
     ----------
-    dynamics : object with `state`, `evaluate()` and `gradient`
+    dynamics : Dynamics
         The network; its state is overwritten at every evaluation.
     times : ndarray
         Increasing times in [0, end].
@@ -41,6 +43,8 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
 
     Raises
     ------
+    ValueError
+        If `method` is unknown, or does not suit the network.
     FlowError
         If the solver cannot keep the error below the tolerance.
     """
@@ -51,10 +55,7 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
         dynamics.evaluate()
         return -dynamics.gradient.cpu().double().numpy()
 
-    if method is None:
-        method = "trapezoidal" if _rectifies(dynamics) else "DOP853"
-    if method not in _METHODS:
-        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}.")
+    method = _checked_method(method, isinstance(dynamics, KinkedDynamics))
     rtol, atol = check_real(rtol, "rtol"), check_real(atol, "atol")
     y = state.cpu().numpy().astype(np.float64)
     if method == "trapezoidal":
@@ -76,9 +77,19 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
     yield solver.nfev, end, solver.y
 
 
-def _rectifies(dynamics):
-    """Whether the network has units whose derivative jumps."""
-    return hasattr(dynamics, "linearised") and bool(dynamics.linearised()[0])
+def _checked_method(method, kinked):
+    if method is None:
+        return "trapezoidal" if kinked else "DOP853"
+    if method not in _METHODS:
+        raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}.")
+    if method == "trapezoidal" and not kinked:
+        names = " or ".join(f'"{name}"' for name, a in ACTIVATIONS.items() if a.leak is not None)
+        raise ValueError(
+            'method must not be "trapezoidal" for a network without kinks, like this one: kinks '
+            f"have hidden units with activation {names}, and modules that call one of these. "
+            'Take "DOP853".'
+        )
+    return method
 
 
 def as_state(y, like):

@@ -30,7 +30,7 @@ _FIRST_STEP = 0.01
 # Least length of a step, in spacings of numbers of the size of the time.
 _LEAST_STEP = 10
 # Jumps of the velocity are in the difference of two methods with their full size, and in the
-# error only by the time at which they are met: where there are units, this part of it counts.
+# error only by the time at which they are met: this part of the difference counts.
 _JUMPING = 0.1
 
 
@@ -39,10 +39,8 @@ class TrapezoidalFlow(OdeSolver):
 
     Parameters
     ----------
-    dynamics : object with `state` and `linearised()`
-        The network. ``linearised()`` makes a forward pass at `state` and returns the
-        inputs of its rectifying units, and a function of slopes (or None) that returns the
-        gradient of the objective, a tensor of shape (n_parameters,).
+    dynamics : KinkedDynamics
+        The network, moved in place.
     y : ndarray of shape (n_parameters,)
         Initial state.
     end : float
@@ -90,7 +88,7 @@ class TrapezoidalFlow(OdeSolver):
                 return False, self.TOO_SMALL_STEP
             inputs, velocity_with = self._evaluate(self.y + h * self.velocity)
             velocity = velocity_with(None)
-            mean = velocity_with(self._shares(inputs)) if inputs else velocity
+            mean = velocity_with(self._shares(inputs))
             corrected = self.y + h / 2 * (self.velocity + mean)
             size = _norm(self._error(h, mean)) / (self.atol + self.rtol * _norm(self.y))
             self.length = h * _factor(size)
@@ -112,7 +110,7 @@ class TrapezoidalFlow(OdeSolver):
             return h / 2 * (mean - self.velocity)  # as of Euler's method, by far too large
         length, velocity = self.before
         r = h / length
-        share = r / (6 * (1 + r)) * (_JUMPING if self.inputs else 1)
+        share = r / (6 * (1 + r)) * _JUMPING
         return h * share * (mean - self.velocity - r * (self.velocity - velocity))
 
     def _shares(self, inputs):

@@ -8,11 +8,12 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from torch.nn import functional
 
-from sklearn_deeplinear.dynamics import gradient_descent, gradient_flow
+from sklearn_deeplinear.dynamics import compare_step_sizes, gradient_descent, gradient_flow
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
+from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
 from sklearn_deeplinear.dynamics.networks._module import attached
-from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
-from sklearn_deeplinear.dynamics.networks._perceptron import PerceptronDynamics, SampleLoss
+from sklearn_deeplinear.dynamics.networks._pathways import pathway_dynamics
+from sklearn_deeplinear.dynamics.networks._perceptron import SampleLoss, perceptron_dynamics
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape, positive_share
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
@@ -166,14 +167,31 @@ def test_networks_with_kinks_get_the_method_made_for_them():
         assert_array_equal(run.iteration, chosen.iteration)
 
 
-def test_smooth_networks_are_followed_at_second_order():
+def test_smooth_networks_are_refused():
+    """What has no kinks is followed better by any other method."""
+    net, _ = make_relu_problem(50)
+    layers = torch.nn.Sequential(net[0], torch.nn.Tanh(), net[4])
+    X, y = torch.randn(9, 10), torch.randint(3, (9,))
+    with pytest.raises(ValueError, match='activation "relu" or "leaky_relu", and modules'):
+        compare_step_sizes(layers, X, y, step_size=0.1, max_iter=2, method="trapezoidal")
+    before, memory = flat(net).copy(), net[0].weight.data_ptr()
+    smooth = torch.nn.Sequential(net[0], net[4])
+    loss = data_loss(smooth, X, y)
+    with pytest.raises(ValueError, match='Take "DOP853"'):
+        gradient_flow(smooth, loss, time=0.1, method="trapezoidal")
+    assert_array_equal(flat(net), before)
+    assert net[0].weight.data_ptr() == memory
+
+
+def test_second_order_where_no_derivative_jumps():
     """Errors fall with the square of the number of gradients, if not faster."""
     net, loss = make_relu_problem(50)
-    smooth = torch.nn.Sequential(net[0], torch.nn.Tanh(), net[4])
+    line = torch.nn.LeakyReLU(1.0)  # both of its slopes are one
+    smooth = torch.nn.Sequential(net[0], torch.nn.Tanh(), line, net[4])
     exact = copy.deepcopy(smooth)
     gradient_flow(exact, loss, time=2.0, method="DOP853", rtol=1e-11, atol=1e-12)
     errors, steps = [], []
-    for rtol in (1e-6, 1e-8):
+    for rtol in (1e-8, 1e-10):
         twin = copy.deepcopy(smooth)
         run = gradient_flow(
             twin, loss, time=2.0, rtol=rtol, atol=rtol / 10, method="trapezoidal", times=[2.0]
@@ -196,7 +214,7 @@ def test_perceptrons_take_slopes_like_modules(activation, loss):
     X, Y = torch.randn(30, 4).double(), torch.eye(3).double()[torch.randint(3, (30,))]
     shares = torch.rand(30).double()
     options = {"activation": activation, "loss": loss, "weight_decay": [0.1, 0.2, 0.3]}
-    ours = PerceptronDynamics(weights, biases, X, Y, shares, **options)
+    ours = perceptron_dynamics(weights, biases, X, Y, shares, **options)
     module = HomogeneousNetwork(shapes, activation, bias=True, dtype=torch.float64)
     module.fill(weights, biases)
     value = SampleLoss(loss, Y, shares).value
@@ -215,7 +233,7 @@ def test_pathways_take_slopes_like_modules(activation, activate_output):
     like = torch.empty(0, dtype=torch.float64)
     data = TrainingData(X, Y, weight, moments).centred()
     rule = ActivePathways.from_data(*data, moments, activation, activate_output, like)
-    ours = PathwayDynamics(pathways, rule, [[0.1, 0.2], [0.3, 0.4, 0.5]])
+    ours = pathway_dynamics(pathways, rule, [[0.1, 0.2], [0.3, 0.4, 0.5]])
     module = ParallelPathways(shapes, activation, activate_output, dtype=torch.float64)
     module.fill(pathways)
     share = torch.tensor(weight / weight.sum())
