@@ -105,6 +105,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
     @property
     def global_minimum_(self) -> GlobalMinimum:
         """Exact minimum of the training objective, computed on first access."""
+        return self._minimum_beside_fit()
+
+    def _minimum_beside_fit(self):
         check_is_fitted(self)
         return self._problem.minimum_beside(self.weights_, vars(self).get("objective_"))
 

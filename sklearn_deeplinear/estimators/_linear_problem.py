@@ -57,6 +57,12 @@ class LinearProblem:
     linear: ClassVar[bool] = True
 
     @property
+    def samples(self) -> TrainingData:
+        """The data, of those who were given them."""
+        assert self.data is not None
+        return self.data
+
+    @property
     def depth(self):
         """Number of weight matrices."""
         return len(self.weight_decay)
@@ -134,7 +140,7 @@ class LinearProblem:
 
     def sgd_step_size(self, start, options):
         """Inverse of a bound on the curvature of the batch with the longest inputs."""
-        network, data = self._module(start, options), self.data.resident(options.like)
+        network, data = self._module(start, options), self.samples.resident(options.like)
         return auto_network_step_size(
             network,
             data.X,
@@ -147,7 +153,7 @@ class LinearProblem:
 
     def adam_step_size(self, start, options):
         """A hundredth of the size of the weights."""
-        n_steps = options.max_iter * len(self.data.batch_sizes(options.batch_size))
+        n_steps = options.max_iter * len(self.samples.batch_sizes(options.batch_size))
         return adam_step_size([start], reachable_norm(self.moments, n_steps))
 
     def dynamics(self, start, options, compress=False):
@@ -168,7 +174,7 @@ class LinearProblem:
                 f'noise must be 0 with solver="{options.solver}": "gd" and "flow" train on the '
                 "exact expected objective."
             )
-        data = self.data.resident(options.like)
+        data = self.samples.resident(options.like)
         return BatchNetwork(self._module(start, options), data, self.weight_decay)
 
     def _module(self, start, options):

@@ -371,7 +371,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         check_is_fitted(self)
         if not self._problem.linear:
             raise AttributeError('global_minimum_ needs activation="identity".')
-        return super().global_minimum_
+        return self._minimum_beside_fit()
 
     def _problem_from(self, moments, data):
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))

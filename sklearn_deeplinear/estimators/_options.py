@@ -60,7 +60,7 @@ def check_step_size(step_size, automatic):
         eta = automatic()
     elif callable(step_size):
         return checked_schedule(step_size), step_size
-    elif isinstance(step_size, Real) and not isinstance(step_size, bool):
+    elif not isinstance(step_size, bool) and isinstance(step_size, Real):
         eta = check_real(step_size, "step_size", closed=False)
     else:
         raise TypeError(

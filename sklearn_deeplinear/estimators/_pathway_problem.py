@@ -72,6 +72,12 @@ class PathwayProblem:
     loss: ClassVar[str] = "squared_error"
 
     @property
+    def samples(self) -> TrainingData:
+        """The data, of those who were given them."""
+        assert self.data is not None
+        return self.data
+
+    @property
     def depths(self):
         """Numbers of weight matrices."""
         return tuple(len(gamma) for gamma in self.weight_decay)
@@ -153,7 +159,8 @@ class PathwayProblem:
 
     def sgd_step_size(self, start, options):
         """That of "gd", divided by how much more curved the worst batch is than all samples."""
-        data, sizes = self.data.resident(options.like), self.data.batch_sizes(options.batch_size)
+        samples = self.samples
+        data, sizes = samples.resident(options.like), samples.batch_sizes(options.batch_size)
         X, shares = longest_batch(data.X, data.weight / len(data), min(sizes))
         batch_sigma = torch.linalg.svdvals(shares.sqrt()[:, None] * X).numpy(force=True)
         sigma = self.moments.spectrum.sigma
@@ -167,7 +174,7 @@ class PathwayProblem:
 
     def adam_step_size(self, start, options):
         """A hundredth of the size of the weights."""
-        n_steps = options.max_iter * len(self.data.batch_sizes(options.batch_size))
+        n_steps = options.max_iter * len(self.samples.batch_sizes(options.batch_size))
         return adam_step_size(start, reachable_norm(self.moments, n_steps))
 
     def _step_size(self, start, n_steps):
@@ -178,8 +185,8 @@ class PathwayProblem:
         """Mean loss of the data and its gradient, on the device and in the precision asked for."""
         if self.linear:
             return LinearPathways.from_moments(self.moments, options.like)
-        network = self.activation, self.activate_output
-        return ActivePathways.from_data(*self.data.centred(), self.moments, *network, options.like)
+        data, network = self.samples.centred(), (self.activation, self.activate_output)
+        return ActivePathways.from_data(*data, self.moments, *network, options.like)
 
     def dynamics(self, start, options, compress=False):
         """The pathways in training, in fewer dimensions where that is exact and pays."""
@@ -201,7 +208,7 @@ class PathwayProblem:
             network.intercept.copy_(dynamics.data_term.mean_residual(dynamics.pathways))
 
         decays = np.concatenate(self.weight_decay)
-        return BatchNetwork(network, self.data.resident(options.like), decays, renew)
+        return BatchNetwork(network, self.samples.resident(options.like), decays, renew)
 
     def attributes(self, dynamics):
         """Weights and intercept, and the maps of linear pathways, shaped like Ridge's."""

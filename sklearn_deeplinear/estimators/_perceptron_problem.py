@@ -64,7 +64,7 @@ class PerceptronProblem:
         return list(zip(sizes[1:], sizes[:-1], strict=True))
 
     @property
-    def _data(self):
+    def _data(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, str]:
         return self.X, self.Y, self.shares, self.loss
 
     has_cheap_minimum: ClassVar[bool] = False

@@ -28,7 +28,7 @@ class TrainingData:
     sample_weight: Any
     moments: SecondMoments
 
-    def centred(self):
+    def centred(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """X (n, d) and Y (n, m) less their means, and shares (n, 1) of sum one."""
         n = len(self.X)
         weight = np.ones(n) if self.sample_weight is None else np.asarray(self.sample_weight)
