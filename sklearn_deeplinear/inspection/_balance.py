@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import cycle
+
 from sklearn_deeplinear.inspection._plotting import axes_and_figure, fitted
 
 _LABELS = {
@@ -14,13 +16,19 @@ _LABELS = {
 }
 
 
+# Of pathways: a colour for each pair of layers that those who are colour-blind tell apart
+# (Okabe and Ito 2008, without the yellow that white paper swallows), a style for each pathway.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 4)))
+
+
 class BalanceDisplay:
     """Balance quantities of a training run, one curve per pair of adjacent layers.
 
     Parameters
     ----------
-    balance_history : BalanceHistory
-        Run to draw.
+    balance_history : BalanceHistory or list of them
+        Run to draw; a list holds one for each of several pathways.
     name : str, default=None
         Prefix of the names in the legend.
 
@@ -31,7 +39,7 @@ class BalanceDisplay:
     figure_ : matplotlib Figure
         Figure containing the curves.
     lines_ : list of matplotlib Line2D
-        One curve per pair of layers.
+        One curve per pair of layers, pathway by pathway.
 
     See Also
     --------
@@ -85,6 +93,8 @@ class BalanceDisplay:
     def plot(self, ax=None, *, quantity="layer", against="iteration", name=None, **line_kw):
         """Draw one quantity.
 
+        Of several pathways each has a line style, and each pair of layers a colour.
+
         Parameters
         ----------
         ax : matplotlib Axes, default=None
@@ -114,18 +124,32 @@ class BalanceDisplay:
             )
         if against not in ("iteration", "time"):
             raise ValueError(f'against must be "iteration" or "time", got {against!r}.')
-        values = getattr(self.balance_history, quantity)
-        if values is None:
-            raise ValueError(f"quantity={quantity!r} is not conserved by this network.")
+        curves = list(self._curves(quantity, against))
         self.ax_, self.figure_ = axes_and_figure(ax)
         name = self.name if name is None else name
-        prefix = f"{name}, " if name else ""
         self.lines_ = []
-        for pair, column in enumerate(values.T, start=1):
-            options = {"label": f"{prefix}layers {pair} and {pair + 1}", **line_kw}
-            axis = getattr(self.balance_history, against)
+        for label, axis, column, look in curves:
+            options = {"label": f"{name}, {label}" if name else label, **look, **line_kw}
             self.lines_ += self.ax_.plot(axis, column, **options)
         self.ax_.set(xlabel=_LABELS[against], ylabel=_LABELS[quantity])
         if self.lines_:
             self.ax_.legend()
         return self
+
+    def _curves(self, quantity, against):
+        """Yield label, abscissae, ordinates and look of each curve."""
+        several = isinstance(self.balance_history, list)
+        histories = self.balance_history if several else [self.balance_history]
+        for pathway, (history, style) in enumerate(zip(histories, cycle(_STYLES), strict=False), 1):
+            values = getattr(history, quantity)
+            if values is None:
+                raise ValueError(
+                    f"quantity={quantity!r} was not recorded: only linear networks conserve it, "
+                    'and compression="krylov" does not measure it.'
+                )
+            for pair, (column, color) in enumerate(zip(values.T, cycle(_COLORS), strict=False), 1):
+                label, look = f"layers {pair} and {pair + 1}", {}
+                if several:
+                    label = f"pathway {pathway}, {label}"
+                    look = {"color": color, "linestyle": style}
+                yield label, getattr(history, against), column, look

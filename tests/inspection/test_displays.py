@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
-from sklearn_deeplinear import DeepLinearRegressor
+from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
 from sklearn_deeplinear.inspection import BalanceDisplay, TrajectoryDisplay
 
 RNG = np.random.RandomState(0)
@@ -164,3 +164,50 @@ def test_a_quantity_that_was_not_recorded_is_refused(model):
     with pytest.raises(ValueError, match="matrix"):
         BalanceDisplay(history).plot(quantity="matrix")
     assert plt.get_fignums() == []
+
+
+def fitted_pathways(**parameters):
+    defaults = {"init": "normal", "random_state": 0, "max_iter": 20, "tol": 0, "weight_decay": 0.01}
+    return MultiPathwayRegressor(**defaults | parameters).fit(X, Y)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "tanh"])
+@pytest.mark.parametrize("quantity", ["layer", "neuron", "change"])
+def test_a_curve_for_each_pair_of_layers_of_each_pathway(quantity, activation):
+    model = fitted_pathways(depth=(2, 1, 3), n_pathways=3, width=5, activation=activation)
+    display = BalanceDisplay.from_estimator(model, quantity=quantity, name="run")
+    drawn = np.transpose([line.get_ydata() for line in display.lines_])
+    recorded = [getattr(history, quantity) for history in model.balance_history_]
+    assert_array_equal(drawn, np.concatenate(recorded, axis=1))
+    names = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert names == [
+        "run, pathway 1, layers 1 and 2",
+        "run, pathway 3, layers 1 and 2",
+        "run, pathway 3, layers 2 and 3",
+    ]
+
+
+def test_curves_of_pathways_look_different():
+    """By the pathway in style, by the pair of layers in colour; who plots may say otherwise."""
+    model = fitted_pathways(depth=8, n_pathways=4, width=2)
+    lines = BalanceDisplay.from_estimator(model).lines_
+    colors = np.reshape([line.get_color() for line in lines], (4, 7))
+    styles = np.reshape([line.get_linestyle() for line in lines], (4, 7))
+    assert (colors == colors[0]).all() and len(set(colors[0])) == 7
+    assert (styles[:, 0] == styles.T).all() and len(set(styles[:, 0])) == 4
+    green = BalanceDisplay.from_estimator(model, color="green", linestyle="-").lines_
+    assert {(line.get_color(), line.get_linestyle()) for line in green} == {("green", "-")}
+
+
+def test_the_minimum_of_linear_pathways_is_drawn():
+    linear, relu = fitted_pathways(), fitted_pathways(activation="relu")
+    display = TrajectoryDisplay.from_estimator(linear)
+    assert_array_equal(display.minimum_line_.get_ydata(), [linear.global_minimum_.lower_bound] * 2)
+    assert TrajectoryDisplay.from_estimator(relu).minimum_line_ is None
+
+
+def test_what_krylov_spaces_do_not_measure_is_refused():
+    model = fitted_pathways(compression="krylov", width=40, depth=3, init_scale=0.1)
+    assert len(BalanceDisplay.from_estimator(model, quantity="neuron").lines_) == 4
+    with pytest.raises(ValueError, match="krylov"):
+        BalanceDisplay.from_estimator(model, quantity="matrix")
