@@ -22,8 +22,6 @@ from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable
 
 # Records that are made by default, besides the first.
 _INTERVALS = 100
-# Tolerance of the flow of a module: far better than gradient descent follows the flow.
-_RTOL = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,16 +155,12 @@ def compare_step_sizes(
     times = times_of(schedule, iterations)
     dynamics = start()
     if flow:
-        options = _flow_options(dynamics, rtol=rtol, method=method)
+        given = {"rtol": rtol, "method": method}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        options = {**dynamics.flow_options, **chosen}
         runs["flow"] = flow_run(dynamics, times, atol=atol, **options)
     with suitable_threads(evaluation_flops(dynamics)):
         return compare_runs(runs, iterations, times, verbose=verbose)
-
-
-def _flow_options(dynamics, **given):
-    """What the user gave, before what the network brings, before what suits any."""
-    chosen = {name: value for name, value in given.items() if value is not None}
-    return {"method": None, "rtol": _RTOL} | dynamics.flow_options | chosen
 
 
 def _starter(estimator, X, y, loss, weight_decay):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import math
 from contextlib import contextmanager
-from typing import ClassVar
 
 import torch
 
@@ -22,6 +21,9 @@ from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 # Relative difference of two evaluations of a loss at which it must be random: far above
 # rounding, in single precision too, and below what dropout does.
 _RANDOM = 1e-3
+# How the flow is followed unless users say otherwise: far better than descent follows it.
+_SMOOTH_FLOW = {"method": "DOP853", "rtol": 1e-6}
+_KINKED_FLOW = {"method": "trapezoidal", "rtol": 1e-6}
 
 
 class ModuleDynamics:
@@ -52,7 +54,7 @@ class ModuleDynamics:
     """
 
     rounding, linear = 0.0, False
-    flow_options: ClassVar[dict] = {}
+    flow_options = _SMOOTH_FLOW
 
     def __init__(self, module, loss, weight_decay=0.0):
         self.module, self.loss = module, _checked_loss(loss)
@@ -142,6 +144,8 @@ class ModuleDynamics:
 
 class KinkedModule(ModuleDynamics):
     """A module that calls ReLU or leaky ReLU."""
+
+    flow_options = _KINKED_FLOW
 
     def linearised(self):
         """Inputs of the ReLU and leaky ReLU units, call by call; see `KinkedDynamics`."""

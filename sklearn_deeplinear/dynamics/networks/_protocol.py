@@ -23,7 +23,8 @@ class Dynamics(Protocol):
     state : tensor of shape (..., n_parameters)
         All parameters; writing into it moves the network.
     gradient : tensor of the shape of `state`
-        Gradient of the objective, where :meth:`evaluate` was last called.
+        Gradient of the objective, where :meth:`evaluate` was last called; measuring may
+        overwrite it.
     rounding : float
         Size of the rounding error in the norm of the gradient, at the initial weights: a
         run that has come that far cannot go further. Zero where it is not known.

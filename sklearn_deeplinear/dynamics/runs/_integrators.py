@@ -55,7 +55,7 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
         dynamics.evaluate()
         return -dynamics.gradient.cpu().double().numpy()
 
-    method = _checked_method(method, isinstance(dynamics, KinkedDynamics))
+    method = _checked_method(method, dynamics)
     rtol, atol = check_real(rtol, "rtol"), check_real(atol, "atol")
     y = state.cpu().numpy().astype(np.float64)
     if method == "trapezoidal":
@@ -77,12 +77,12 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
     yield solver.nfev, end, solver.y
 
 
-def _checked_method(method, kinked):
-    if method is None:
-        return "trapezoidal" if kinked else "DOP853"
+def _checked_method(method, dynamics):
+    """The method, by default that which suits the network."""
+    method = dynamics.flow_options["method"] if method is None else method
     if method not in _METHODS:
         raise ValueError(f"method must be one of {', '.join(_METHODS)}, got {method!r}.")
-    if method == "trapezoidal" and not kinked:
+    if method == "trapezoidal" and not isinstance(dynamics, KinkedDynamics):
         names = " or ".join(f'"{name}"' for name, a in ACTIVATIONS.items() if a.leak is not None)
         raise ValueError(
             'method must not be "trapezoidal" for a network without kinks, like this one: kinks '
