@@ -99,9 +99,8 @@ class Trajectory:
             raise AttributeError(f"Trajectory has no attribute {name!r}") from None
 
     def __repr__(self):
-        return one_line(
-            self, "iteration", "time", "loss", "objective", "gradient_norm", "sharpness"
-        )
+        curves = "iteration", "time", "loss", "objective", "gradient_norm", "sharpness"
+        return one_line(self, *curves, *self.others)
 
     def __len__(self) -> int:
         return len(self.iteration)

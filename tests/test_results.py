@@ -1,5 +1,6 @@
 """Result objects: what they say of their shape, and that they cannot be changed."""
 
+import pickle
 from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
@@ -121,6 +122,28 @@ def test_results_print_as_one_short_line():
         if isinstance(value, type)
     }
     assert exported <= {type(result) for result in results}
+
+
+def test_what_users_get_is_in_the_reference():
+    """It lists what packages export: the types of all attributes that hold results."""
+    names = {*theory.__all__, *dynamics.__all__}
+    assert {
+        "BalanceHistory",
+        "GlobalMinimum",
+        "PathwayMinimum",
+        "StepSizeComparison",
+        "Trajectory",
+    } <= names
+
+
+def test_a_line_names_further_curves_but_no_parameters():
+    others = {"rank": np.array([3.0, 2.0, 1.0]), "maps": np.zeros((3, 2, 2))}
+    parameters = {"weights": [[np.ones((2, 2))]] * 3, "biases": [[np.ones(2)]] * 3}
+    trajectory = make_trajectory(others=others, **parameters)
+    assert repr(trajectory).endswith("gradient_norm: 9 ... 2.25, rank: 3 ... 1, maps: (3, 2, 2))")
+    assert repr(make_trajectory(**parameters)) == repr(make_trajectory())
+    assert list(trajectory.to_frame())[-1] == "rank" and trajectory.rank is others["rank"]
+    assert repr(pickle.loads(pickle.dumps(trajectory))) == repr(trajectory)
 
 
 def test_a_line_shows_numbers_and_shapes():
