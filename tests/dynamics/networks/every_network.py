@@ -48,8 +48,8 @@ class Case:
         ``make(like)`` makes the dynamics on the device and in the precision of a tensor.
     shapes : dict
         Shapes of what `unpacked` returns.
-    kinked : bool
-        Whether there are units with kinks.
+    kinked, linear : bool
+        Whether there are units with kinks, and whether all is one linear map.
     full : callable or None
         Makes the same network without compression, whose state are the unpacked weights.
     where : str
@@ -59,6 +59,7 @@ class Case:
     make: Any
     shapes: dict
     kinked: bool = False
+    linear: bool = False
     full: Any = None
     where: str = "anywhere"
 
@@ -75,7 +76,7 @@ def linear(widths, noise=0.0):
         variances = [noise] * len(widths)
         return LinearDynamics.from_moments(moved(weights, like), MOMENTS, gammas, variances)
 
-    return Case(make, {"weights": shapes(layers_of(*widths))}, where="numbers")
+    return Case(make, {"weights": shapes(layers_of(*widths))}, linear=True, where="numbers")
 
 
 def shapes(nested):
@@ -99,6 +100,7 @@ def pathways(activation="identity", activate_output=False, widths=((4,), (3, 3))
         make,
         {"weights": shapes(weights)},
         kinked=activation in ("relu", "leaky_relu") and bool(units),
+        linear=activation == "identity",
     )
 
 
@@ -117,7 +119,8 @@ def compressed(network, widths, **options):
 
     single = network is single_network
     found = shapes(weights)
-    return Case(make, {"weights": found[0] if single else found}, full=full, where="numbers")
+    found = {"weights": found[0] if single else found}
+    return Case(make, found, linear=True, full=full, where="numbers")
 
 
 def single_network(*arguments):
@@ -140,7 +143,8 @@ def perceptron(activation, loss, bias, widths=(4, 3)):
         )
 
     found = {"weights": shapes(weights), **({"biases": shapes(biases)} if bias else {})}
-    return Case(make, found, kinked=activation != "identity" and bool(widths))
+    linear = activation == "identity" and not bias
+    return Case(make, found, kinked=activation != "identity" and bool(widths), linear=linear)
 
 
 def module(unit):
@@ -169,6 +173,7 @@ CASES = {
     "leaky pathways": pathways("leaky_relu"),
     "tanh pathways": pathways("tanh"),
     "tanh pathways, outputs too": pathways("tanh", True),
+    "gelu pathways": pathways("gelu", True),
     "compressed pathways": compressed(CompressedPathways, WIDE),
     "orthogonal pathways": compressed(CompressedPathways, [(12, 12), (13,)], orthogonal=True),
     "krylov pathways": compressed(KrylovPathways, WIDE),

@@ -74,6 +74,7 @@ def test_networks_keep_the_contract_by_their_names(case, like):
     dynamics = case.make(like)
     assert isinstance(dynamics, Dynamics)
     assert isinstance(dynamics, KinkedDynamics) == case.kinked
+    assert dynamics.linear == case.linear
     assert dynamics.state.ndim == 1 and dynamics.gradient.shape == dynamics.state.shape
     for tensor in (dynamics.state, dynamics.gradient):
         assert tensor.dtype == like.dtype and tensor.device == like.device
