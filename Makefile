@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
+# The versions to install.
+PINS   := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels lint docs bench clean
+.PHONY: help demo test test-kernels test-oldest lint docs bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +28,9 @@ test-kernels: $(VENV)/.stamp-dev  ## run the tests on the kernels of six kinds o
 	        $(PY) -m pytest -q -n 2 tests; \
 	done
 
+test-oldest:  ## run the tests on the lowest versions that pyproject.toml allows
+	$(MAKE) VENV=.venv-oldest PINS=constraints-oldest.txt test
+
 lint: $(VENV)/.stamp-dev  ## check style, formatting and types
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
@@ -40,17 +45,17 @@ bench: $(VENV)/.stamp-dev  ## run every benchmark at its small size
 	    echo "== $$bench"; $(PY) "$$bench" --quick; \
 	done
 
-clean:  ## remove what these targets made, except .venv
+clean:  ## remove what these targets made, except the environments
 	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache demo_output \
 	    docs/_build docs/_api_tables.rst docs/generated docs/auto_examples docs/gen_modules \
 	    docs/sg_execution_times.rst
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp per extra: it is installed once, and again when a dependency changes.
-$(VENV)/.stamp-%: pyproject.toml constraints.txt | $(PY)
+$(VENV)/.stamp-%: pyproject.toml $(PINS) | $(PY)
 	$(call require,$(PY),import sys; assert sys.version_info >= (3$(,)11),$(too_old))
 	@echo "Installing sklearn-deeplinear[$*] into $(VENV) ..."
-	@$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[$*]"
+	@$(PY) -m pip install --quiet --disable-pip-version-check -c $(PINS) -e ".[$*]"
 	@touch $@
 
 $(PY):

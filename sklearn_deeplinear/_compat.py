@@ -1,4 +1,4 @@
-"""The private parts of scikit-learn that the package uses, in one place."""
+"""What differs between versions of scikit-learn, and its private parts, in one place."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -6,6 +6,14 @@ from typing import TypeVar
 from sklearn import base
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ModuleNotFoundError:  # before 1.9, when estimators had no `set_callbacks`
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Adds nothing: nobody can register a callback."""
+
 
 _Method = TypeVar("_Method", bound=Callable)
 
@@ -15,4 +23,10 @@ def _fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_Method], 
     return base._fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
 
 
-__all__ = ["Interval", "StrOptions", "_check_sample_weight", "_fit_context"]
+__all__ = [
+    "CallbackSupportMixin",
+    "Interval",
+    "StrOptions",
+    "_check_sample_weight",
+    "_fit_context",
+]

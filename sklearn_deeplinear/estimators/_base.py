@@ -6,10 +6,9 @@ import copy
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.callback import CallbackSupportMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_deeplinear._compat import _check_sample_weight
+from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads

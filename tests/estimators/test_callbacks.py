@@ -5,13 +5,15 @@ import warnings
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from sklearn.callback import ProgressBar, ScoringMonitor
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklearn_deeplinear import DeepLinearRegressor
+from tests.estimators.recorder import Recorder
+
+callbacks = pytest.importorskip("sklearn.callback", reason="scikit-learn has callbacks from 1.9")
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -24,40 +26,6 @@ def screen(monkeypatch, capsys):
     pytest.importorskip("rich")
     monkeypatch.setenv("COLUMNS", "200")
     return lambda: capsys.readouterr().out
-
-
-class Recorder:
-    """Keeps what it is told; stops, or fails, when the hook of the given name is called."""
-
-    def __init__(self, stop_after=None, fail_at=None):
-        self.calls, self.fitted = [], []
-        self.stop_after, self.fail_at = stop_after, fail_at
-
-    def _note(self, hook, context):
-        self.calls.append((hook, context.task_name, context.task_id))
-        if hook == self.fail_at:
-            raise RuntimeError(f"failed at {hook}")
-
-    def setup(self, estimator, context):
-        self._note("setup", context)
-
-    def teardown(self, estimator, context):
-        self._note("teardown", context)
-
-    def on_fit_task_begin(self, estimator, context, *, X=None, y=None, metadata=None):
-        self.begin = (X, y, metadata)
-        self._note("begin", context)
-
-    def on_fit_task_end(self, estimator, context, *, X=None, fitted_estimator=None):
-        self.end = X
-        self._note("end", context)
-        if context.parent is None:
-            return False
-        self.fitted.append(fitted_estimator)
-        return len(self.fitted) == self.stop_after
-
-    def tasks(self, hook):
-        return [(name, index) for called, name, index in self.calls if called == hook]
 
 
 def model_and(callback, **parameters):
@@ -154,7 +122,7 @@ def test_an_interrupted_fit_ends_its_tasks():
 
 
 def test_a_monitored_score_is_that_of_the_partly_trained_model():
-    monitor = ScoringMonitor(scoring="r2")
+    monitor = callbacks.ScoringMonitor(scoring="r2")
     X, y = DATA
     weight = np.linspace(1, 2, len(X))
     model_and(monitor).fit(X, y, sample_weight=weight)
@@ -171,10 +139,10 @@ def test_a_monitored_score_is_that_of_the_partly_trained_model():
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_monitors_and_progress_bars_follow_a_grid_search(n_jobs, screen):
     """Every fit of the search is monitored; the bars reach their ends."""
-    monitor = ScoringMonitor(scoring="r2")
+    monitor = callbacks.ScoringMonitor(scoring="r2")
     model = model_and(monitor, max_iter=400)
     search = GridSearchCV(model, {"step_size": [0.01, 0.05]}, cv=2, n_jobs=n_jobs)
-    search.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(*DATA)
+    search.set_callbacks(callbacks.ProgressBar(max_propagation_depth=None)).fit(*DATA)
     assert "100%" in screen()
     rows = [row for row in monitor.get_logs().data if row["task_name"] == "steps"]
     assert len(rows) == 2 * (2 * 2 + 1)  # 2 chunks in 2 candidates x 2 folds and a refit
@@ -183,7 +151,7 @@ def test_monitors_and_progress_bars_follow_a_grid_search(n_jobs, screen):
 
 def test_a_monitored_run_may_diverge():
     """What callbacks are shown is the last good network, the one that fit keeps."""
-    recorder, monitor = Recorder(), ScoringMonitor(scoring="r2")
+    recorder, monitor = Recorder(), callbacks.ScoringMonitor(scoring="r2")
     model = model_and(recorder, step_size=100.0, record_every=1).fit(*DATA)
     assert model.stop_reason_ == "diverged"
     assert_allclose(recorder.fitted[-1].coef_, model.coef_, rtol=1e-14)
@@ -200,9 +168,9 @@ def test_the_last_chunk_shows_the_converged_network():
 
 
 def test_monitors_and_progress_bars_follow_a_pipeline(screen):
-    monitor = ScoringMonitor(scoring="r2")
+    monitor = callbacks.ScoringMonitor(scoring="r2")
     pipeline = make_pipeline(StandardScaler(), model_and(monitor, step_size="auto"))
-    pipeline.set_callbacks(ProgressBar(max_propagation_depth=None)).fit(*DATA)
+    pipeline.set_callbacks(callbacks.ProgressBar(max_propagation_depth=None)).fit(*DATA)
     shown = screen()
     assert "DeepLinearRegressor" in shown and "100%" in shown
     rows = [row for row in monitor.get_logs().data if row["task_name"] == "steps"]
@@ -212,7 +180,7 @@ def test_monitors_and_progress_bars_follow_a_pipeline(screen):
 def test_a_progress_bar_follows_a_long_run(screen):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        model = model_and(ProgressBar(), max_iter=20_000, record_every=None).fit(*DATA)
+        model = model_and(callbacks.ProgressBar(), max_iter=20_000, record_every=None).fit(*DATA)
     assert model.n_iter_ == 20_000
     shown = screen()
     assert "DeepLinearRegressor" in shown and "100%" in shown

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
-from tests.estimators.test_callbacks import Recorder
+from tests.estimators.recorder import Recorder
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -98,6 +98,7 @@ def test_a_fit_may_go_on_from_moments():
 
 
 def test_callbacks_follow_a_fit_to_moments():
+    pytest.importorskip("sklearn.callback")
     X, y, _ = data(1)
     model = DeepLinearRegressor(2, 4, step_size=0.01, max_iter=400, tol=0, record_every=10)
     recorder = Recorder()

@@ -8,7 +8,6 @@ import skops.io
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.callback import ScoringMonitor
 from sklearn.datasets import load_iris, load_wine
 from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
@@ -241,12 +240,13 @@ def test_grid_search_and_pipeline():
 
 @pytest.mark.parametrize("solver", SOLVERS)
 def test_scikit_learn_callbacks_score_along_the_way(solver, data):
+    callbacks = pytest.importorskip("sklearn.callback")
     X, Y, _ = data
     y = np.where(Y[:, 0] > 1, "high", "low")
     model = HomogeneousMLPClassifier(
         width=8, solver=solver, max_iter=300, tol=0, record_every=100, random_state=0
     )
-    monitor = ScoringMonitor(scoring="accuracy")
+    monitor = callbacks.ScoringMonitor(scoring="accuracy")
     scored = clone(model).set_callbacks(monitor).fit(X, y)
     log = monitor.get_logs().data
     scores = [row["accuracy"] for row in log if row["task_name"] == "steps"]

@@ -8,7 +8,6 @@ import skops.io
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.callback import ProgressBar
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -87,9 +86,10 @@ def test_pickle_and_skops_keep_the_fit(activation, data):
 
 
 def test_callbacks_follow_the_run(data, capsys):
+    callbacks = pytest.importorskip("sklearn.callback")
     X, Y, _ = data
     model = MultiPathwayRegressor(width=4, activation="relu", max_iter=20, verbose=1)
-    model.set_callbacks(ProgressBar()).fit(X, Y)
+    model.set_callbacks(callbacks.ProgressBar()).fit(X, Y)
     assert "MultiPathwayRegressor" in capsys.readouterr().out
 
 
