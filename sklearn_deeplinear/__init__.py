@@ -1,16 +1,20 @@
 """Deep linear networks and homogeneous MLPs in which theory and training meet."""
 
-from importlib.metadata import version
+from __future__ import annotations
 
-from sklearn_deeplinear._warnings import TrainingWarning
-from sklearn_deeplinear.estimators import (
-    DeepLinearRegressor,
-    HomogeneousMLPClassifier,
-    HomogeneousMLPRegressor,
-    MultiPathwayRegressor,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING
 
-__version__ = version("sklearn-deeplinear")
+if TYPE_CHECKING:
+    from sklearn_deeplinear._training_warning import TrainingWarning
+    from sklearn_deeplinear.estimators import (
+        DeepLinearRegressor,
+        HomogeneousMLPClassifier,
+        HomogeneousMLPRegressor,
+        MultiPathwayRegressor,
+    )
+
+    __version__: str
 
 __all__ = [
     "DeepLinearRegressor",
@@ -20,3 +24,24 @@ __all__ = [
     "TrainingWarning",
     "__version__",
 ]
+
+# Loaded when they are asked for: theory needs no torch, and imports as fast as scipy.
+_HOMES = {"TrainingWarning": "_training_warning"}
+_PACKAGES = ["callbacks", "datasets", "dynamics", "estimators", "inspection", "nn", "theory"]
+
+
+def __getattr__(name):
+    if name in _PACKAGES:
+        return import_module(f"{__name__}.{name}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("sklearn-deeplinear")
+    else:
+        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'estimators')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, *_PACKAGES})

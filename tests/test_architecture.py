@@ -13,7 +13,7 @@ PACKAGE = Path(sklearn_deeplinear.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 LEVELS = {
-    **dict.fromkeys(["_results", "_parameters", "_warnings", "_compat"], 0),
+    **dict.fromkeys(["_results", "_parameters", "_warnings", "_training_warning", "_compat"], 0),
     **dict.fromkeys(["theory", "nn", "datasets"], 1),
     **dict.fromkeys(["dynamics", "callbacks"], 2),
     **dict.fromkeys(["estimators", "model_selection", "inspection"], 3),
@@ -124,13 +124,35 @@ def test_what_is_allowed_passes(file, line):
     assert offences(line, file) == []
 
 
-def test_importing_the_package_is_light():
-    """Neither plotting nor mini-batch training is paid for before it is used."""
-    code = (
-        "import sys, sklearn_deeplinear\n"
-        "print(*sorted({name.split('.')[0] for name in sys.modules} & {'matplotlib', 'skorch'}))"
-    )
+def loaded_by(code):
+    """Names of the modules that a fresh interpreter has loaded after `code`."""
+    code += "\nimport sys\nprint(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )
-    assert done.stdout.split() == []
+    return set(done.stdout.split())
+
+
+def test_theory_loads_nothing_but_itself_numpy_and_linear_algebra():
+    """Nor other parts of scipy, which take as long as all the rest."""
+    floor = loaded_by("import numpy, scipy.linalg, numpy.polynomial")
+    more = loaded_by("import sklearn_deeplinear.theory") - floor
+    tops = {name.split(".")[0] for name in more}
+    assert tops - {"sklearn_deeplinear", *sys.stdlib_module_names} == set()
+
+
+DATA_AND_DISPLAYS = "from sklearn_deeplinear import TrainingWarning, datasets, inspection"
+EVERYTHING = "from sklearn_deeplinear import *; import sklearn_deeplinear.dynamics"
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import sklearn_deeplinear as p; p.__version__, dir(p), p.theory", {"sklearn", "torch"}),
+        (DATA_AND_DISPLAYS, {"torch"}),
+        (EVERYTHING, set()),
+    ],
+)
+def test_nothing_is_loaded_before_it_is_used(code, absent):
+    """Plotting and mini-batch training not even with the estimators."""
+    assert loaded_by(code) & (absent | {"matplotlib", "skorch"}) == set()

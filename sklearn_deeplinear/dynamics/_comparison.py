@@ -11,7 +11,8 @@ import torch
 
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear._warnings import TrainingWarning, warn_user
+from sklearn_deeplinear._training_warning import TrainingWarning
+from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
 from sklearn_deeplinear.dynamics.networks._module import module_dynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals

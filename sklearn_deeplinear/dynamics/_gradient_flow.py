@@ -6,7 +6,8 @@ import numpy as np
 
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._results import Trajectory
-from sklearn_deeplinear._warnings import TrainingWarning, warn_user
+from sklearn_deeplinear._training_warning import TrainingWarning
+from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._module import attached
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states

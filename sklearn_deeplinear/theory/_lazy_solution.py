@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
-from scipy.integrate import DOP853, Radau
+import scipy
 
 _RTOL = 1e-13  # errors per step; unknowns are logarithms or of the size of one
 _STIFF_RTOL = 1e-10  # Radau's estimate is of third order, its solution of fifth
@@ -75,7 +75,7 @@ class LazySolution:
         self._pieces: list = []
         self._limit, self._stiff = None, 0
         with np.errstate(over="ignore", invalid="ignore"):
-            self._enter(chart)
+            self._enter(chart, scipy.integrate.DOP853)
 
     def __call__(self, t):
         """Decoded states at the times `t` of shape (k,), with k as the first axis."""
@@ -114,20 +114,20 @@ class LazySolution:
             return
         renewed = self._chart.renewed(y)
         if renewed is not None:
-            self._enter(renewed)
+            self._enter(renewed, scipy.integrate.DOP853)
             return
         self._stiff = self._stiff + 1 if _is_at_the_edge(solver, before) else 0
         if self._stiff >= _IN_A_ROW and y.size <= _LARGEST_JACOBIAN:
-            self._enter(self._chart.moved(y), Radau)
+            self._enter(self._chart.moved(y), scipy.integrate.Radau)
         elif solver.h_abs < _SHORT * solver.t:
             self._enter(self._chart.moved(y), type(solver))
 
-    def _enter(self, chart, method: type = DOP853) -> None:
+    def _enter(self, chart, method: type) -> None:
         self._chart, self._zero = chart, self._times[-1]
         self._stiff = 0
         self._unit: float = np.exp(np.clip(chart.log_unit, _LOG_TINY, _LOG_HUGE))
-        rtol = _STIFF_RTOL if method is Radau else _RTOL
-        self._solver: DOP853 | Radau = method(
+        rtol = _STIFF_RTOL if method is scipy.integrate.Radau else _RTOL
+        self._solver: scipy.integrate.DOP853 | scipy.integrate.Radau = method(
             chart.velocity, 0.0, chart.start, np.inf, rtol=rtol, atol=rtol * chart.atol
         )
         if chart.at_rest(chart.start):
@@ -136,7 +136,7 @@ class LazySolution:
 
 def _is_at_the_edge(solver, before):
     """Hairer's test: the last two slopes of a step against the last two states."""
-    if not isinstance(solver, DOP853):
+    if not isinstance(solver, scipy.integrate.DOP853):
         return False
     step, K = solver.t - solver.t_old, solver.K
     last_stage = before + step * (K[:-2].T @ solver.A[-1, : len(K) - 2])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize
-from scipy.sparse.linalg import LinearOperator, minres
+import scipy
 
 # Limits of L-BFGS.
 _OPTIONS = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-13, "maxcor": 40}
@@ -64,7 +63,9 @@ def descend(function, start, ftol=0.0, max_iter=None):
         return value, gradient.ravel()
 
     options = {**_OPTIONS, "ftol": ftol, "maxiter": max_iter or _OPTIONS["maxiter"]}
-    result = minimize(flat, start.ravel(), jac=True, method="L-BFGS-B", options=options)
+    result = scipy.optimize.minimize(
+        flat, start.ravel(), jac=True, method="L-BFGS-B", options=options
+    )
     return result.x.reshape(start.shape)
 
 
@@ -75,6 +76,8 @@ def _newton(gradient, w, max_iter=10):
     1e-8 slows the quadratic convergence only at its end. It may be singular, as it is
     along rotations of a hidden space, so the steps come from MINRES.
     """
+    from scipy.sparse.linalg import LinearOperator, minres
+
     current = gradient(w)
     for _ in range(max_iter):
         if np.linalg.norm(current) <= np.finfo(float).eps:

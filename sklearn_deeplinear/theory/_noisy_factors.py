@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.fft import dct
+import scipy
 
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
@@ -228,7 +228,7 @@ def _starts(problem, maps):
     for B in maps:
         weights = balanced_factors(B.T, problem.widths)[1:]
         # Noise punishes unequal loads: mix the units by orthogonal matrices without zeros.
-        mixers = [dct(np.eye(h), norm="ortho") for h in problem.widths]
+        mixers = [scipy.fft.dct(np.eye(h), norm="ortho") for h in problem.widths]
         left, right = [*mixers[1:], np.eye(len(weights[-1]))], mixers
         yield [Q @ W @ P.T for Q, W, P in zip(left, weights, right, strict=True)]
     random = np.random.RandomState(0)

@@ -15,7 +15,7 @@ equation of Shi, Shea-Brown and Buice, at twice their speed.
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import hyp2f1
+import scipy
 
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._results import one_line
@@ -161,7 +161,7 @@ class PathwayFlow:
 def _potential(u, depth, lam):
     if lam > 0:
         x = u / np.sqrt(lam)
-        return lam ** (1 - depth / 2) * x * hyp2f1(0.5, (depth - 1) / 2, 1.5, -(x**2))
+        return lam ** (1 - depth / 2) * x * scipy.special.hyp2f1(0.5, (depth - 1) / 2, 1.5, -(x**2))
     with np.errstate(divide="ignore"):
         size = np.log(np.abs(u)) if depth == 2 else np.abs(u) ** (2.0 - depth) / (2 - depth)
     return np.sign(u) * size

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+import scipy
 
 from sklearn_deeplinear.theory._global_minimum import global_minimum
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
@@ -277,7 +277,7 @@ def _white(race):
         row += group.depth * group.decay * x ** (2 / group.depth)
     slots = np.repeat(np.arange(len(values)), [min(group.rank, len(t)) for group in race.groups])
     costs = np.vstack([values[slots], np.tile(t**2, (len(t), 1))])  # or no pathway at all
-    slot, mode = linear_sum_assignment(costs)
+    slot, mode = scipy.optimize.linear_sum_assignment(costs)
     bound = spectrum.residual + np.min(values, axis=0).sum()
     exact = costs[slot, mode].sum() <= (1 + _ROUNDING) * np.min(values, axis=0).sum()
     maps = []

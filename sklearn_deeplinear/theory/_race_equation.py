@@ -15,7 +15,7 @@ from __future__ import annotations
 from copy import copy
 
 import numpy as np
-from scipy.optimize import brentq
+import scipy
 
 from sklearn_deeplinear.theory._lazy_solution import LazySolution
 
@@ -184,7 +184,7 @@ def _log_unbalanced_weight(log_a, depth, log_lambda, largest):
     smallest = log_a - (depth - 1) / 2 * np.logaddexp(2 * largest, log_lambda)
     if excess(largest) <= 0 or excess(smallest) >= 0:  # where lambda does not count
         return largest
-    return brentq(excess, smallest, largest, xtol=1e-15, rtol=1e-14)
+    return scipy.optimize.brentq(excess, smallest, largest, xtol=1e-15, rtol=1e-14)
 
 
 def _asinh_of_exp(x):

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.integrate import solve_ivp
+import scipy
 
 from sklearn_deeplinear._parameters import check_real, check_weight_decay
 from sklearn_deeplinear._results import one_line
@@ -162,7 +162,7 @@ def _intervals(weights_0, moments, gamma, time, eps, rtol):
 
     start = np.concatenate([W.ravel() for W in weights_0])
     atol = rtol * min(eps, np.linalg.norm(start) or eps)
-    flow = solve_ivp(
+    flow = scipy.integrate.solve_ivp(
         velocity, (0.0, time), start, method="DOP853", rtol=rtol, atol=atol, dense_output=True
     )
     if not flow.success:

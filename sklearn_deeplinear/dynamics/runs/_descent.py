@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import torch
 
-from sklearn_deeplinear._warnings import TrainingWarning, warn_user
+from sklearn_deeplinear._training_warning import TrainingWarning
+from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._records import Log, chunks
 
