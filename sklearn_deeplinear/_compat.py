@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sklearn import base
+from sklearn.utils import validation
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -21,6 +21,14 @@ _Method = TypeVar("_Method", bound=Callable)
 def _fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[_Method], _Method]:
     """Decorate as scikit-learn does, without hiding from type checkers what `fit` returns."""
     return base._fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+def _check_sample_weight(sample_weight, X, **options):
+    """Check as scikit-learn does; older versions let weights pass that are all zero."""
+    weight = validation._check_sample_weight(sample_weight, X, **options)
+    if not weight.any():
+        raise ValueError("Sample weights must contain at least one non-zero number.")
+    return weight
 
 
 __all__ = [
