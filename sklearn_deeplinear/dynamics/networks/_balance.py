@@ -75,11 +75,11 @@ class BalanceMeter:
 
     Parameters
     ----------
-    weights : list of tensors of shape (h_l, h_{l-1})
-        The first network of the run.
+    weights : list of tensors of shape (..., h_l, h_{l-1})
+        The first network of the run, or the networks of a batch.
     linear : bool, default=True
         Whether the matrices D_l are conserved, or only their diagonals.
-    biases : list of tensors of shape (h_l,), optional
+    biases : list of tensors of shape (..., h_l), optional
         b_1, ..., b_L. The bias of a hidden unit is one more of its incoming weights: it is
         [W_l, b_l] that balances W_{l+1}.
 
@@ -95,21 +95,21 @@ class BalanceMeter:
         meter = _matrix_meter if linear else _DiagonalMeter
         self.meters = [meter(W, W_next) for W, W_next in pairs]
         self.names = ("layer", "neuron", "change", *(("matrix",) if linear else ()))
-        self.cost = sum(m.cost for m in self.meters)
+        self.cost = weights[0].shape[:-2].numel() * sum(m.cost for m in self.meters)
 
     def __call__(self, weights, biases=None):
-        """Measure a batch of networks.
+        """Measure the networks of some records.
 
         Parameters
         ----------
-        weights : list of tensors of shape (n_records, h_l, h_{l-1})
+        weights : list of tensors of shape (n_records, ..., h_l, h_{l-1})
             The networks.
-        biases : list of tensors of shape (n_records, h_l), optional
+        biases : list of tensors of shape (n_records, ..., h_l), optional
             Their biases, if there were any at the start.
 
         Returns
         -------
-        measures : dict of tensors of shape (n_records, L - 1)
+        measures : dict of tensors of shape (n_records, ..., L - 1)
             ``layer``, ``neuron``, ``change`` and, if linear, ``matrix``; see
             :class:`sklearn_deeplinear._results.BalanceHistory`.
         """
@@ -122,7 +122,7 @@ class BalanceMeter:
             columns["neuron"].append(unit.abs().amax(-1))
             for name, value in meter(W, W_next, unit).items():
                 columns[name].append(value)
-        nothing = weights[0].new_zeros((weights[0].shape[0], 0))
+        nothing = weights[0].new_zeros((*weights[0].shape[:-2], 0))
         return {
             name: torch.stack(values, dim=-1) if values else nothing
             for name, values in columns.items()
@@ -145,8 +145,9 @@ def _incoming(weights, biases):
 def _matrix_meter(W, W_next):
     """Meter of D_l: by factors where these are much narrower than D_l itself."""
     narrow = _NarrowMeter(W, W_next)
-    slowness = _SLOWEST / min(max(len(W), _SLOWEST), _FASTEST)
-    dense_cost = 2 * len(W) ** 2 * (W.shape[1] + len(W_next) + _NORM_COLUMNS) * slowness
+    h = W.shape[-2]
+    slowness = _SLOWEST / min(max(h, _SLOWEST), _FASTEST)
+    dense_cost = 2 * h**2 * (W.shape[-1] + W_next.shape[-2] + _NORM_COLUMNS) * slowness
     return narrow if narrow.cost < dense_cost else _DenseMeter(dense_cost)
 
 
@@ -189,9 +190,9 @@ class _NarrowMeter:
     def __init__(self, W, W_next):
         self.start = torch.cat([W, W_next.mT], dim=-1)
         signs = torch.ones(self.start.shape[-1], dtype=W.dtype, device=W.device)
-        signs[W.shape[1] :] = -1
+        signs[W.shape[-1] :] = -1
         self.signs = torch.cat([signs, -signs])
-        self.cost = _QR_OPERATIONS * len(W) * self.signs.numel() ** 2
+        self.cost = _QR_OPERATIONS * W.shape[-2] * self.signs.numel() ** 2
 
     def __call__(self, W, W_next, unit):
         start = self.start.expand(W.shape[0], *self.start.shape)
@@ -209,7 +210,7 @@ class _DiagonalMeter:
 
     def __init__(self, W, W_next):
         self.start = _unit_difference(W, W_next)
-        self.cost = 4 * (W.numel() + W_next.numel())
+        self.cost = 4 * W.shape[-2] * (W.shape[-1] + W_next.shape[-2])
 
     def __call__(self, W, W_next, unit):
         return {"change": (unit - self.start).abs().amax(-1)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 
 
-def pack(weights):
-    """Copy layers into one flat tensor of shape (n_parameters,)."""
-    return torch.cat([W.reshape(-1) for W in weights])
+def pack(weights, batch=()):
+    """Copy layers, those of a batch with its shape in front, into one (..., n_parameters)."""
+    return torch.cat([W.reshape(*batch, -1) for W in weights], dim=-1)
 
 
 def layers(state, shapes):

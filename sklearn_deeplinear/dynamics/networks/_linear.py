@@ -1,9 +1,10 @@
-"""Deep linear network in training: parameters, descent step and what a record holds."""
+"""Deep linear networks in training: parameters, descent step and what a record holds."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics.networks._balance import BALANCE_RATE, Balance, BalanceMeter
@@ -11,6 +12,7 @@ from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigen
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._noisy_gradient import NoisyMomentGradient
+from sklearn_deeplinear.dynamics.networks._stacks import column, per_network, stacked_factors
 
 # Seconds that calling the dozen small operations of a step takes, and floating-point
 # operations a second of thin products; the order of magnitude is what matters. Measured in
@@ -30,22 +32,25 @@ _FLOW_OPTIONS = {"method": "DOP853", "rtol": 1e-6}
 class LinearDynamics:
     """The state of a deep linear network and the rule by which it moves.
 
+    Weights with leading dimensions are a batch of networks, which share nothing but the
+    calls of their operations.
+
     Parameters
     ----------
-    weights : list of tensors
+    weights : list of tensors of shape (..., h_l, h_{l-1})
         Initial W_1, ..., W_L; copied into one flat buffer, `state`.
     data_term : MomentGradient or NoisyMomentGradient
         Mean loss of the data and its gradient.
-    weight_decay : sequence of L floats
+    weight_decay : sequence of L floats, or of tensors of the shape of the batch
         gamma_1, ..., gamma_L.
 
     Attributes
     ----------
-    state : tensor of shape (n_parameters,)
+    state : tensor of shape (..., n_parameters)
         All weights; writing into it moves the network.
-    gradient : tensor of shape (n_parameters,)
+    gradient : tensor of shape (..., n_parameters)
         Gradient of the objective where it was last evaluated.
-    rounding : float
+    rounding : float, or ndarray of the shape of the batch
         Size of the rounding error in the norm of the gradient, at the initial weights.
     flow_options : dict
         Method and relative tolerance by which an ODE solver follows the gradient.
@@ -55,24 +60,41 @@ class LinearDynamics:
     linear = True
 
     def __init__(self, weights, data_term, weight_decay):
-        self.shapes = [tuple(W.shape) for W in weights]
-        self.state = pack(weights)
+        self.shapes = [tuple(W.shape[-2:]) for W in weights]
+        self.batch = weights[0].shape[:-2]
+        self.state = pack(weights, self.batch)
         self.weights = layers(self.state, self.shapes)
         self.data_term = data_term
-        self.weight_decay = [float(gamma) for gamma in weight_decay]
+        self.weight_decay = [per_network(gamma, self.batch, self.state) for gamma in weight_decay]
         self.step = data_term.stepper(self.weights, self.weight_decay)
         self.gradient = torch.empty_like(self.state)
-        norms = [float(W.norm()) for W in self.weights]
+        norms = [_norm(W) for W in self.weights]
         self.rounding = gradient_rounding(norms, data_term, self.weight_decay)
 
     @classmethod
     def from_moments(cls, weights, moments, weight_decay, noise):
-        """Build the dynamics on the device and in the precision of `weights`."""
-        R_x, R_y = (
-            torch.as_tensor(factor, dtype=weights[0].dtype, device=weights[0].device)
-            for factor in (moments.input_factor, moments.output_factor)
-        )
-        noisy = len(weights) > 1 and any(s > 0 for s in noise)
+        """Build the dynamics on the device and in the precision of `weights`.
+
+        Parameters
+        ----------
+        weights : list of tensors of shape (..., h_l, h_{l-1})
+            Initial W_1, ..., W_L.
+        moments : SecondMoments, or (nested) list of them
+            Moments of the data; a list has the shape of the batch or of the last of its
+            dimensions, such as one for each fold.
+        weight_decay : sequence of L floats, or of tensors of the shape of the batch
+            gamma_1, ..., gamma_L.
+        noise : sequence of L - 1 floats, or of tensors of the shape of the batch
+            Variances s_1, ..., s_{L-1}.
+
+        Returns
+        -------
+        dynamics : LinearDynamics
+        """
+        R_x, R_y = stacked_factors(moments, weights[0])
+        batch = weights[0].shape[:-2]
+        noise = [per_network(s, batch, weights[0]) for s in noise]
+        noisy = len(weights) > 1 and any(torch.as_tensor(s).any() for s in noise)
         data_term = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
         return cls(weights, data_term, weight_decay)
 
@@ -84,10 +106,13 @@ class LinearDynamics:
 
     def _gradients(self, weights):
         gradients = zip(self.data_term.gradients(weights), weights, self.weight_decay, strict=True)
-        return [g + 2 * gamma * W if gamma else g for g, W, gamma in gradients]
+        return [
+            g if isinstance(gamma, float) and not gamma else g + 2 * column(gamma) * W
+            for g, W, gamma in gradients
+        ]
 
     def measure(self, states):
-        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
+        """Measure states of shape (n_records, ..., n_parameters): a dict of tensors."""
         weights = layers(states, self.shapes)
         loss = self.data_term.loss(weights)
         penalty = sum(
@@ -102,7 +127,7 @@ class LinearDynamics:
         }
 
     def unpacked(self, state):
-        """``weights``: views W_1, ..., W_L of a state."""
+        """``weights``: views W_1, ..., W_L of a state (..., n_parameters)."""
         return {"weights": layers(state, self.shapes)}
 
     def balance_meter(self):
@@ -112,24 +137,54 @@ class LinearDynamics:
         )
 
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
-        """Extreme eigenvalues of the Hessian, from second moments."""
+        """Extreme eigenvalues of the Hessian, from second moments.
+
+        Of a batch one network after the other, shape (..., k).
+        """
         term = self.data_term
         A = term.input_factor.mT @ term.input_factor
         S = term.output_factor.mT @ term.input_factor
-        noise = getattr(term, "noise", 0.0)
-        weights = layers(state, self.shapes)
-        return linear_hessian_eigenvalues(weights, A, S, self.weight_decay, noise, k=k, which=which)
+        noise = getattr(term, "noise", [0.0] * (len(self.shapes) - 1))
+
+        def of_network(index):
+            return linear_hessian_eigenvalues(
+                [W[index] for W in layers(state, self.shapes)],
+                *(moment.expand(*self.batch, -1, -1)[index] for moment in (A, S)),
+                [_at(gamma, index) for gamma in self.weight_decay],
+                [_at(s, index) for s in noise],
+                k=k,
+                which=which,
+            )
+
+        found = [of_network(index) for index in np.ndindex(*self.batch)]
+        return np.reshape(found, (*self.batch, k))
 
     def record_cost(self, operations=0.0):
         """Cost of a record, in steps."""
-        step = step_seconds(self.shapes)
+        step = step_seconds(self.shapes, self.batch.numel())
         return (operations / BALANCE_RATE + step - _STEP_OVERHEAD) / step
 
 
-def step_seconds(shapes):
+def _norm(matrices):
+    """Frobenius norms, a float or an array of the shape of the batch."""
+    return _array(torch.linalg.vector_norm(matrices, dim=(-2, -1)))
+
+
+def _array(value):
+    """A number, or those of a batch, in float64 on the CPU."""
+    return value.numpy(force=True).astype(np.float64) if torch.is_tensor(value) else value
+
+
+def _at(value, index):
+    """The number of one network of a batch."""
+    return float(value[index]) if isinstance(value, torch.Tensor) else value
+
+
+def step_seconds(shapes, n_networks=1):
     """Time that a descent step of layers of these shapes takes, roughly."""
     thin = min(shapes[0][1], shapes[-1][0])
-    return _STEP_OVERHEAD + 6 * thin * sum(h * k for h, k in shapes) / _PRODUCT_RATE
+    work = 6 * thin * n_networks * sum(h * k for h, k in shapes)
+    return _STEP_OVERHEAD + work / _PRODUCT_RATE
 
 
 def gradient_rounding(norms, data_term, weight_decay):
@@ -137,19 +192,19 @@ def gradient_rounding(norms, data_term, weight_decay):
 
     Parameters
     ----------
-    norms : list of floats
+    norms : list of floats, or of arrays of the shape of the batch
         ||W_l||_F.
     data_term : MomentGradient or NoisyMomentGradient
         Knows the moments, in the precision of the gradient.
-    weight_decay : list of floats
+    weight_decay : list of floats, or of tensors of the shape of the batch
         gamma_l.
 
     Returns
     -------
-    rounding : float
+    rounding : float, or ndarray of the shape of the batch
     """
-    outer = max(math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms)))
+    outer = np.max([math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms))], axis=0)
     cross = data_term.output_factor.mT @ data_term.input_factor  # S
-    decay = sum(g * norm for g, norm in zip(weight_decay, norms, strict=True))
-    size = 2 * (float(cross.norm()) * outer + decay)
+    decay = sum(_array(g) * norm for g, norm in zip(weight_decay, norms, strict=True))
+    size = 2 * (_norm(cross) * outer + decay)
     return _ROUNDING * torch.finfo(cross.dtype).eps * size

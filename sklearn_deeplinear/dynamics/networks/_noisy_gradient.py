@@ -15,24 +15,31 @@ from __future__ import annotations
 
 import torch
 
+from sklearn_deeplinear.dynamics.networks._noisy_batch_step import NoisyBatchStep
+from sklearn_deeplinear.dynamics.networks._stacks import (
+    column,
+    from_left,
+    from_right,
+)
+
 
 class NoisyMomentGradient:
     """Expected squared loss under multiplicative noise, its gradient and descent step.
 
     Parameters
     ----------
-    input_factor : tensor of shape (k, d)
-        R_x with A = R_x^T R_x.
-    output_factor : tensor of shape (k, m)
+    input_factor : tensor of shape (..., k, d)
+        R_x with A = R_x^T R_x; leading dimensions as those of :class:`MomentGradient`.
+    output_factor : tensor of shape (..., k, m)
         R_y with S = R_y^T R_x and c = ||R_y||_F^2.
-    noise : sequence of L - 1 floats
+    noise : sequence of L - 1 floats, or of tensors of the shape of the batch
         Variances s_1, ..., s_{L-1}.
     """
 
     def __init__(self, input_factor, output_factor, noise):
         self.input_factor = input_factor
         self.output_factor = output_factor
-        self.noise = [float(s) for s in noise]
+        self.noise = [s if torch.is_tensor(s) else float(s) for s in noise]
         self.input_moment = input_factor.mT @ input_factor  # A
         self.cross_moment = output_factor.mT @ input_factor  # S
 
@@ -44,14 +51,14 @@ class NoisyMomentGradient:
         """
         features, variances = self.input_factor, []  # R_x F_l^T, diag(F_l A F_l^T)
         for W in weights:
-            features = features @ W.mT
+            features = from_left(features, W.mT)
             variances.append(features.square().sum(-2))
         loss = (features - self.output_factor).square().sum(dim=(-2, -1))
         form = None  # K_l
         for layer in range(len(weights) - 1, 0, -1):
             T = _pulled_back(form, weights[layer])
             loss = loss + self.noise[layer - 1] * (variances[layer - 1] * _diagonal(T)).sum(-1)
-            form = T + self.noise[layer - 1] * torch.diag_embed(_diagonal(T))
+            form = T + column(self.noise[layer - 1]) * torch.diag_embed(_diagonal(T))
         return loss
 
     def gradients(self, weights):
@@ -59,11 +66,11 @@ class NoisyMomentGradient:
         depth = len(weights)
         moment, noisy, forward = self.input_moment, [], []
         for layer, W in enumerate(weights):
-            product = W @ moment  # W_l C^_{l-1}
+            product = from_right(W, moment)  # W_l C^_{l-1}
             noisy.append(product)
             if layer < depth - 1:
                 C = product @ W.mT
-                moment = C + self.noise[layer] * torch.diag_embed(_diagonal(C))
+                moment = C + column(self.noise[layer]) * torch.diag_embed(_diagonal(C))
                 forward.append(W if layer == 0 else W @ forward[-1])  # F_l
         gradients, form, back = [], None, self.cross_moment  # K_L = I, B_L^T S
         for layer in range(depth - 1, -1, -1):
@@ -73,12 +80,18 @@ class NoisyMomentGradient:
             gradients.append(2 * (product - cross))
             if layer:
                 T = _pulled_back(form, W)
-                form = T + self.noise[layer - 1] * torch.diag_embed(_diagonal(T))
+                form = T + column(self.noise[layer - 1]) * torch.diag_embed(_diagonal(T))
                 back = W.mT @ back
         return gradients[::-1]
 
     def stepper(self, weights, weight_decay):
-        """Return ``step(eta)``, which makes one descent step on `weights` in place."""
+        """Return ``step(eta)``, which makes one descent step on `weights` in place.
+
+        Weights and decays as :meth:`MomentGradient.stepper` takes them.
+        """
+        if weights[0].ndim > 2:
+            A, S = self.input_moment, self.cross_moment
+            return NoisyBatchStep(weights, A, S, self.noise, weight_decay)
 
         def step(eta):
             for W, gradient, decay in zip(

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics.networks._balance import Balance, BalanceMeter
-from sklearn_deeplinear.dynamics.networks._moment_gradient import (
+from sklearn_deeplinear.dynamics.networks._chain_step import (
     ChainStepper,
-    MomentGradient,
     chain_gradients,
     products,
 )
+from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from sklearn_deeplinear.dynamics.networks._chain_step import thin_product
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.networks._moment_gradient import thin_product
 from sklearn_deeplinear.theory import SecondMoments, expected_loss
 
 # n, d, m, hidden widths: tall, wide (fewer inputs than outputs), and fewer rows than
