@@ -198,7 +198,7 @@ class _NarrowMeter:
         start = self.start.expand(W.shape[0], *self.start.shape)
         R = torch.linalg.qr(torch.cat([W, W_next.mT, start], dim=-1), mode="r").R
         k = self.start.shape[-1]
-        now, now_signs = R[:, :k, :k], self.signs[:k]
+        now, now_signs = R[..., :k, :k], self.signs[:k]
         return {
             "matrix": _norm(now * now_signs @ now.mT),
             "change": _norm(R * self.signs @ R.mT),

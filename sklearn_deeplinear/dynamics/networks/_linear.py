@@ -142,14 +142,15 @@ class LinearDynamics:
         Of a batch one network after the other, shape (..., k).
         """
         term = self.data_term
-        A = term.input_factor.mT @ term.input_factor
-        S = term.output_factor.mT @ term.input_factor
+        moments = (term.input_factor.mT @ term.input_factor).expand(*self.batch, -1, -1)  # A
+        cross = (term.output_factor.mT @ term.input_factor).expand(*self.batch, -1, -1)  # S
         noise = getattr(term, "noise", [0.0] * (len(self.shapes) - 1))
 
         def of_network(index):
             return linear_hessian_eigenvalues(
                 [W[index] for W in layers(state, self.shapes)],
-                *(moment.expand(*self.batch, -1, -1)[index] for moment in (A, S)),
+                moments[index],
+                cross[index],
                 [_at(gamma, index) for gamma in self.weight_decay],
                 [_at(s, index) for s in noise],
                 k=k,

@@ -1,8 +1,11 @@
 """What every network in training offers to the runs that move it and to the meters.
 
-A state is one flat vector of all parameters. Shapes may carry a leading batch: networks of
-one shape that are trained at once, each on moments, decays and step sizes of its own. It is
-``()`` for a single network, and whoever writes ``(..., n_parameters)`` accepts both.
+A state is one flat vector of all parameters. Shapes may carry a leading batch, such as
+configurations x folds: networks of one shape that are trained at once, each on moments, decays,
+noise and step sizes of its own. It is ``()`` for a single network. Of the networks,
+`LinearDynamics` takes a batch; compressed networks, pathways, perceptrons and modules are single
+ones, with states of shape (n_parameters,). Of the runs, `runs._descent.descend` trains a batch,
+and returns an array of runs of its shape; flows and mini-batches move single networks.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ class Dynamics(Protocol):
     gradient : tensor of the shape of `state`
         Gradient of the objective, where :meth:`evaluate` was last called; measuring may
         overwrite it.
-    rounding : float
+    rounding : float, or ndarray of the shape of the batch
         Size of the rounding error in the norm of the gradient, at the initial weights: a
         run that has come that far cannot go further. Zero where it is not known.
     linear : bool
@@ -40,7 +43,7 @@ class Dynamics(Protocol):
 
     state: torch.Tensor
     gradient: torch.Tensor
-    rounding: float
+    rounding: float | np.ndarray
     linear: bool
     flow_options: Mapping[str, Any]
     step: Callable[[Any], None]
@@ -59,7 +62,10 @@ class Dynamics(Protocol):
         """
 
     def unpacked(self, state: torch.Tensor) -> dict[str, list]:
-        """Parameters of a state, by the names that users know: ``weights``, ``biases``."""
+        """Parameters of a state, by the names that users know: ``weights``, ``biases``.
+
+        Those of a batch have its shape in front.
+        """
 
     def balance_meter(self) -> Meter | None:
         """Meter of the balance of adjacent layers; None where no layers are known to be."""
@@ -67,7 +73,7 @@ class Dynamics(Protocol):
     def hessian_eigenvalues(
         self, state: torch.Tensor, *, k: int = 1, which: str = "LA"
     ) -> np.ndarray:
-        """Extreme eigenvalues of the Hessian of the objective at one state."""
+        """Extreme eigenvalues of the Hessian of the objective at one state, shape (..., k)."""
 
     def record_cost(self, operations: float = 0.0) -> float:
         """Cost of a record, in steps, with meters that take so many operations."""
@@ -100,13 +106,20 @@ class Meter(Protocol):
     Attributes
     ----------
     cost : float
-        Floating-point operations that a record takes, at the speed of small products.
+        Floating-point operations that a record takes, of all networks of a batch, at the
+        speed of small products.
     """
 
     cost: float
 
     def measure(self, states: torch.Tensor) -> Any:
-        """Measure a batch of states (n_records, n_parameters): tensors, nested as you like."""
+        """Measure states of shape (n_records, ..., n_parameters).
+
+        Returns
+        -------
+        measured : tensors or arrays of shape (n_records, ...), in lists or dicts
+            Of a batch its shape follows, so that each network gets its own.
+        """
 
     def result(self, axis: dict[str, np.ndarray], parts: list) -> dict[str, Any]:
         """What the run shall hold, by name, out of all that was measured.
@@ -116,5 +129,5 @@ class Meter(Protocol):
         axis : dict of ndarray of shape (n_records,)
             ``iteration`` and ``time`` of the records.
         parts : list
-            What `measure` returned, chunk by chunk.
+            What `measure` returned of one network, chunk by chunk.
         """

@@ -12,7 +12,7 @@ import torch
 from sklearn_deeplinear._training_warning import TrainingWarning
 from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics.runs._records import Log, chunks
+from sklearn_deeplinear.dynamics.runs._records import Log, Run, chunks
 
 
 @torch.no_grad()
@@ -32,9 +32,10 @@ def descend(
     Parameters
     ----------
     dynamics : Dynamics
-        The network, trained in place.
+        The network, or a batch of them, trained in place.
     schedule : callable
-        Step size eta at iteration t = 0, 1, ...
+        Step size eta at iteration t = 0, 1, ...: a float, or a tensor of the shape of the
+        batch.
     iterations : ndarray of int
         Iterations to record, from :func:`record_iterations`.
     step : callable, optional
@@ -43,7 +44,8 @@ def descend(
         What else is recorded; None takes the balance of the layers.
     tol : float
         Stop at the first record whose gradient norm is at most `tol` times the first
-        one, or rounding error; 0 makes all steps.
+        one, or rounding error; 0 makes all steps. A network of a batch is kept as it is
+        then, while the others go on.
     record_weights : bool
         Keep the weights of every record.
     watch : callable, optional
@@ -52,21 +54,22 @@ def descend(
 
     Returns
     -------
-    run : Run
+    run : Run, or ndarray of them of the shape of the batch
         `stop_reason` is "converged", "max_iter", "diverged", "interrupted" or
         "callback". A run that diverges or is interrupted keeps its last good record, and
-        warns; what it means that all steps were made is for the caller to judge.
+        warns; what it means that all steps were made is for the caller to judge, as is what
+        to say of the networks of a batch.
     """
     log = Log(dynamics, meters, tol, record_weights)
     reason = log.add(dynamics.state[None].clone(), [0], [0.0])
-    if reason == "diverged":
+    if "diverged" in log.reasons:
         raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
     iteration, time, step = 0, 0.0, step or dynamics.step
     for index, marks in enumerate(chunks(iterations, dynamics.state)):
         if reason is not None:
             break
-        states = dynamics.state.new_empty((len(marks), dynamics.state.numel()))
-        times: list[float] = []
+        states = dynamics.state.new_empty((len(marks), *dynamics.state.shape))
+        times: list[float | torch.Tensor] = []
         try:
             if watch is not None:
                 watch(index, None)
@@ -75,7 +78,7 @@ def descend(
                     for t in range(iteration, mark):
                         eta = schedule(t)
                         step(eta)
-                        time += eta
+                        time = time + eta  # a new one, should it be a tensor
                     iteration = mark
                     states[row].copy_(dynamics.state)
                     times.append(time)
@@ -91,7 +94,8 @@ def descend(
             reason = "interrupted"
     dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
-    warn_of_ending(run)
+    if isinstance(run, Run):
+        warn_of_ending(run)
     return run
 
 

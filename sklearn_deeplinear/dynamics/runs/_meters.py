@@ -27,8 +27,8 @@ class Sharpness:
         self.dynamics = dynamics
 
     def measure(self, states):
-        """One eigenvalue for each state."""
-        return np.array([self.dynamics.hessian_eigenvalues(state)[0] for state in states])
+        """One eigenvalue for each state of a network."""
+        return np.array([self.dynamics.hessian_eigenvalues(state)[..., 0] for state in states])
 
     def result(self, axis, parts):
         """The curve ``sharpness``."""

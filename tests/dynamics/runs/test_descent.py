@@ -8,6 +8,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import descend, is_unfinished
+from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from sklearn_deeplinear.dynamics.runs._records import chunks, record_iterations
 from sklearn_deeplinear.theory import SecondMoments, balance
 
@@ -182,3 +183,102 @@ def test_a_default_run_has_enough_records_to_be_drawn(hidden, least):
         <= len(record_iterations(1000, None, dynamics.record_cost(dynamics.balance_meter().cost)))
         <= 1000
     )
+
+
+def make_batch(scales=((0.5, 0.4, 0.3), (0.2, 0.1, 0.6)), **options):
+    """Networks of `make_dynamics` from starts of different sizes, and each by itself."""
+    networks = [make_dynamics(scale, **options) for row in scales for scale in row]
+    weights = [torch.stack(parts) for parts in zip(*(n.weights for n in networks), strict=True)]
+    term = networks[0].data_term
+    stacked = [W.unflatten(0, (2, 3)) for W in weights]
+    return LinearDynamics(stacked, term, networks[0].weight_decay), networks
+
+
+@pytest.mark.parametrize(("hidden", "every"), [((5, 7), 3), ((), 1), ((40,), 50), ((40,), 400)])
+def test_runs_of_a_batch_are_those_of_its_networks(hidden, every):
+    batch, networks = make_batch(hidden=hidden)
+    # One network converges before the others, one stops at max_iter.
+    etas = torch.tensor([[0.05, 0.02, 0.03], [0.08, 1e-6, 0.04]], dtype=torch.float64)
+    etas *= min(1, 5 / max(hidden, default=1))  # stable in wide networks, too
+    iterations = record_iterations(1200, every)
+    options = {"tol": 1e-3, "record_weights": True}
+    runs = descend(batch, lambda t: etas, iterations, **options)
+    assert runs.shape == (2, 3)
+    reasons = set()
+    for index, network in zip(np.ndindex(2, 3), networks, strict=True):
+        own, run = (
+            descend(network, constant(float(etas[index])), iterations, **options),
+            runs[index],
+        )
+        reasons.add(own.stop_reason)
+        assert (run.stop_reason, run.n_iter) == (own.stop_reason, own.n_iter)
+        np.testing.assert_array_equal(run.trajectory.iteration, own.trajectory.iteration)
+        for name in ("time", "loss", "objective", "gradient_norm"):
+            curve = getattr(own.trajectory, name)
+            np.testing.assert_allclose(getattr(run.trajectory, name), curve, 1e-9, 1e-12)
+        for name in ("layer", "neuron", "matrix", "change"):
+            columns = getattr(own.balance, name)
+            np.testing.assert_allclose(getattr(run.balance, name), columns, 0, 1e-12)
+        torch.testing.assert_close(batch.state[index], network.state, rtol=0, atol=1e-12)
+        for W, V in zip(run.trajectory.weights[-1], network.weights, strict=True):
+            np.testing.assert_allclose(W, V, 0, 1e-12)
+    assert reasons == {"converged", "max_iter"}
+
+
+def test_a_diverged_network_of_a_batch_keeps_its_last_record_and_harms_no_other():
+    (batch, networks), iterations = make_batch(), record_iterations(500, 2)
+    etas = torch.full((2, 3), 0.01, dtype=torch.float64)
+    etas[0, 1] = 2.0
+    runs = descend(batch, lambda t: etas, iterations)
+    with pytest.warns(ConvergenceWarning, match="diverged"):
+        own = descend(networks[1], constant(2.0), iterations)
+    assert runs[0, 1].stop_reason == "diverged"
+    assert runs[0, 1].n_iter == own.n_iter < 500
+    assert torch.isfinite(batch.state).all()
+    torch.testing.assert_close(batch.state[0, 1], networks[1].state, rtol=1e-9, atol=0)
+    for index, network in zip(np.ndindex(2, 3), networks, strict=True):
+        if index != (0, 1):
+            run = descend(network, constant(0.01), iterations)
+            assert runs[index].stop_reason == "max_iter"
+            np.testing.assert_allclose(
+                runs[index].trajectory.objective, run.trajectory.objective, 1e-12
+            )
+
+
+def test_a_batch_ends_with_its_last_network():
+    batch, _ = make_batch()
+    etas = torch.full((2, 3), 0.05, dtype=torch.float64)
+    etas[1, 2] = 2.0
+    steps = []
+
+    def schedule(t):
+        steps.append(t)
+        return etas
+
+    runs = descend(batch, schedule, record_iterations(10**5, 10), tol=1e-2)
+    assert {run.stop_reason for run in runs.flat} == {"converged", "diverged"}
+    # Records are measured in chunks of 200 steps.
+    assert (
+        max(run.n_iter for run in runs.flat)
+        <= len(steps)
+        < 200 + max(run.n_iter for run in runs.flat)
+    )
+
+
+def test_sharpness_of_a_batch_is_that_of_each_network():
+    batch, networks = make_batch()
+    meters = meters_of(batch, ["sharpness"])
+    runs = descend(batch, constant(0.01), record_iterations(10, 5), meters=meters)
+    own = descend(
+        networks[4],
+        constant(0.01),
+        record_iterations(10, 5),
+        meters=meters_of(networks[4], ["sharpness"]),
+    )
+    np.testing.assert_allclose(runs[1, 1].trajectory.sharpness, own.trajectory.sharpness, 1e-8)
+
+
+def test_a_batch_that_cannot_start_is_refused():
+    batch, _ = make_batch(((0.5, 0.5, 1e100), (0.5, 0.5, 0.5)))
+    with pytest.raises(ValueError, match="init"):
+        descend(batch, constant(0.1), record_iterations(5))
