@@ -58,15 +58,15 @@ def stacked_factors(moments, like):
         R_y.
     """
     each = np.asarray(moments, dtype=object)
-    factors = [one.factor for one in each.flat]
-    padded = np.zeros((len(factors), max(map(len, factors)), factors[0].shape[1]))
-    for rows, factor in zip(padded, factors, strict=True):
-        rows[: len(factor)] = factor
-    padded = padded.reshape(*each.shape, *padded.shape[1:])
-    d = next(each.flat).n_inputs
+    d, factor = each.flat[0].n_inputs, each.flat[0].factor
+    if each.ndim:
+        rows = max(len(one.factor) for one in each.flat)
+        factor = np.zeros((*each.shape, rows, factor.shape[1]))
+        for index, one in np.ndenumerate(each):
+            factor[index][: len(one.factor)] = one.factor
     return tuple(
-        torch.as_tensor(np.ascontiguousarray(part), dtype=like.dtype, device=like.device)
-        for part in (padded[..., :d], padded[..., d:])
+        torch.as_tensor(part, dtype=like.dtype, device=like.device)
+        for part in (factor[..., :d], factor[..., d:])
     )
 
 
