@@ -5,7 +5,7 @@ gradient descent as one batch, and as 108 single networks, from the same weights
 with the same records and without. Final weights must agree to 1e-10. The two run in turn, and
 the ratio is that of the medians.
 
-    python benchmarks/bench_batch.py            # about a minute on two cores
+    python benchmarks/bench_batch.py            # about 4 minutes on two cores
     python benchmarks/bench_batch.py --quick    # a tenth of the steps, one repeat
 """
 
@@ -31,7 +31,7 @@ CASES = {
     "diabetes, noise": (442, 10, 1, 20, 3, 0.1, 300),
     "3 outputs": (442, 10, 3, 20, 3, 0.0, 300),
     "more outputs than inputs": (442, 5, 20, 20, 3, 0.0, 300),
-    "width 100": (442, 10, 1, 100, 3, 0.0, 300),
+    "width 100": (442, 10, 1, 100, 3, 0.0, 100),
 }
 
 
