@@ -133,6 +133,8 @@ class Log:
 
     def _column(self, times):
         """Times of the records (n_records, ...), which a batch may share."""
+        if not self.batch:
+            return np.asarray(times)
         each = [t.numpy(force=True) if torch.is_tensor(t) else t for t in times]
         return np.array([np.broadcast_to(t, self.batch) for t in each])
 
