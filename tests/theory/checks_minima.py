@@ -266,9 +266,7 @@ def _candidates():
                 yield Check(
                     "global_minimum",
                     f"stationary points, depth {depth}, level {level:.6f}, {case.name}",
-                    lambda case=case, depth=depth, level=level: _all_stationary(
-                        case, depth, level
-                    ),
+                    lambda case=case, depth=depth, level=level: _all_stationary(case, depth, level),
                 )
 
 
@@ -338,7 +336,9 @@ def _search(case, depth, strength, width):
     above = (found.objective / unit - expected) / (DESCENT * expected)
     bound = (found.lower_bound / unit - expected) / (DESCENT * expected)
     attained = off(
-        value_of_weights(found.weights(), case, gamma), found.objective / (case.c or 1.0), relative=DESCENT
+        value_of_weights(found.weights(), case, gamma),
+        found.objective / (case.c or 1.0),
+        relative=DESCENT,
     )
     certified = 0.0
     if found.kind == "certified":
@@ -381,7 +381,5 @@ def _sweep(case, depth):
         penalty = depth * g * np.sum(s ** (2 / depth))
         loss = np.sum((scaled @ (case.R / n.unit_x).T - (case.T / n.unit_y).T) ** 2)
         value = loss + case.rest / n.unit_y / n.unit_y + penalty
-        attained = max(
-            attained, off(value, objective / n.unit_y / n.unit_y, absolute=1e-12 * c)
-        )
+        attained = max(attained, off(value, objective / n.unit_y / n.unit_y, absolute=1e-12 * c))
     return max(gap, attained)

@@ -197,9 +197,7 @@ class Family:
             mu = np.exp(np.asarray(v))[..., None]
             return np.asarray(v) / D + np.log((z / (self.a + mu)).sum(-1)) - np.log(D)
 
-        return tuple(
-            D * _top(curve, x) + (D - 1) * self.log_rho for curve in (gain, self.curve)
-        )
+        return tuple(D * _top(curve, x) + (D - 1) * self.log_rho for curve in (gain, self.curve))
 
 
 def _top(curve, x):
