@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -36,3 +37,16 @@ def off(got, expected, *, relative=0.0, absolute=0.0):
     gap = np.abs(got / 2 - expected / 2).max(initial=0.0)
     size = relative * np.abs(expected / 2).max(initial=0.0) + absolute / 2
     return 0.0 if gap == 0 else float(gap / size) if size > 0 else np.inf
+
+
+def selection(checks, most):
+    """At most `most` checks of each function that are not slow, evenly spread over them."""
+    by_function = defaultdict(list)
+    for check in checks:
+        if not check.slow:
+            by_function[check.function].append(check)
+    return [
+        group[i]
+        for group in by_function.values()
+        for i in np.unique(np.linspace(0, len(group) - 1, most).astype(int))
+    ]

@@ -36,9 +36,7 @@ def moment_checks():
                 yield Check(
                     "SecondMoments",
                     f"mean {mean:g}, spread {spread:g}, {blocks} blocks",
-                    lambda mean=mean, spread=spread, blocks=blocks: _far_mean(
-                        mean, spread, blocks
-                    ),
+                    lambda mean=mean, spread=spread, blocks=blocks: _far_mean(mean, spread, blocks),
                 )
     for weight in (1e308, 1e-308, 1e-150, 3.0):
         for count in (2, 7, 64):
@@ -133,9 +131,7 @@ def _far_mean(mean, spread, blocks):
     means = [sum(column) / 800 for column in columns]
     exact = [
         [
-            float(
-                sum((u - mu) * (v - mv) for u, v in zip(a, b, strict=True)) / 800
-            )
+            float(sum((u - mu) * (v - mv) for u, v in zip(a, b, strict=True)) / 800)
             for b, mv in zip(columns, means, strict=True)
         ]
         for a, mu in zip(columns, means, strict=True)

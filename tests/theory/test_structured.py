@@ -1,0 +1,27 @@
+"""Every public function of `theory` on structured problems, against slow references.
+
+A selection of what `benchmarks/check_structured.py` runs in full.
+"""
+
+import pytest
+
+from sklearn_deeplinear import theory
+from tests.theory.all_checks import all_checks
+from tests.theory.check import selection
+
+# As many of each function as keep this file under half a minute.
+MOST = 150
+
+CHECKS = {check.label: check for check in selection(all_checks(), MOST)}
+
+
+def test_no_public_function_is_left_out():
+    tested = {check.function.split(".")[0] for check in CHECKS.values()}
+    assert tested == set(theory.__all__) - {"GlobalMinimum"}  # what global_minimum returns
+    assert len(CHECKS) > 2000
+
+
+@pytest.mark.parametrize("label", CHECKS)
+def test_function_agrees_with_its_reference(label):
+    """Deviations are in units of what is allowed."""
+    assert CHECKS[label].deviation() <= 1
