@@ -39,14 +39,18 @@ def off(got, expected, *, relative=0.0, absolute=0.0):
     return 0.0 if gap == 0 else float(gap / size) if size > 0 else np.inf
 
 
-def selection(checks, most):
-    """At most `most` checks of each function that are not slow, evenly spread over them."""
+def selection(checks, most, others=()):
+    """At most `most` checks of each function that are not slow, evenly spread over them.
+
+    `others` maps functions to other numbers.
+    """
+    others = dict(others)
     by_function = defaultdict(list)
     for check in checks:
         if not check.slow:
             by_function[check.function].append(check)
     return [
         group[i]
-        for group in by_function.values()
-        for i in np.unique(np.linspace(0, len(group) - 1, most).astype(int))
+        for function, group in by_function.items()
+        for i in np.unique(np.linspace(0, len(group) - 1, others.get(function, most)).astype(int))
     ]

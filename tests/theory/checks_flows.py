@@ -67,7 +67,7 @@ def _raced(s, a_0, depths, a, flow, limit):
     """
     race = Race(s, a_0, depths, a=a)
     worst = off(limit, race.end, absolute=INTEGRATED * s / a)
-    worst = max(worst, off(flow(0.0), a_0, relative=1e-14, absolute=1e-14 * s * (1 in depths)))
+    worst = max(worst, off(flow(0.0), a_0, relative=1e-13, absolute=1e-14 * s * (1 in depths)))
     if race.leader is None or abs(race.y_end - race.y_0) < 1e-12:
         return max(worst, off(flow(1.0 / s), a_0, absolute=1e-11 * s / a))
     way = race.y_end - race.y_0
@@ -381,6 +381,8 @@ def _aligned(depth, size, modes, kept):
     flow = end_to_end_flow(moments, np.diag(a_0), depth=depth)
     worst = off(flow(0.0), np.diag(a_0), relative=1e-13)
     strongest = max(modes[k - kept :])
+    if strongest == 0:  # it decays, by how much at time one cannot be seen
+        return max(worst, off(flow(1.0), np.diag(a_0), absolute=size * 100 * size))
     race = Race(strongest, [size], [depth])
     unit = race.time(-np.log(2))
     for t in (0.5 * unit, 0.95 * unit, 1.1 * unit):
