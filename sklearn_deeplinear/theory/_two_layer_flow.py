@@ -9,9 +9,12 @@ Both exponentials overflow while Q Q^T converges. With v = int_0^tau e^(2 w u) d
 integral in the eigenbasis, and R = P^T Q_0, the right side is P E K E P^T, where
 E = diag(e^(w tau) / sqrt(v)) is bounded and K = N (I + N^T N)^(-1) N^T with
 N = diag(sqrt(v)) R has eigenvalues between 0 and 1. Gaussian elimination with complete
-pivoting on N, the row scales kept as logarithms, writes N = Lambda G with Lambda bounded;
-K = q_2 q_2^T then follows from the orthonormal columns [q_1; q_2] of [G^(-1); Lambda],
-in which nothing grows and nothing cancels.
+pivoting on N writes N = Lambda G with Lambda bounded; K = q_2 q_2^T then follows from the
+orthonormal columns [q_1; q_2] of [X; Lambda], X^T X = (G G^T)^(-1), in which nothing grows
+and nothing cancels. Row scales are kept as logarithms, of which only differences count:
+those of the rates are formed before they meet tau, so that equal rates stay equal at any
+time. What elimination leaves of the start below its rounding error would grow into a mode
+that the exact flow never sees, and is set to zero.
 """
 
 from __future__ import annotations
@@ -26,10 +29,9 @@ from sklearn_deeplinear.theory._balance import check_weights
 from sklearn_deeplinear.theory._lazy_solution import check_time
 from sklearn_deeplinear.theory._moments import check_moments
 
-# Eigenvalues closer than this (relative to the largest) count as equal; from the horizon
-# on, times the largest rate, all others have been told apart and the flow is at its end.
-_SAME = 1e-12
-_HORIZON = 1e14
+# From here on, times the largest rate, rates that differ by one rounding error have been
+# told apart (by e^-20) and the flow is at its end.
+_HORIZON = 1e17
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +80,14 @@ def two_layer_flow(weights_0, moments, *, rtol=1e-8) -> TwoLayerFlow:
     ValueError
         If there are not two layers that fit the moments, A is not the identity, or the
         weights are not lambda-balanced.
+
+    Notes
+    -----
+    What lies below rounding, ``(m + d) * eps`` times the size of the start, counts as zero,
+    so that a flow that starts on its way into a saddle ends there, as that of
+    :func:`end_to_end_flow` does. Eigenvalues of ``[[-lambda/2 I, S^T], [S, lambda/2 I]]``
+    that differ by no more than this, relative to the largest, count as equal; all others are
+    told apart at t = infinity, however slowly their modes part.
 
     References
     ----------
@@ -133,24 +143,26 @@ class TwoLayerFlow:
         return one_line(self, "lam")
 
     def __init__(self, W_1, W_2, cross_moment, lam):
-        self.lam, self._S = lam, cross_moment
-        m, d = cross_moment.shape
-        diagonal = lam / 2 * np.concatenate([-np.ones(d), np.ones(m)])
-        F = np.diag(diagonal)
-        F[d:, :d], F[:d, d:] = cross_moment, cross_moment.T
-        w, P = np.linalg.eigh(F)
-        self._rates, self._basis = _snap(w[::-1]), P[:, ::-1]
+        n_outputs, n_inputs = cross_moment.shape
+        rounding = (n_outputs + n_inputs) * np.finfo(float).eps
         # Q Q^T depends on Q_0 Q_0^T only, so wide layers may be compressed to their rank.
         U, sizes, _ = np.linalg.svd(np.vstack([W_1.T, W_2]), full_matrices=False)
-        rank = int(np.sum(sizes > max(U.shape) * np.finfo(float).eps * sizes[0]))
-        Q_0 = U[:, :rank] * sizes[:rank]
-        self._start, self._Q_0 = self._basis.T @ Q_0, Q_0
+        rank = int(np.sum(sizes > rounding * sizes[0]))
+        self._Q_0 = U[:, :rank] * sizes[:rank]
+        # What is a rounding error of the balance would move null directions in the end.
+        self.lam = lam if abs(lam) > rounding * sizes[0] ** 2 else 0.0
+        self._n_inputs = n_inputs
+        w, self._basis = _eigen(cross_moment, self.lam)
+        self._rates = _snap(w, rounding)
+        self._noise = rounding * sizes[0]
+        self._start = self._basis.T @ self._Q_0
+        self._start[np.abs(self._start) <= self._noise] = 0.0
         self._fastest = max(np.abs(w).max(), sizes[0] ** 2)
 
     def __call__(self, t) -> TwoLayerState:
         """State at time `t` >= 0 (an array, or infinity), a :class:`TwoLayerState`."""
         t = check_time(t)
-        n, d = len(self._rates), self._S.shape[1]
+        n, d = len(self._rates), self._n_inputs
         product = np.array([self._product(2 * t_i) for t_i in t.ravel()])
         product = product.reshape(*t.shape, n, n)
         return TwoLayerState(product[..., :d, :d], product[..., d:, :d], product[..., d:, d:])
@@ -164,38 +176,70 @@ class TwoLayerFlow:
         # v = e^(2 max(w, 0) tau) (1 - e^(-2 |w| tau)) / (2 |w|), which is tau at w = 0.
         bounded = np.full(len(w), tau)
         np.divide(-np.expm1(-2 * size * tau), 2 * size, out=bounded, where=size > 0)
-        log_scale = np.maximum(w, 0) * tau + np.log(bounded) / 2  # log sqrt(v)
         E = np.exp(np.minimum(w, 0) * tau) / np.sqrt(bounded)
-        root = self._basis @ (E[:, None] * _saturated(self._start, log_scale))
+        grown = np.maximum(w, 0), tau, np.log(bounded) / 2
+        root = self._basis @ (E[:, None] * _saturated(self._start, grown, self._noise))
         return root @ root.T
 
 
-def _saturated(R, log_scale):
-    """Square root q_2 of N (I + N^T N)^(-1) N^T, N = diag(exp(log_scale)) R."""
-    work, r = R.copy(), R.shape[1]
-    Lambda, C, inverse_pivots = np.zeros_like(R), np.zeros((r, r)), np.zeros(r)
-    for j in range(r):
+def _eigen(S, lam):
+    """Eigenvalues, descending, and eigenvectors of [[-lambda/2 I, S^T], [S, lambda/2 I]].
+
+    From the singular vectors of S, which keeps pairs of opposite sign and null directions.
+    """
+    m, d = S.shape
+    U, s, Vt = np.linalg.svd(S)
+    k = len(s)
+    half, size = np.arctan2(2 * s, lam) / 2, np.hypot(s, lam / 2)
+    u, v = np.vstack([np.zeros((d, m)), U]), np.vstack([Vt.T, np.zeros((m, d))])
+    up = v[:, :k] * np.sin(half) + u[:, :k] * np.cos(half)
+    down = v[:, :k] * np.cos(half) - u[:, :k] * np.sin(half)
+    w = np.concatenate([size, -size, np.full(d - k, -lam / 2), np.full(m - k, lam / 2)])
+    order = np.argsort(-w, kind="stable")
+    return w[order], np.hstack([up, down, v[:, k:], u[:, k:]])[:, order]
+
+
+def _saturated(R, grown, noise):
+    """Square root q_2 of N (I + N^T N)^(-1) N^T, N = diag(e^(rate tau + rest)) R.
+
+    `grown` holds (rates, tau, rest); entries of R are known up to `noise`.
+    """
+    rates, tau, rest = grown
+    work, (n, r), noise = R.copy(), R.shape, np.full(len(R), noise)
+    Lambda, C, inverse_pivots = np.zeros((n, r)), np.zeros((r, r)), np.zeros(r)
+    k = 0
+    while work[:, k:].any():
+        # Relative to the fastest row left: what is far slower is not chosen, and need not be
+        # known well.
         with np.errstate(divide="ignore"):
-            size = log_scale[:, None] + np.log(np.abs(work[:, j:]))
+            log_work = rest[:, None] + np.log(np.abs(work[:, k:]))
+        fastest = rates[work[:, k:].any(axis=1)].max()
+        size = (rates - fastest)[:, None] * tau + log_work
         i, c = np.unravel_index(np.argmax(size), size.shape)
-        swap = [j, j + c]
+        swap = [k, k + c]
         work[:, swap], C[:, swap] = work[:, swap[::-1]], C[:, swap[::-1]]
-        # Column j of N in units of its pivot: at most one in size, by the choice of pivot.
-        sign = np.sign(work[i, j])
-        Lambda[:, j] = sign * np.sign(work[:, j]) * np.exp(size[:, c] - size[i, c])
-        inverse_pivots[j] = sign * np.exp(-size[i, c])
-        C[j, j:] = work[i, j:] / work[i, j]
-        work[:, j + 1 :] -= np.outer(work[:, j], C[j, j + 1 :])
-        work[i, j + 1 :] = 0.0
+        # Column k of N in units of its pivot: at most one in size, by the choice of pivot.
+        ratio = work[:, k] / work[i, k]
+        exponent = (rates - rates[i]) * tau + log_work[:, c] - log_work[i, c]
+        Lambda[:, k] = np.sign(ratio) * np.exp(exponent)
+        inverse_pivots[k] = np.sign(work[i, k]) * np.exp(-rates[i] * tau - log_work[i, c])
+        C[k, k:] = work[i, k:] / work[i, k]
+        work[:, k + 1 :] -= np.outer(work[:, k], C[k, k + 1 :])
+        noise = noise + np.abs(ratio) * noise[i]
+        work[i, k + 1 :] = 0.0
+        rounded = work[:, k + 1 :]  # a view
+        rounded[np.abs(rounded) <= noise[:, None]] = 0.0
+        k += 1
     # G = diag(pivots) C up to the order of its columns, which K does not depend on.
-    inverse = solve_triangular(C, np.diag(inverse_pivots), unit_diagonal=True)
-    q, _ = np.linalg.qr(np.vstack([inverse, Lambda]))
-    return q[r:]
+    triangle = np.linalg.qr(C[:k].T, mode="r")
+    X = solve_triangular(triangle, np.diag(inverse_pivots[:k]), trans="T")
+    q, _ = np.linalg.qr(np.vstack([X, Lambda[:, :k]]))
+    return q[k:]
 
 
-def _snap(w):
+def _snap(w, rounding):
     """Descending eigenvalues with those equal up to rounding made equal, and zeros zero."""
-    tolerance = _SAME * np.abs(w).max()
+    tolerance = rounding * np.abs(w).max()
     starts = np.flatnonzero(np.concatenate([[True], -np.diff(w) > tolerance]))
     groups = np.split(w, starts[1:])
     means = [0.0 if np.abs(g).min() <= tolerance else g.mean() for g in groups]
