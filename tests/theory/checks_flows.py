@@ -17,7 +17,13 @@ from sklearn_deeplinear.theory import (
 )
 from tests.structured import cases
 from tests.theory.check import Check, off
-from tests.theory.reference_flows import Race, flow_of_scalars, flow_of_weights, two_layers
+from tests.theory.reference_flows import (
+    Race,
+    flow_of_scalars,
+    flow_of_weights,
+    rates,
+    two_layers,
+)
 
 # Integration to 1e-13 a step, over some hundred steps with growth of errors in between.
 INTEGRATED = 1e-9
@@ -221,6 +227,7 @@ def two_layer_checks():
     for case in cases():
         if not (case.is_white and case.A[0, 0] == 1 and max(case.S.shape) <= 4):
             continue
+        settles = _settled(case.S, 0.0) is not None
         for name, weights in two_layer_starts(case.S).items():
             for t in (0.0, 0.05, 0.7, 5.0, np.inf):
                 yield Check(
@@ -228,7 +235,8 @@ def two_layer_checks():
                     f"{name}, t = {t:g}, {case.name}",
                     lambda case=case, weights=weights, t=t: _two_layers(case, weights, t),
                 )
-                if name.startswith("balanced") and t > 0:
+                # Integration needs very many steps where the end comes late.
+                if name.startswith("balanced") and t > 0 and (settles or np.isfinite(t)):
                     yield Check(
                         "end_to_end_flow",
                         f"depth 2, {name}, t = {t:g}, {case.name}",
@@ -266,13 +274,14 @@ def _two_layers(case, weights, t, flow=None):
     S, d = case.S, case.S.shape[1]
     time = t
     if np.isinf(t):
-        time = _settled(S, weights)
-        if time is None:
-            return 0.0
+        gap = weights[1].T @ weights[1] - weights[0] @ weights[0].T
+        time = _settled(S, np.trace(gap) / len(gap))
+    if time is None:
+        return _at_rest(two_layer_flow(weights, case.moments)(t), S, weights)
     expected = _closed_form(tuple(map(_frozen, weights)), _frozen(S), time)
     # Everything is bounded by the larger of the start and the end.
     size = max(np.abs(expected).max(), max(np.sum(W**2) for W in weights))
-    tolerance = CLOSED_FORM * size if np.isfinite(t) else INTEGRATED * size
+    tolerance = CLOSED_FORM * size
     if flow is None:
         state = two_layer_flow(weights, case.moments)(t)
         got = np.block(
@@ -283,19 +292,26 @@ def _two_layers(case, weights, t, flow=None):
     return off(got, expected[d:, :d], absolute=max(INTEGRATED, tolerance))
 
 
-def _settled(S, weights):
-    """A time after which nothing moves, or None where something falls off like 1 / t."""
-    gap = weights[1].T @ weights[1] - weights[0] @ weights[0].T
-    lam = np.trace(gap) / len(gap)
-    m, d = S.shape
-    F = np.diag(np.concatenate([-np.ones(d), np.ones(m)]) * lam / 2)
-    F[d:, :d], F[:d, d:] = S, S.T
-    w = np.linalg.eigvalsh(F)
+def _at_rest(state, S, weights):
+    """How far the slopes (S - M) W_1^T and W_2^T (S - M) are from zero, times W_1 and W_2."""
+    size = max(np.abs(S).max(), max(np.sum(W**2) for W in weights))
+    slack = S - state.coef
+    slopes = np.stack([state.output_gram @ slack, slack @ state.input_gram])
+    return off(slopes, 0 * slopes, absolute=CLOSED_FORM * size * max(size, 1.0) or 1e-300)
+
+
+def _settled(S, lam):
+    """A time after which nothing moves, or None where that is later than can be computed.
+
+    There something falls off like 1 / t, or two modes part slowly.
+    """
+    w = np.array(rates(S, lam))
+    # As documented: rates closer than this count as equal.
+    equal = sum(S.shape) * np.finfo(float).eps * np.abs(w).max()
     apart = np.abs(np.subtract.outer(w, w))
-    nearest = apart[apart > 1e-10].min(initial=np.abs(w).max())
-    if np.abs(w).min() < 1e-10 or nearest < 0.2 or not any(W.any() for W in weights):
-        return None
-    return 30 / min(nearest, np.abs(w).min())
+    nearest = apart[apart > equal].min(initial=np.abs(w).max())
+    slowest = min(nearest, np.abs(w).min())
+    return 40 / slowest if slowest > 0.2 else None
 
 
 def _frozen(array):

@@ -139,14 +139,7 @@ def two_layers(W_1, W_2, S, t, digits=None):
         h, d = W_1.shape
         m = len(W_2)
         Q = _matrix(np.vstack([W_1.T, W_2]))
-        F = mpmath.zeros(d + m)
-        for i in range(d):
-            F[i, i] = -mpf(lam) / 2
-        for j in range(m):
-            F[d + j, d + j] = mpf(lam) / 2
-            for i in range(d):
-                F[d + j, i] = F[i, d + j] = mpf(float(S[j, i]))
-        w, P = mpmath.eigsy(F)
+        w, P = mpmath.eigsy(_symmetric(S, lam))
         tau = 2 * mpf(float(t))
         R = P.T * Q
         n = d + m
@@ -160,6 +153,24 @@ def two_layers(W_1, W_2, S, t, digits=None):
         root = P * grown * R
         result = root * mpmath.inverse(inner) * root.T
         return np.array(result.tolist(), dtype=float)
+
+
+def rates(S, lam):
+    """Eigenvalues of the matrix of the closed form, right to the last digit of a float."""
+    with mpmath.workdps(40):
+        return [float(w) for w in mpmath.eigsy(_symmetric(S, lam), eigvals_only=True)]
+
+
+def _symmetric(S, lam):
+    m, d = S.shape
+    F = mpmath.zeros(d + m)
+    for i in range(d):
+        F[i, i] = -mpf(lam) / 2
+    for j in range(m):
+        F[d + j, d + j] = mpf(lam) / 2
+        for i in range(d):
+            F[d + j, i] = F[i, d + j] = mpf(float(S[j, i]))
+    return F
 
 
 def _matrix(array):
@@ -185,7 +196,8 @@ def flow_of_scalars(weights, s, times):
     strengths, state, last = [], np.concatenate(weights), 0.0
     for t in times:
         if t > last:
-            solution = solve_ivp(velocity, (last, t), state, "DOP853", rtol=1e-13, atol=1e-15)
+            with np.errstate(over="ignore", invalid="ignore"):  # first steps that are refused
+                solution = solve_ivp(velocity, (last, t), state, "DOP853", rtol=1e-13, atol=1e-15)
             state, last = solution.y[:, -1], t
         strengths.append([np.prod(w) for w in np.split(state, ends)])
     return np.array(strengths)
