@@ -347,6 +347,7 @@ def end_to_end_checks():
                         lambda depth=depth, size=size, modes=modes, kept=kept: _aligned(
                             depth, size, np.array(modes), kept
                         ),
+                        kept > 1 and size < 1e-100,
                     )
 
 
