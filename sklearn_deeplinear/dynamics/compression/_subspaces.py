@@ -150,12 +150,28 @@ def close(weights, live=None):
     bases = _independent_bases(blocks, whole)
     if bases is None:
         return None
-    bases = [_spread(Q, units, len(W)) for Q, units, W in zip(bases, live, weights, strict=False)]
     rounding = 0.0 if all(whole) else _TOLERANCE
-    parts = (_split(W, bases, layer, rounding) for layer, W in enumerate(weights))
-    cores, rests, leaks = zip(*parts, strict=True)
-    compression = Compression(bases, list(cores), list(rests), max(leaks))
+    if any(
+        torch.count_nonzero(W) > torch.count_nonzero(B)
+        for W, B in zip(weights, blocks, strict=True)
+    ):
+        # Weights between units that never move belong to the rests.
+        bases = [_spread(Q, part, len(W)) for Q, part, W in zip(bases, live, weights, strict=False)]
+        blocks, live = weights, [torch.arange(len(W), device=W.device) for W in weights[:-1]]
+    compression = _assembled(blocks, bases, live, [len(W) for W in weights[:-1]], rounding)
     return compression if compression.is_exact else None
+
+
+def _assembled(blocks, bases, live, widths, rounding):
+    """Compression of layers of these widths, from the blocks and bases of their live units."""
+    parts = (_split(W, bases, layer, rounding) for layer, W in enumerate(blocks))
+    cores, rests, leaks = zip(*parts, strict=True)
+    bases = [_spread(Q, units, h) for Q, units, h in zip(bases, live, widths, strict=True)]
+    rests = [
+        None if N is None else _spread(_spread(N, live[i], widths[i]).mT, live[i - 1], N_width).mT
+        for i, (N, N_width) in enumerate(zip(rests, [0, *widths], strict=True))
+    ]
+    return Compression(bases, list(cores), rests, max(leaks))
 
 
 def _whole_layers(weights):
@@ -236,16 +252,7 @@ def compress(weights, sweeps=1, live=None):
     live = live_units(weights) if live is None else live
     widths = [len(W) for W in weights[:-1]]
     weights = live_blocks(weights, live)
-    bases = _swept_bases(weights, sweeps)
-    cores, rests, leaks = zip(
-        *(_split(W, bases, layer) for layer, W in enumerate(weights)), strict=True
-    )
-    bases = [_spread(Q, units, h) for Q, units, h in zip(bases, live, widths, strict=True)]
-    rests = [
-        None if N is None else _spread(_spread(N, live[i], widths[i]).mT, live[i - 1], N_width).mT
-        for i, (N, N_width) in enumerate(zip(rests, [0, *widths], strict=True))
-    ]
-    return Compression(bases, list(cores), rests, max(leaks))
+    return _assembled(weights, _swept_bases(weights, sweeps), live, widths, _TOLERANCE)
 
 
 def live_blocks(weights, live):
@@ -290,7 +297,7 @@ def _extended(basis, image):
     return torch.cat([basis, U[:, s > rounding]], dim=1)
 
 
-def _split(W, bases, layer, rounding=_TOLERANCE):
+def _split(W, bases, layer, rounding):
     """Core, rest and relative leak of one layer."""
     right = W if layer == 0 else W @ bases[layer - 1]
     last = layer == len(bases)
