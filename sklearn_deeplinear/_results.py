@@ -105,6 +105,11 @@ class Trajectory:
     def __len__(self) -> int:
         return len(self.iteration)
 
+    def curves(self) -> dict[str, np.ndarray]:
+        """Return what was recorded as one number per record, by name."""
+        recorded = {f.name: getattr(self, f.name) for f in fields(self)} | self.others
+        return {k: v for k, v in recorded.items() if isinstance(v, np.ndarray) and v.ndim == 1}
+
     def to_frame(self):
         """Return the recorded curves as a pandas DataFrame, one row per record.
 
@@ -120,10 +125,7 @@ class Trajectory:
         """
         import pandas as pd
 
-        curves = {f.name: getattr(self, f.name) for f in fields(self)} | self.others
-        return pd.DataFrame(
-            {name: v for name, v in curves.items() if isinstance(v, np.ndarray) and v.ndim == 1}
-        )
+        return pd.DataFrame(self.curves())
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,7 +138,7 @@ class LinearProblem:
             weights, self.moments, self.weight_decay, self.noise, options.max_iter
         )
 
-    def sgd_step_size(self, start, options):
+    def batch_step_size(self, start, options):
         """Inverse of a bound on the curvature of the batch with the longest inputs."""
         network, data = self._module(start, options), self.samples.resident(options.like)
         return auto_network_step_size(
@@ -151,7 +151,7 @@ class LinearProblem:
             options.batch_size,
         )
 
-    def adam_step_size(self, start, options):
+    def rescaled_step_size(self, start, options):
         """A hundredth of the size of the weights."""
         n_steps = options.max_iter * len(self.samples.batch_sizes(options.batch_size))
         return adam_step_size([start], reachable_norm(self.moments, n_steps))

@@ -157,7 +157,7 @@ class PathwayProblem:
         """Inverse of a bound on the curvature along the run."""
         return self._step_size(start, options.max_iter)
 
-    def sgd_step_size(self, start, options):
+    def batch_step_size(self, start, options):
         """That of "gd", divided by how much more curved the worst batch is than all samples."""
         samples = self.samples
         data, sizes = samples.resident(options.like), samples.batch_sizes(options.batch_size)
@@ -172,7 +172,7 @@ class PathwayProblem:
             excess = max(float(ratio**2), 1.0)
         return self._step_size(start, options.max_iter * len(sizes)) / excess
 
-    def adam_step_size(self, start, options):
+    def rescaled_step_size(self, start, options):
         """A hundredth of the size of the weights."""
         n_steps = options.max_iter * len(self.samples.batch_sizes(options.batch_size))
         return adam_step_size(start, reachable_norm(self.moments, n_steps))

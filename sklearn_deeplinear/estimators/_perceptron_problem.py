@@ -114,11 +114,11 @@ class PerceptronProblem:
         """Inverse of the curvature where the outputs have the size of the targets."""
         return auto_network_step_size(start, *self._data, self.weight_decay)
 
-    def sgd_step_size(self, start, options):
+    def batch_step_size(self, start, options):
         """The same for the batch with the longest inputs."""
         return auto_network_step_size(start, *self._data, self.weight_decay, options.batch_size)
 
-    def adam_step_size(self, start, options):
+    def rescaled_step_size(self, start, options):
         """A hundredth of the size of the weights."""
         return adam_step_size([[layer.weight.detach() for layer in start.linear_layers]])
 

@@ -52,11 +52,11 @@ class Problem(Protocol):
     def descent_step_size(self, start: Any, options: RunOptions) -> float:
         """Automatic step of full-batch gradient descent."""
 
-    def sgd_step_size(self, start: Any, options: RunOptions) -> float:
+    def batch_step_size(self, start: Any, options: RunOptions) -> float:
         """Automatic step of stochastic gradient descent."""
 
-    def adam_step_size(self, start: Any, options: RunOptions) -> float:
-        """Automatic step of Adam."""
+    def rescaled_step_size(self, start: Any, options: RunOptions) -> float:
+        """Automatic step of optimizers that rescale the gradient, such as Adam."""
 
     def dynamics(self, start: Any, options: RunOptions, compress: bool = False) -> Dynamics:
         """The network in training; in fewer dimensions where that is exact and pays."""

@@ -9,10 +9,8 @@ import torch
 
 from sklearn_deeplinear._parameters import check_integer, check_real
 from sklearn_deeplinear.dynamics.runs._meters import METERS
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.estimators._options import check_device, check_dtype
-
-# Solvers that train on samples, in a skorch net.
-MINI_BATCH = {"sgd", "adam"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +57,7 @@ class RunOptions:
         TypeError, ValueError
             If one of them is not valid.
         """
-        if estimator.callbacks and estimator.solver not in MINI_BATCH:
+        if estimator.callbacks and estimator.solver not in OPTIMIZERS:
             raise ValueError(
                 f'callbacks must be None with solver="{estimator.solver}", which would not call '
                 'them: skorch callbacks are for "sgd" and "adam".'
@@ -92,7 +90,7 @@ class RunOptions:
     @property
     def rows_of_a_step(self):
         """Number of samples that a step sees; None for all."""
-        return self.batch_size if self.solver in MINI_BATCH else None
+        return self.batch_size if self.solver in OPTIMIZERS else None
 
     @property
     def like(self):

@@ -18,6 +18,7 @@ from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
 from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
@@ -103,13 +104,14 @@ def _size(dynamics, schedule):
     return size or 1.0  # any number will do for a flow at rest
 
 
-def mini_batches(solver, problem, options, listener):
+def mini_batches(problem, options, listener):
     """Mini-batches of the centred data in a skorch net."""
     from sklearn_deeplinear.dynamics.runs._minibatch import train_minibatch
 
     generator = torch_generator(options.random_state)
     start = _start(problem, options, generator)
-    automatic = {"sgd": problem.sgd_step_size, "adam": problem.adam_step_size}[solver]
+    rescales = OPTIMIZERS[options.solver].rescales
+    automatic = problem.rescaled_step_size if rescales else problem.batch_step_size
     schedule, step_size = check_step_size(options.step_size, partial(automatic, start, options))
     dynamics = problem.dynamics(start, options)
     meters = meters_of(dynamics, options.meters)
@@ -120,7 +122,7 @@ def mini_batches(solver, problem, options, listener):
         network.module,
         network.data,
         loss=problem.loss,
-        solver=solver,
+        solver=options.solver,
         schedule=schedule,
         weight_decay=network.weight_decay,
         batch_size=options.batch_size,
@@ -162,13 +164,12 @@ def krylov_descent(problem, options, listener):
 SOLVERS: dict[str, Callable[..., Outcome]] = {
     **dict.fromkeys(UPDATES, descent),
     "flow": gradient_flow,
-    "sgd": partial(mini_batches, "sgd"),
-    "adam": partial(mini_batches, "adam"),
+    **dict.fromkeys(OPTIMIZERS, mini_batches),
     "analytic": analytic,
     "krylov": krylov_descent,
 }
 # The names that users choose from; not every network has a minimum that is known.
-TRAINING = {*UPDATES, "flow", "sgd", "adam"}
+TRAINING = {*UPDATES, "flow", *OPTIMIZERS}
 
 
 def _start(problem, options, generator):

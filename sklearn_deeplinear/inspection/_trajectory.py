@@ -97,9 +97,10 @@ class TrajectoryDisplay:
         ----------
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes new ones.
-        curve : {"objective", "loss", "gradient_norm", "gap", "sharpness"}, default="objective"
-            What to draw; "gap" is the objective less its minimum, on a log scale, and
-            "sharpness" needs a run with ``record_sharpness=True``.
+        curve : str, default="objective"
+            What to draw: "objective", "loss", "gradient_norm", "gap" (the objective less its
+            minimum, on a log scale), or what the estimator's `record` named, such as
+            "sharpness", "nuclear_norm" and "effective_rank".
         against : {"iteration", "time"}, default="iteration"
             Horizontal axis.
         name : str, default=None
@@ -117,20 +118,10 @@ class TrajectoryDisplay:
         ValueError
             If `curve` or `against` is unknown, or the run does not have what is asked for.
         """
-        if curve not in _LABELS:
-            raise ValueError(f"curve must be one of {', '.join(_LABELS)}, got {curve!r}.")
         if against not in _AXES:
             raise ValueError(f'against must be "iteration" or "time", got {against!r}.')
-        if curve == "sharpness" and self.trajectory.sharpness is None:
-            raise ValueError('curve="sharpness" needs a run with record_sharpness=True.')
-        if curve == "gap" and self.minimum is None:
-            raise ValueError('curve="gap" needs the minimum of the objective, which is not known.')
+        values = self._values(curve)
         self.ax_, self.figure_ = axes_and_figure(ax)
-        values = (
-            self.trajectory.objective - self.minimum
-            if curve == "gap"
-            else getattr(self.trajectory, curve)
-        )
         line_kw = {"label": self.name if name is None else name, **line_kw}
         (self.line_,) = self.ax_.plot(getattr(self.trajectory, against), values, **line_kw)
         self.minimum_line_ = None
@@ -138,9 +129,25 @@ class TrajectoryDisplay:
             self.minimum_line_ = self.ax_.axhline(
                 self.minimum, color=self.line_.get_color(), linestyle="--", linewidth=1
             )
-        self.ax_.set(xlabel=_AXES[against], ylabel=_LABELS[curve])
+        self.ax_.set(xlabel=_AXES[against], ylabel=_LABELS.get(curve, curve.replace("_", " ")))
         if curve in ("gap", "gradient_norm") and (values > 0).any():
             self.ax_.set_yscale("log")
         if self.line_.get_label() and not self.line_.get_label().startswith("_"):
             self.ax_.legend()
         return self
+
+    def _values(self, curve):
+        if curve == "gap":
+            if self.minimum is None:
+                raise ValueError(
+                    'curve="gap" needs the minimum of the objective, which is not known.'
+                )
+            return self.trajectory.objective - self.minimum
+        curves = self.trajectory.curves()
+        if curve not in curves:
+            known = ", ".join([*curves, "gap"])
+            raise ValueError(
+                f"curve must be one of those of this run, {known}, got {curve!r}: the "
+                "estimator's record names what else is recorded."
+            )
+        return curves[curve]

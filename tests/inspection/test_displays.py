@@ -108,13 +108,15 @@ def test_a_gap_needs_a_minimum(model):
     assert TrajectoryDisplay(model.trajectory_).plot().minimum_line_ is None
 
 
-def test_sharpness_is_drawn_where_it_was_recorded(model):
-    with pytest.raises(ValueError, match="record_sharpness=True"):
-        TrajectoryDisplay.from_estimator(model, curve="sharpness")
-    sharp = DeepLinearRegressor(max_iter=5, tol=0, record_sharpness=True).fit(X, Y)
-    display = TrajectoryDisplay.from_estimator(sharp, curve="sharpness")
-    assert_array_equal(display.line_.get_ydata(), sharp.trajectory_.sharpness)
-    assert len(sharp.trajectory_.sharpness) > 1
+@pytest.mark.parametrize("name", ["sharpness", "nuclear_norm", "effective_rank"])
+def test_what_else_was_recorded_can_be_drawn(name, model):
+    with pytest.raises(ValueError, match=f"one of those of this run.*got '{name}'.*record"):
+        TrajectoryDisplay.from_estimator(model, curve=name)
+    recorded = DeepLinearRegressor(max_iter=5, tol=0, record=[name]).fit(X, Y)
+    display = TrajectoryDisplay.from_estimator(recorded, curve=name)
+    assert_array_equal(display.line_.get_ydata(), getattr(recorded.trajectory_, name))
+    assert len(display.line_.get_ydata()) > 1
+    assert display.ax_.get_ylabel()
 
 
 @pytest.mark.parametrize("weight_decay", [0.01, 10.0])

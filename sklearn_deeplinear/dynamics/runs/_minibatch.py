@@ -52,14 +52,14 @@ def train_minibatch(
         Training data on the device of the state.
     loss : {"squared_error", "cross_entropy"}
         Loss of a sample.
-    solver : {"sgd", "adam"}
-        ``torch.optim.SGD`` without momentum, or ``torch.optim.Adam``.
+    solver : str
+        Optimizer, by its name in `OPTIMIZERS`.
     schedule : callable
         Step size in epoch t = 0, 1, ...
     weight_decay : sequence of floats
         gamma_l of the parameters of two or more dimensions, in their order; others are
-        not decayed. ``2 gamma_l W_l`` is added to the gradient, with Adam before it is
-        rescaled, so that the estimated gradient is that of the objective.
+        not decayed. ``2 gamma_l W_l`` is added to the gradient before it is rescaled, so that
+        the estimated gradient is that of the objective.
     batch_size : int
         Size of the batches, n_samples at most.
     generator : torch.Generator

@@ -7,10 +7,10 @@ import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._resident_data import ResidentBatches, ResidentData
 from sklearn_deeplinear.nn._losses import MeanLoss
 
-OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 
 
@@ -27,8 +27,8 @@ class ResidentNet(NeuralNet):
         Network.
     loss : {"squared_error", "cross_entropy"}
         Loss of a sample.
-    solver : {"sgd", "adam"}
-        Optimizer.
+    solver : str
+        Optimizer, by its name in `OPTIMIZERS`.
     weight_decay : sequence of floats
         gamma_l of the parameters of two or more dimensions, in their order; others are
         not decayed. ``2 gamma_l W_l`` is added to the gradient.
@@ -43,7 +43,7 @@ class ResidentNet(NeuralNet):
     def __init__(self, module, loss, solver, *, weight_decay, generator=None, eps=1e-8, **kwargs):
         self.loss, self.solver, self.eps = loss, solver, eps
         self.weight_decay, self.generator = weight_decay, generator
-        parts = {"criterion": MeanLoss(loss), "optimizer": OPTIMIZERS[solver]}
+        parts = {"criterion": MeanLoss(loss), "optimizer": OPTIMIZERS[solver].kind}
         super().__init__(module, **{"train_split": None, "verbose": 0, **parts, **kwargs})
 
     @property
@@ -58,7 +58,7 @@ class ResidentNet(NeuralNet):
             gamma = float(next(gammas)) if p.ndim >= 2 else 0.0
             groups.setdefault(2 * gamma, []).append(p)
         decayed = [{"params": p, "weight_decay": decay} for decay, p in groups.items()]
-        options = {"eps": self.eps} if self.solver == "adam" else {}
+        options = {"eps": self.eps} if OPTIMIZERS[self.solver].rescales else {}
         return (decayed,), {"lr": self.lr, "fused": True, **options}
 
     def get_iterator(self, dataset, training=False):
