@@ -80,7 +80,7 @@ def check_linear(case, model):
     problem, network = plain(case, model), network_of(model.weights_)
     eps = ROUNDING[model.dtype or "float64"]
     found = _attributes(case, model, problem, network, eps)
-    found |= goes_down(model)
+    found |= goes_down(model, problem.scale)
     found |= _records(model, problem, eps)
     found |= _minimum(case, model, problem, network, eps)
     if model.dtype is None:
@@ -90,13 +90,15 @@ def check_linear(case, model):
     return found
 
 
-def goes_down(model):
+def goes_down(model, scale):
     """Automatic steps of descent, and the flow, do not end above the start."""
     path = model.trajectory_
     if model.solver not in ("gd", "flow") or (model.solver == "gd" and model.step_size != "auto"):
         return {}
     rise = path.objective[-1] - path.objective[0]
-    off = _off(max(rise, 0), 0, 1e-9 * path.objective[0] + 1e-300)
+    # Weights of a flow at rest are known to 1e-8, a loss of zero to the square of that.
+    at_rest = 1e-16 * scale if model.solver == "flow" else 0.0
+    off = _off(max(rise, 0), 0, 1e-9 * path.objective[0] + at_rest)
     return {"ends below its start": np.inf if model.stop_reason_ == "diverged" else off}
 
 
@@ -106,11 +108,12 @@ def _end_to_end(path):
 
 def _off(value, wanted, tolerance):
     """Largest deviation in units of the tolerance; nan and inf count as infinite."""
+    kind = np.result_type(np.asarray(value), np.float32)
     with np.errstate(all="ignore"):
         deviation = np.max(np.abs(np.asarray(value) - wanted), initial=0.0)
-        if deviation == 0:
-            return 0.0
-        return float(np.nan_to_num(deviation / tolerance, nan=np.inf)) if tolerance else np.inf
+        # Numbers as small as the least have no digits.
+        off = deviation / (tolerance + np.finfo(kind).tiny)
+    return float(np.nan_to_num(off, nan=np.inf))
 
 
 def _attributes(case, model, problem, network, eps):

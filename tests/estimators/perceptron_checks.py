@@ -120,7 +120,7 @@ def check_perceptron(case, model):
         found["probabilities"] = _off(proba.sum(axis=1), 1, 1e-9) + float(proba.min() < 0)
     else:
         found["predict"] = _off(model.predict(case.X), out[:, 0] if case.y.ndim == 1 else out, size)
-    found |= fit_checks.goes_down(model)
+    found |= fit_checks.goes_down(model, float((problem.share[:, None] * problem.Y**2).sum()))
     if found.get("ends below its start", 0) > 1:
         return found  # weights of a run that diverges are not compared
     found |= _balance(problem, model)

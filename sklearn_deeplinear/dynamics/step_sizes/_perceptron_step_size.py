@@ -67,7 +67,7 @@ def gauss_newton_norm(network, X, shares):
 
     # Not from f, which may be orthogonal to the constants that output biases move, as on
     # centred inputs, or zero; not from random outputs, as copies of a sample have equal ones.
-    generator = torch.Generator().manual_seed(0)
+    generator = _generator()
     v = [torch.randn(p.shape, generator=generator, dtype=p.dtype).to(p) for p in parameters]
     return _top_eigenvalue(
         lambda w: push(torch.autograd.grad(f, parameters, w, retain_graph=True)), push(v)
@@ -173,7 +173,9 @@ def _moves_hidden(network, X):
         return True
     with torch.enable_grad():
         outputs = network(X)
-        slopes = torch.autograd.grad(outputs, others, torch.ones_like(outputs))
+        # Random, so that samples and outputs that are each other's opposites do not cancel.
+        random = torch.randn(outputs.shape, generator=_generator(), dtype=outputs.dtype)
+        slopes = torch.autograd.grad(outputs, others, random.to(outputs))
     return any(slope.any() for slope in slopes)
 
 
@@ -192,6 +194,10 @@ def _output_sizes(network, X, Y, shares, loss):
 
 def _size(outputs, shares):
     return float((shares * outputs.square().sum(dim=1)).sum().sqrt())
+
+
+def _generator():
+    return torch.Generator().manual_seed(0)
 
 
 def _norm(parts):

@@ -212,6 +212,20 @@ def test_automatic_step_follows_the_units():
     )
 
 
+def test_step_size_knows_what_opposite_samples_move():
+    """f(-x) = -f(x) of a linear network, whose step follows the size of its outputs."""
+    network = HomogeneousNetwork([(1, 2), (2, 1)], dtype=torch.float64)
+    network.fill([torch.tensor([[0.3, 0.4]]), torch.tensor([[1.2], [0.5]])])
+    x, y = torch.tensor([[1.0, 2.0]]).double(), torch.tensor([[30.0, -20.0]]).double()
+    signs, shares = torch.tensor([[1.0], [-1.0]]).double(), torch.full((2,), 0.5).double()
+    arguments = (shares, "squared_error", [0.0, 0.0])
+    np.testing.assert_allclose(
+        step_size.auto_network_step_size(network, signs * x, signs * y, *arguments),
+        step_size.auto_network_step_size(network, signs**2 * x, signs**2 * y, *arguments),
+        rtol=1e-6,
+    )
+
+
 @pytest.mark.parametrize(("units", "size"), [(1e-6, 2.0), (1.0, None), (1e6, 0.1)])
 def test_fitting_factor_brings_outputs_near_the_targets(units, size):
     _, network, (X, Y, shares) = make_problem(bias=False)
