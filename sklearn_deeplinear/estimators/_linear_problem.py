@@ -13,7 +13,10 @@ from sklearn_deeplinear.dynamics.compression._subspaces import live_blocks, live
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
-from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import auto_step_size, reachable_norm
+from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
+    pathway_step_size,
+    reachable_norm,
+)
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size
 from sklearn_deeplinear.estimators._advice import linear_advice
 from sklearn_deeplinear.estimators._initial_weights import (
@@ -134,8 +137,8 @@ class LinearProblem:
     def descent_step_size(self, start, options):
         """Inverse of a bound on the curvature along the run."""
         weights = [W.numpy() for W in live_blocks(start, live_units(start))]  # of equal norms
-        return auto_step_size(
-            weights, self.moments, self.weight_decay, self.noise, options.max_iter
+        return pathway_step_size(
+            [weights], self.moments, [self.weight_decay], options.max_iter, noise=self.noise
         )
 
     def batch_step_size(self, start, options):

@@ -15,8 +15,10 @@ from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
-from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import reachable_norm
-from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size
+from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
+    pathway_step_size,
+    reachable_norm,
+)
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import longest_batch
 from sklearn_deeplinear.estimators._advice import linear_advice, network_advice
 from sklearn_deeplinear.estimators._initial_weights import (

@@ -1,31 +1,41 @@
-"""Step size for parallel pathways, from a bound on the curvature of the objective.
+"""Step size of gradient descent from a bound on the curvature of the objective.
 
-With the bounds u_pl on ||W_pl|| that a single network has (see `_linear_step_size`) the Hessian of
-J is at most
+Along a run of parallel pathways, or of a single one, let u_pl bound the spectral norm of W_pl.
+The Hessian of J is then at most
 
     H = 2 lambda sum_p sum_l prod_{j != l} u_pj^2
-        + 2 ||G|| max_p (L_p - 1) max_{l < k} prod_{j != l, k} u_pj + 2 max gamma:
+        + 2 ||G|| max_p (L_p - 1) max_{l < k} prod_{j != l, k} u_pj + 2 max gamma,
 
-the first term, from the outputs' first derivatives, adds over all layers that the pathways
-have; the second one never couples two pathways. The step is 1/H. A non-linear unit may give
-each sample another slope, though none above one: lambda becomes tr A and ||G|| becomes
+lambda the largest eigenvalue of A and G = M A - S, and the step is 1/H, half of what is
+stable. The first term, from the outputs' first derivatives, adds over all layers that the
+pathways have; the second one never couples two pathways. The bounds used are
+u_pl = max(||W_pl(0)||, s^(1/L_p)), where s is the spectral norm of the map that training can
+reach, and ||G|| = max(||S||, ||M_0 A - S||). For the balanced layers of one network H is
+2 L lambda s^(2-2/L) + 2 (L-1) ||S|| s^(1-2/L) + 2 gamma.
+
+Multiplicative noise of variance s_l multiplies lambda by prod_l (1 + s_l). A non-linear unit
+may give each sample another slope, though none above one: lambda becomes tr A and ||G|| becomes
 (tr A)^(1/2) (E||y||^2)^(1/2).
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.sparse.linalg import svds
 
-from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import _norm, reachable_norm
+# Up to this size all singular values cost less than the iterations for one.
+_DENSE = 300
+# Relative error of the square of a larger one, which the step need not know better.
+_SQUARE_TOL = 1e-3
 
 
-def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True):
+def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True, noise=()):
     """Largest step size that the curvature bound of this module's page allows.
 
     Parameters
     ----------
     pathways : list of lists of ndarray
-        Initial weights.
+        Initial weights W_1, ..., W_L of each pathway.
     moments : SecondMoments
         Moments of the training data.
     weight_decay : list of ndarray of shape (L_p,)
@@ -34,40 +44,75 @@ def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True):
         Number of steps planned.
     linear : bool, default=True
         Whether the pathways are linear.
+    noise : array-like of shape (L - 1,), default=()
+        Variances s_l of the hidden noise of a single pathway.
 
     Returns
     -------
     step_size : float
         1/H; 1 where the objective is flat.
+
+    Raises
+    ------
+    ValueError
+        If the map of linear pathways overflows.
     """
-    top, gradient = (_linear if linear else _non_linear)(pathways, moments)
-    reach = reachable_norm(moments, max_iter)
+    reach = reachable_norm(moments, max_iter)  # s
+    sigma = moments.spectrum.sigma
     if linear:
-        reach = max(reach, _norm(_map_of(pathways)))
+        coef = _finite_map(pathways)
+        reach = max(reach, spectral_norm(coef))
+        residual = coef @ moments.input_factor.T - moments.output_factor.T
+        slope = residual @ moments.input_factor  # G
+        gradient = max(spectral_norm(moments.cross_moment), spectral_norm(slope))
+        top = sigma.max(initial=0.0) ** 2 * np.prod(1 + np.asarray(noise))  # lambda
+    else:
+        top = float(np.sum(sigma**2))
+        gradient = np.sqrt(top * moments.output_moment)
     sum_of_squares, mixed = 0.0, 0.0
     with np.errstate(over="ignore"):
         for weights in pathways:
             depth = len(weights)
-            u = np.sort([max(_norm(W), reach ** (1 / depth)) for W in weights])
+            u = np.sort([max(spectral_norm(W), reach ** (1 / depth)) for W in weights])
             sum_of_squares += sum(np.prod(np.delete(u, layer)) ** 2 for layer in range(depth))
-            if depth > 1:
-                mixed = max(mixed, (depth - 1) * np.prod(u[2:]))
+            mixed = max(mixed, (depth - 1) * np.prod(u[2:]))
         decay = max(gamma.max() for gamma in weight_decay)
         curvature = 2 * top * sum_of_squares + 2 * gradient * mixed + 2 * decay
     return float(1 / curvature) if curvature > 0 else 1.0
 
 
-def _linear(pathways, moments):
-    sigma = moments.spectrum.sigma
-    residual = _map_of(pathways) @ moments.input_factor.T - moments.output_factor.T
-    gradient = max(_norm(moments.cross_moment), _norm(residual @ moments.input_factor))
-    return (sigma[0] ** 2 if sigma.size else 0.0), gradient
+def _finite_map(pathways):
+    """The end-to-end map of linear pathways."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        coef = sum(np.linalg.multi_dot(W[::-1]) if len(W) > 1 else W[0] for W in pathways)
+    if not np.isfinite(coef).all():
+        raise ValueError("init gives a network whose output is not finite: use a smaller one.")
+    return coef
 
 
-def _non_linear(pathways, moments):
-    trace = float(np.sum(moments.spectrum.sigma**2))
-    return trace, np.sqrt(trace * moments.output_moment)
+def reachable_norm(moments, max_iter):
+    """Spectral norm of the least-squares map, without directions too flat to be learned.
+
+    After T steps of size 1/(2 lambda) gradient descent has learned a direction of
+    curvature a about as far as ridge regression of decay lambda/T has.
+    """
+    sigma, targets = moments.spectrum.sigma, moments.spectrum.targets
+    if sigma.size == 0:
+        return 0.0
+    shrunk = sigma / (sigma**2 + sigma[0] ** 2 / max(max_iter, 1))
+    return spectral_norm(shrunk[:, None] * targets)
 
 
-def _map_of(pathways):
-    return sum(np.linalg.multi_dot(W[::-1]) if len(W) > 1 else W[0] for W in pathways)
+def spectral_norm(matrix):
+    """Spectral norm of a matrix, rounded up by its error, in units of its largest entry."""
+    unit = np.abs(matrix).max(initial=0.0)
+    if unit == 0:
+        return 0.0
+    thin = (matrix if len(matrix) <= matrix.shape[1] else matrix.T) / unit
+    if len(thin) <= _DENSE:
+        # All of them: solvers for a single one fail on nearly equal ones, of orthogonal layers.
+        return float(unit * np.sqrt(np.linalg.eigvalsh(thin @ thin.T)[-1]))
+    start = np.random.RandomState(0).standard_normal(len(thin))
+    tol = np.sqrt(_SQUARE_TOL)  # svds squares it
+    top = svds(thin.T, 1, tol=tol, v0=start, return_singular_vectors=False)[0]
+    return float(unit * np.sqrt(1 + _SQUARE_TOL) * top)

@@ -5,7 +5,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.dynamics.step_sizes._linear_step_size import _norm, auto_step_size
+from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
+    pathway_step_size,
+    spectral_norm,
+)
 from sklearn_deeplinear.theory import SecondMoments, balanced_factors
 
 
@@ -41,13 +44,13 @@ def test_bounds_the_curvature_at_the_start_and_at_least_squares(depth, seed):
     rng = np.random.RandomState(seed)
     sizes = [4, *[5] * (depth - 1), 2]
     weights = [rng.randn(a, b) for b, a in zip(sizes[:-1], sizes[1:], strict=True)]
-    eta = auto_step_size(weights, moments, np.full(depth, 0.1), np.zeros(depth - 1), 10**9)
+    eta = pathway_step_size([weights], moments, [np.full(depth, 0.1)], 10**9)
     assert 1 / eta >= hessian_norm(weights, moments, 0.1) * (1 - 1e-12)
     spectrum = moments.spectrum
     coef = (spectrum.targets.T / spectrum.sigma) @ spectrum.directions.T
     target = balanced_factors(coef, (5,) * (depth - 1)) if depth > 1 else [coef]
     start = [0.1 * W for W in target]
-    eta = auto_step_size(start, moments, np.full(depth, 0.1), np.zeros(depth - 1), 10**9)
+    eta = pathway_step_size([start], moments, [np.full(depth, 0.1)], 10**9)
     assert 1 / eta >= hessian_norm(target, moments, 0.1) * (1 - 1e-12)
     # The bound is of use: within a small factor of the curvature for balanced layers.
     assert 1 / eta <= 6 * hessian_norm(target, moments, 0.1)
@@ -56,7 +59,7 @@ def test_bounds_the_curvature_at_the_start_and_at_least_squares(depth, seed):
 def test_one_layer_is_the_inverse_curvature():
     X, y = problem(0)
     moments = SecondMoments.from_data(X, y)
-    eta = auto_step_size([np.zeros((2, 4))], moments, np.array([0.3]), np.zeros(0), 100)
+    eta = pathway_step_size([[np.zeros((2, 4))]], moments, [np.array([0.3])], 100)
     assert_allclose(1 / eta, 2 * np.linalg.eigvalsh(moments.input_moment)[-1] + 0.6)
 
 
@@ -68,18 +71,25 @@ def test_follows_the_units_of_inputs_and_targets(depth, a, b):
     for x_unit, y_unit in ((1.0, 1.0), (a, b)):
         moments = SecondMoments.from_data(X * x_unit, y * y_unit)
         start = balanced_factors(np.ones((2, 4)) * y_unit / x_unit, (3,) * (depth - 1))
-        etas.append(auto_step_size(start, moments, np.zeros(depth), np.zeros(depth - 1), 1000))
+        etas.append(pathway_step_size([start], moments, [np.zeros(depth)], 1000))
     # W_l scales as (b / a)^(1/L), so time scales as W^2 / J.
     assert_allclose(etas[1] / etas[0], (b / a) ** (2 / depth) / b**2, rtol=1e-9)
 
 
 def test_a_flat_objective_gives_a_finite_step():
     moments = SecondMoments.from_data(np.ones((5, 2)), np.ones(5))
-    assert auto_step_size([np.zeros((1, 2))], moments, np.zeros(1), np.zeros(0), 10) == 1.0
+    assert pathway_step_size([[np.zeros((1, 2))]], moments, [np.zeros(1)], 10) == 1.0
 
 
 @pytest.mark.parametrize("shape", [(3, 50), (400, 350), (350, 350)])
 def test_spectral_norms_are_never_too_small(shape):
     matrix = np.random.RandomState(0).randn(*shape) * 1e-170
     exact = np.linalg.norm(matrix / 1e-170, 2) * 1e-170
-    assert exact * (1 - 1e-12) <= _norm(matrix) <= 1.001 * exact
+    assert exact * (1 - 1e-12) <= spectral_norm(matrix) <= 1.001 * exact
+
+
+def test_a_map_that_overflows_is_refused():
+    moments = SecondMoments.from_data(*problem(2))
+    pathways = [[np.full((3, 4), 1e200), np.full((2, 3), 1e200)]] * 2
+    with pytest.raises(ValueError, match="init gives a network whose output is not finite"):
+        pathway_step_size(pathways, moments, [np.zeros(2)] * 2, 10)
