@@ -6,11 +6,8 @@ import numpy as np
 
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._results import Trajectory
-from sklearn_deeplinear._training_warning import TrainingWarning
-from sklearn_deeplinear._warnings import warn_user
-from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._module import attached
-from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
+from sklearn_deeplinear.dynamics.runs._flow import flow
 from sklearn_deeplinear.dynamics.runs._threads import evaluation_flops, suitable_threads
 
 _CURVES = ("iteration", "time", "loss", "objective", "gradient_norm")
@@ -109,39 +106,16 @@ def gradient_flow(
     """
     time = check_real(time, "time")
     times = _check_times(times, time)
-    records, weights = [], []
+    grid = np.unique([0.0, *times, time])  # from the start to the end, recorded or not
+    options = {"rtol": rtol, "atol": atol, "method": method, "record_weights": record_weights}
     with attached(module, loss, weight_decay) as dynamics:
         dynamics.check_start()
-        end, trouble = dynamics.state.clone(), None
-        options = {"rtol": rtol, "atol": atol, "method": method}
-        try:
-            with suitable_threads(evaluation_flops(dynamics)):
-                for n_evaluations, t, y in flow_states(dynamics, times, time, **options):
-                    end = as_state(y, end)
-                    if len(records) < len(times):
-                        records.append(_record(dynamics, end, n_evaluations, t))
-                        if record_weights:
-                            weights.append(arrays(dynamics.unpacked(end), copy=True)["weights"])
-        except (FlowError, KeyboardInterrupt) as error:
-            trouble = str(error) or "it was interrupted"
-        dynamics.state.copy_(end)
-    if trouble is not None:
-        reached = records[-1]["time"] if records else 0.0
-        warn_user(
-            TrainingWarning(
-                f"The gradient flow stopped before time={time:g}: {trouble}. The state of time "
-                f"{reached:.6g} is kept."
-            )
-        )
-    return Trajectory(
-        **{name: np.array([record[name] for record in records]) for name in _CURVES},
-        weights=weights if record_weights else None,
-    )
-
-
-def _record(dynamics, state, n_evaluations, t):
-    measured = dynamics.measure(state[None])
-    return {"iteration": n_evaluations, "time": t} | {k: float(measured[k]) for k in _CURVES[2:]}
+        with suitable_threads(evaluation_flops(dynamics)):
+            run = flow(dynamics, grid, **options).trajectory
+    rows = np.searchsorted(grid, times)
+    rows = rows[rows < len(run)]
+    weights = None if run.weights is None else [run.weights[row] for row in rows]
+    return Trajectory(**{name: getattr(run, name)[rows] for name in _CURVES}, weights=weights)
 
 
 def _check_times(times, end):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from sklearn_deeplinear.dynamics.runs._descent import warn_of
-from sklearn_deeplinear.dynamics.runs._integrators import FlowError, flow_states
+from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
 from sklearn_deeplinear.dynamics.runs._records import Log, chunks
 
 
@@ -50,23 +50,26 @@ def flow(
     for index, marks in enumerate(chunks(times, dynamics.state)):
         if reason is not None:
             break
-        if watch is not None:
-            watch(index, None)
         records = []
         try:
+            if watch is not None:
+                watch(index, None)
             for _ in marks:
                 n_evaluations, t, y = next(states)
-                records.append((n_evaluations, t, torch.as_tensor(y).to(dynamics.state)))
+                records.append((n_evaluations, t, as_state(y, dynamics.state)))
         except KeyboardInterrupt:
             reason = "interrupted"
         except FlowError as error:
             reason, trouble = "diverged", str(error)
-        if records:
-            iterations, reached, rows = zip(*records, strict=True)
-            reason = log.add(torch.stack(rows), iterations, reached) or reason
-        dynamics.state.copy_(log.kept)
-        if watch is not None and watch(index, log) and reason is None:
-            reason = "callback"
+        try:
+            if records:
+                iterations, reached, rows = zip(*records, strict=True)
+                reason = log.add(torch.stack(rows), iterations, reached) or reason
+            dynamics.state.copy_(log.kept)
+            if watch is not None and watch(index, log) and reason is None:
+                reason = "callback"
+        except KeyboardInterrupt:
+            reason = "interrupted"
     dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
     if reason in ("interrupted", "diverged"):
