@@ -7,9 +7,8 @@ import torch
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import (
     CompressedPathways,
     compressed,
-    core_widths,
 )
-from sklearn_deeplinear.dynamics.compression._subspaces import live_units
+from sklearn_deeplinear.dynamics.compression._subspaces import closed_widths, live_units
 from sklearn_deeplinear.dynamics.networks._balance import Balance
 from sklearn_deeplinear.dynamics.networks._linear import (
     LinearDynamics,
@@ -79,7 +78,7 @@ class CompressedNetwork:
         if budget < 0 or max(map(len, weights[:-1]), default=0) < _NARROW:
             return None
         live = live_units(weights)
-        hidden = core_widths(weights, live)[1:-1]
+        hidden = closed_widths(weights, live)[1:-1]
         size = sum(len(units) * k**2 for units, k in zip(live, hidden, strict=True))
         if _SINGULAR_OPERATIONS * size > budget * _SINGULAR_RATE:
             return None

@@ -9,13 +9,12 @@ are exact.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 
-from sklearn_deeplinear.dynamics.compression._subspaces import (
-    close,
-    live_units,
-)
-from sklearn_deeplinear.dynamics.networks._balance import difference
+from sklearn_deeplinear.dynamics.compression._subspaces import close, closed_widths, live_units
+from sklearn_deeplinear.dynamics.networks._balance import by_layer, difference, of_units
 from sklearn_deeplinear.dynamics.networks._pathway_layout import fastest_layout
 from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
 
@@ -42,29 +41,13 @@ def compressed(pathways, data_term, weight_decay, live=None):
     """
     live = [live_units(weights) for weights in pathways] if live is None else live
     full = sum(W.numel() for weights in pathways for W in weights)
-    if 2 * sum(core_sizes(*path) for path in zip(pathways, live, strict=True)) > full:
+    widths = [closed_widths(*path) for path in zip(pathways, live, strict=True)]
+    if 2 * sum(k * k_next for path in widths for k, k_next in pairwise(path)) > full:
         return None
-    compressions = []
-    for path in zip(pathways, live, strict=True):
-        compressions.append(close(*path))
-        if compressions[-1] is None:
-            return None
-    cores = sum(C.numel() for compression in compressions for C in compression.cores)
-    if 2 * cores > full:
+    compressions = [close(*path) for path in zip(pathways, live, strict=True)]
+    if any(compression is None for compression in compressions):
         return None
     return CompressedPathways(compressions, data_term, weight_decay)
-
-
-def core_widths(weights, live):
-    """Widths d, k_1, ..., k_{L-1}, m of the cores that a sweep should find at most."""
-    d, m = weights[0].shape[1], len(weights[-1])
-    return [d, *(min(len(units), d + m) for units in live), m]
-
-
-def core_sizes(weights, live):
-    """Number of weights of such cores."""
-    widths = core_widths(weights, live)
-    return sum(k * k_next for k, k_next in zip(widths, widths[1:], strict=False))
 
 
 class CompressedPathways(PathwayDynamics):
@@ -85,12 +68,9 @@ class CompressedPathways(PathwayDynamics):
         cores = [compression.cores for compression in self.compressions]
         rates = [2.0 * float(gamma) for decays in weight_decay for gamma in decays]
         self.rates = data_term.modes[0].new_tensor(rates)
-        self.rest_norms = self.rates.new_tensor(
-            [_square_norm(N) for compression in compressions for N in compression.rests]
-        )
-        self.rest_sizes = self.rates.new_tensor(
-            [_largest(N) for compression in compressions for N in compression.rests]
-        )
+        rests = [N for compression in compressions for N in compression.rests]
+        sizes = [(0.0, 0.0) if N is None else (N.abs().max(), N.square().sum()) for N in rests]
+        self.rest_sizes, self.rest_norms = self.rates.new_tensor(sizes).unbind(1)
         super().__init__(cores, data_term, weight_decay, self.rest_sizes, fastest_layout)
         self.rests = self.state[-len(rates) :]
         if self.rates.any() and self.rests.any():
@@ -154,11 +134,15 @@ class CompressedBalanceMeter:
         Floating-point operations of a measurement.
     """
 
+    names = "layer", "neuron", "change", "matrix"
+
     def __init__(self, compression):
         self.bases = compression.bases
-        cores, rests = compression.cores, compression.rests
-        self.starts = [difference(*pair) for pair in zip(cores, cores[1:], strict=False)]
-        self.rests = [_RestBalance(*pair) for pair in zip(rests, rests[1:], strict=False)]
+        self.starts = [difference(*pair) for pair in pairwise(compression.cores)]
+        self.rests = [
+            _RestBalance(*pair, self.bases[layer])
+            for layer, pair in enumerate(pairwise(compression.rests))
+        ]
         self.cost = sum(4 * Q.numel() * (Q.shape[1] + 10) for Q in self.bases)
 
     def __call__(self, cores, shrinkage):
@@ -176,63 +160,38 @@ class CompressedBalanceMeter:
         measures : dict of tensors of shape (n_records, L - 1)
             As those of :class:`BalanceMeter`.
         """
-        square = shrinkage.square()
-        columns: dict[str, list] = {"layer": [], "neuron": [], "change": [], "matrix": []}
+        square, measures = shrinkage.square(), []
         for layer, (Q, rest) in enumerate(zip(self.bases, self.rests, strict=True)):
             D = difference(cores[layer], cores[layer + 1])
             p, q = square[:, layer], square[:, layer + 1]
-            unit = ((Q @ D) * Q).sum(-1) + rest.units(p, q)
-            columns["layer"].append(unit.sum(-1))
-            columns["neuron"].append(unit.abs().amax(-1))
-            columns["matrix"].append((_square(D) + rest.square(p, q)).sqrt())
+            matrix = _square(D) + rest.square(p, q)
             change = _square(D - self.starts[layer]) + rest.square(p - 1, q - 1)
-            columns["change"].append(change.sqrt())
-        nothing = shrinkage.new_zeros((len(shrinkage), 0))
-        return {
-            name: torch.stack(values, dim=-1) if values else nothing
-            for name, values in columns.items()
-        }
+            units = of_units(((Q @ D) * Q).sum(-1) + rest.units(p, q))
+            measures.append({**units, "matrix": matrix.sqrt(), "change": change.sqrt()})
+        return by_layer(measures, self.names, like=cores[0])
 
 
 class _RestBalance:
     """The matrices p N_l N_l^T - q N_{l+1}^T N_{l+1} for any p and q."""
 
-    def __init__(self, N, N_next):
-        self.N_units = None if N is None else N.square().sum(-1)
-        self.next_units = None if N_next is None else N_next.square().sum(-2)
-        A = 0.0 if N is None else N @ N.mT
-        B = 0.0 if N_next is None else N_next.mT @ N_next
+    def __init__(self, N, N_next, Q):
+        nothing = Q.new_zeros(len(Q))
+        self.N_units = nothing if N is None else N.square().sum(-1)
+        self.next_units = nothing if N_next is None else N_next.square().sum(-2)
+        A = Q.new_zeros(()) if N is None else N @ N.mT
+        B = Q.new_zeros(()) if N_next is None else N_next.mT @ N_next
         E = A - B
-        self.numbers = None if isinstance(E, float) else [_sum(E * E), _sum(E * B), _sum(B * B)]
+        self.numbers = [float(product.sum()) for product in (E * E, E * B, B * B)]
 
     def units(self, p, q):
-        """The diagonals, of shape (n_records, h_l) or zero."""
-        diagonal = 0.0
-        if self.N_units is not None:
-            diagonal = diagonal + p[:, None] * self.N_units
-        if self.next_units is not None:
-            diagonal = diagonal - q[:, None] * self.next_units
-        return diagonal
+        """The diagonals, of shape (n_records, h_l)."""
+        return p[:, None] * self.N_units - q[:, None] * self.next_units
 
     def square(self, p, q):
         """Squared norms of p E + (p - q) B with E = A - B, which is free of cancellation."""
-        if self.numbers is None:
-            return 0.0
         ee, eb, bb = self.numbers
         return (p**2 * ee + 2 * p * (p - q) * eb + (p - q) ** 2 * bb).clamp_min(0.0)
 
 
 def _square(matrix):
     return matrix.square().sum(dim=(-2, -1))
-
-
-def _sum(product):
-    return float(product.sum()) if torch.is_tensor(product) else product
-
-
-def _largest(N):
-    return 0.0 if N is None else float(N.abs().max())
-
-
-def _square_norm(N):
-    return 0.0 if N is None else float(N.square().sum())

@@ -12,6 +12,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import CompressedPathways
 from sklearn_deeplinear.dynamics.compression._subspaces import compress
+from sklearn_deeplinear.dynamics.networks._balance import by_layer, of_units
 
 # Two runs that agree this well need no further sweep, and this badly are no approximation.
 _AGREE, _ACCEPT = 1e-6, 1e-3
@@ -41,49 +42,46 @@ class KrylovBalanceMeter:
         Of the first network of the run.
     """
 
+    names = "layer", "neuron", "change"
+
     def __init__(self, compression):
         bases, rests = compression.bases, compression.rests
         self.bases = bases
-        self.incoming = [_products(N, bases[i - 1] if i else None) for i, N in enumerate(rests)]
+        self.incoming = [
+            None if N is None else (N @ bases[layer - 1], N.square().sum(-1))
+            for layer, N in enumerate(rests[:-1])
+        ]
         self.outgoing = [
-            _products(None if N is None else N.mT, bases[i] if i < len(bases) else None)
-            for i, N in enumerate(rests)
+            None if N is None else (N.mT @ bases[layer], N.square().sum(-2))
+            for layer, N in enumerate(rests[1:], start=1)
         ]
         self.cost = sum(8 * Q.numel() * (Q.shape[1] + 10) for Q in bases)
         ones = compression.cores[0].new_ones((1, len(rests)))
-        self.starts = self._units([C[None] for C in compression.cores], ones)
+        self.starts = list(self._units([C[None] for C in compression.cores], ones))
 
     def __call__(self, cores, shrinkage):
         """Measure a batch of networks; see :class:`CompressedBalanceMeter`."""
-        units = self._units(cores, shrinkage)
-        if not units:
-            nothing = shrinkage.new_zeros((len(shrinkage), 0))
-            return {"layer": nothing, "neuron": nothing, "change": nothing}
-        changes = [unit - start for unit, start in zip(units, self.starts, strict=True)]
-        return {
-            "layer": torch.stack([unit.sum(-1) for unit in units], dim=-1),
-            "neuron": torch.stack([unit.abs().amax(-1) for unit in units], dim=-1),
-            "change": torch.stack([change.abs().amax(-1) for change in changes], dim=-1),
-        }
+        measures = [
+            {**of_units(unit), "change": (unit - start).abs().amax(-1)}
+            for unit, start in zip(self._units(cores, shrinkage), self.starts, strict=True)
+        ]
+        return by_layer(measures, self.names, like=cores[0])
 
     def _units(self, cores, shrinkage):
-        units = []
+        """Yield the differences of the units of each hidden layer."""
         for layer, Q in enumerate(self.bases):
             s, s_next = shrinkage[:, layer, None], shrinkage[:, layer + 1, None]
-            incoming = _row_norms(Q @ cores[layer], s, *self.incoming[layer])
-            outgoing = _row_norms(Q @ cores[layer + 1].mT, s_next, *self.outgoing[layer + 1])
-            units.append(incoming - outgoing)
-        return units
+            incoming = _row_norms(Q @ cores[layer], s, self.incoming[layer])
+            yield incoming - _row_norms(Q @ cores[layer + 1].mT, s_next, self.outgoing[layer])
 
 
-def _products(N, basis):
-    """N Q and the squared norms of the rows of N, or nothing."""
-    return (None, None) if N is None else (N @ basis, N.square().sum(-1))
-
-
-def _row_norms(part, sigma, cross, rest):
+def _row_norms(part, sigma, products):
+    """Squared norms of rows, given N Q and the squared norms of the rows of N, if there are any."""
     norms = part.square().sum(-1)
-    return norms if rest is None else norms + 2 * sigma * (part * cross).sum(-1) + sigma**2 * rest
+    if products is None:
+        return norms
+    cross, rest = products
+    return norms + 2 * sigma * (part * cross).sum(-1) + sigma**2 * rest
 
 
 def krylov_run(pathways, data_term, weight_decay, train):

@@ -83,11 +83,18 @@ class Compression:
     def weights(self, cores, shrinkage):
         """Full weights Q_l C_l Q_{l-1}^T + shrinkage_l N_l."""
         full = []
-        for layer, (C, N) in enumerate(zip(cores, self.rests, strict=True)):
-            W = C if layer == len(cores) - 1 else self.bases[layer] @ C
-            W = W if layer == 0 else W @ self.bases[layer - 1].mT
-            full.append(W if N is None else torch.add(W, N, alpha=float(shrinkage[layer])))
+        for C, N, (Q_in, Q_out), sigma in zip(
+            cores, self.rests, _around(self.bases), shrinkage, strict=True
+        ):
+            W = C if Q_out is None else Q_out @ C
+            W = W if Q_in is None else W @ Q_in.mT
+            full.append(W if N is None else torch.add(W, N, alpha=float(sigma)))
         return full
+
+
+def _around(bases):
+    """Bases (Q_{l-1}, Q_l) of the inputs and outputs of each layer; None for Q_0 and Q_L."""
+    return zip([None, *bases], [*bases, None], strict=True)
 
 
 def live_units(weights):
@@ -144,7 +151,8 @@ def close(weights, live=None):
     """
     live = live_units(weights) if live is None else live
     blocks = live_blocks(weights, live)
-    whole = _whole_layers(blocks)
+    hidden = closed_widths(weights, live)[1:-1]
+    whole = [k == len(units) for k, units in zip(hidden, live, strict=True)]
     if not all(whole) and not may_be_closed(blocks):
         return None
     bases = _independent_bases(blocks, whole)
@@ -164,7 +172,8 @@ def close(weights, live=None):
 
 def _assembled(blocks, bases, live, widths, rounding):
     """Compression of layers of these widths, from the blocks and bases of their live units."""
-    parts = (_split(W, bases, layer, rounding) for layer, W in enumerate(blocks))
+    around = zip(blocks, _around(bases), strict=True)
+    parts = (_split(W, Q_in, Q_out, rounding) for W, (Q_in, Q_out) in around)
     cores, rests, leaks = zip(*parts, strict=True)
     bases = [_spread(Q, units, h) for Q, units, h in zip(bases, live, widths, strict=True)]
     rests = [
@@ -174,28 +183,27 @@ def _assembled(blocks, bases, live, widths, rounding):
     return Compression(bases, list(cores), rests, max(leaks))
 
 
-def _whole_layers(weights):
-    """Whether the subspace of each hidden layer is the whole layer.
+def closed_widths(weights, live):
+    """Widths d, k_1, ..., k_{L-1}, m of the cores of a network with these live units.
 
-    It is where the images of the inputs and those of the outputs have as many dimensions as
-    the layer, in which case all of it is mapped on.
+    The images of the inputs and those of the outputs span the subspaces. Where they have as
+    many dimensions as a layer, all of it is mapped on.
     """
-    d, m = weights[0].shape[1], len(weights[-1])
-    widths = [len(W) for W in weights[:-1]]
-    whole = [False] * len(widths)
+    d, hidden, m = weights[0].shape[1], [len(units) for units in live], len(weights[-1])
+    found = [0] * len(hidden)
     while True:
-        forth = _image_dimensions(d, widths, whole)
-        back = _image_dimensions(m, widths[::-1], whole[::-1])[::-1]
-        former = whole
-        whole = [p + q >= h for p, q, h in zip(forth, back, widths, strict=True)]
-        if whole == former:
-            return whole
+        forth = _image_dimensions(d, hidden, found)
+        back = _image_dimensions(m, hidden[::-1], found[::-1])[::-1]
+        former = found
+        found = [min(p + q, h) for p, q, h in zip(forth, back, hidden, strict=True)]
+        if found == former:
+            return [d, *found, m]
 
 
-def _image_dimensions(start, widths, whole):
+def _image_dimensions(start, widths, found):
     dimensions = [start]
-    for h, all_of_it in zip(widths, whole, strict=True):
-        dimensions.append(h if all_of_it else min(h, dimensions[-1]))
+    for h, k in zip(widths, found, strict=True):
+        dimensions.append(h if k == h else min(h, dimensions[-1]))
     return dimensions[1:]
 
 
@@ -205,13 +213,11 @@ def _independent_bases(weights, whole):
     back = _images([W.mT for W in weights[:0:-1]], whole[::-1])
     if forth is None or back is None:
         return None
-    bases = []
-    for F, B, all_of_it, W in zip(forth, back[::-1], whole, weights, strict=False):
-        eye = torch.eye(len(W), dtype=W.dtype, device=W.device) if all_of_it else None
-        bases.append(eye if all_of_it else _independent(torch.cat([F, B], dim=1)))
-        if bases[-1] is None:
-            return None
-    return bases
+    bases = [
+        torch.eye(len(W)).to(W) if all_of_it else _independent(torch.cat([F, B], dim=1))
+        for F, B, all_of_it, W in zip(forth, back[::-1], whole, weights, strict=False)
+    ]
+    return None if any(Q is None for Q in bases) else bases
 
 
 def _images(weights, whole):
@@ -232,7 +238,7 @@ def _independent(columns):
     return Q if sizes[-1] > _CLEAR * sizes[0] else None
 
 
-def compress(weights, sweeps=1, live=None):
+def compress(weights, sweeps=1):
     """Compress a network to the subspaces that `sweeps` sweeps grow, small directions left out.
 
     Parameters
@@ -241,15 +247,13 @@ def compress(weights, sweeps=1, live=None):
         Initial weights.
     sweeps : int, default=1
         Sweeps forth and back through the layers.
-    live : list of L - 1 tensors of indices, optional
-        The :func:`live_units`, where they are known.
 
     Returns
     -------
     compression : Compression
         Its `is_exact` tells whether training the cores is training the network.
     """
-    live = live_units(weights) if live is None else live
+    live = live_units(weights)
     widths = [len(W) for W in weights[:-1]]
     weights = live_blocks(weights, live)
     return _assembled(weights, _swept_bases(weights, sweeps), live, widths, _TOLERANCE)
@@ -297,19 +301,18 @@ def _extended(basis, image):
     return torch.cat([basis, U[:, s > rounding]], dim=1)
 
 
-def _split(W, bases, layer, rounding):
+def _split(W, Q_in, Q_out, rounding):
     """Core, rest and relative leak of one layer."""
-    right = W if layer == 0 else W @ bases[layer - 1]
-    last = layer == len(bases)
-    C = right if last else bases[layer].mT @ right
-    left = W if last else bases[layer].mT @ W
+    right = W if Q_in is None else W @ Q_in
+    left = W if Q_out is None else Q_out.mT @ W
+    C = right if Q_out is None else Q_out.mT @ right
+    kept = C if Q_out is None else Q_out @ C
     size = torch.linalg.norm(W)
-    kept = C if last else bases[layer] @ C
     out = torch.linalg.norm(right - kept)
-    back = torch.linalg.norm(left - (C if layer == 0 else C @ bases[layer - 1].mT))
+    back = torch.linalg.norm(left - (C if Q_in is None else C @ Q_in.mT))
     rest = None
-    if 0 < layer < len(bases):
-        rest = torch.addmm(W, kept, bases[layer - 1].mT, alpha=-1)
+    if Q_in is not None and Q_out is not None:
+        rest = torch.addmm(W, kept, Q_in.mT, alpha=-1)
         if torch.linalg.norm(rest) <= rounding * size:
             rest = None
     return C, rest, float(max(out, back) / size) if size > 0 else 0.0

@@ -113,20 +113,34 @@ class BalanceMeter:
             ``layer``, ``neuron``, ``change`` and, if linear, ``matrix``; see
             :class:`sklearn_deeplinear._results.BalanceHistory`.
         """
-        incoming = _incoming(weights, biases)
-        columns: dict[str, list] = {name: [] for name in self.names}
+        incoming, measures = _incoming(weights, biases), []
         for layer, meter in enumerate(self.meters):
             W, W_next = incoming[layer], weights[layer + 1]
             unit = _unit_difference(W, W_next)
-            columns["layer"].append(unit.sum(-1))
-            columns["neuron"].append(unit.abs().amax(-1))
-            for name, value in meter(W, W_next, unit).items():
-                columns[name].append(value)
-        nothing = weights[0].new_zeros((*weights[0].shape[:-2], 0))
-        return {
-            name: torch.stack(values, dim=-1) if values else nothing
-            for name, values in columns.items()
-        }
+            measures.append(of_units(unit) | meter(W, W_next, unit))
+        return by_layer(measures, self.names, like=weights[0])
+
+
+def of_units(unit):
+    """What the diagonal of D_l, of shape (..., h_l), tells."""
+    return {"layer": unit.sum(-1), "neuron": unit.abs().amax(-1)}
+
+
+def by_layer(measures, names, like):
+    """Put what was measured of each D_l side by side, as tensors of shape (..., L - 1).
+
+    Parameters
+    ----------
+    measures : list of L - 1 dicts of tensors of shape (...)
+        What was measured, by name.
+    names : sequence of str
+        The names.
+    like : tensor of shape (..., rows, columns)
+        A layer of the networks, of which the device, the precision and the batch count.
+    """
+    if not measures:
+        return dict.fromkeys(names, like.new_zeros((*like.shape[:-2], 0)))
+    return {name: torch.stack([each[name] for each in measures], dim=-1) for name in names}
 
 
 def _unit_difference(W, W_next):
