@@ -103,16 +103,10 @@ def linear_hessian_eigenvalues(
     Raises
     ------
     TypeError, ValueError
-        If a parameter is of the wrong type, shape or range.
+        If a parameter is of the wrong type or out of range.
     """
     layers = [torch.as_tensor(W).detach().clone().requires_grad_() for W in weights]
     A, S = (torch.as_tensor(moment).to(layers[0]) for moment in (input_moment, cross_moment))
-    map_shape = (len(layers[-1]), layers[0].shape[1])
-    if S.shape != map_shape:
-        raise ValueError(
-            "X and y must have as many inputs and outputs as the network, of a map of shape "
-            f"{map_shape}, got a cross_moment of shape {tuple(S.shape)}."
-        )
     gammas = check_weight_decay(weight_decay, len(layers))
     variances = check_noise(noise, len(layers))
     with torch.enable_grad():

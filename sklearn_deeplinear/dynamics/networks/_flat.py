@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 
@@ -11,9 +13,9 @@ def pack(weights, batch=()):
 
 
 def layers(state, shapes):
-    """View a flat tensor (..., n_parameters) as layers of shape (..., h_l, h_{l-1})."""
-    sizes = [rows * columns for rows, columns in shapes]
-    return [
-        part.unflatten(-1, shape)
-        for part, shape in zip(state.split(sizes, dim=-1), shapes, strict=True)
-    ]
+    """View a flat tensor (..., n_parameters) as layers of shape (..., h_l, h_{l-1}).
+
+    Other shapes than those of matrices will do, too.
+    """
+    parts = state.split([math.prod(shape) for shape in shapes], dim=-1)
+    return [part.view(*part.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -7,14 +7,14 @@ step is one operation whatever the number of layers, and an ODE solver sees one 
 from __future__ import annotations
 
 import inspect
-import math
 from contextlib import contextmanager
 
 import torch
+from torch.nn.utils import vector_to_parameters
 
 from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
-from sklearn_deeplinear.dynamics.networks._flat import pack
+from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape
 from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
@@ -60,20 +60,14 @@ class ModuleDynamics:
         self.module, self.loss = module, _checked_loss(loss)
         self.parameters = trainable_parameters(module)
         self.shapes = [tuple(p.shape) for p in self.parameters]
-        self.sizes = [math.prod(shape) for shape in self.shapes]
         self.gammas = weight_decay
         self.decay = _decay_vector(self.parameters, weight_decay)
         self.state = pack([p.detach() for p in self.parameters])
         self.gradient = torch.empty_like(self.state)
-        parts = self.state.split(self.sizes)
-        for p, part, shape in zip(self.parameters, parts, self.shapes, strict=True):
-            p.data = part.view(shape)
+        vector_to_parameters(self.state, self.parameters)
 
     def evaluate(self):
-        """Leave the gradient of the objective in `gradient`."""
-        self._evaluate()
-
-    def _evaluate(self):
+        """Leave the gradient of the objective in `gradient`, and return the loss."""
         with torch.enable_grad():
             loss = self.loss(self.module)
         self._differentiate(loss)
@@ -97,7 +91,7 @@ class ModuleDynamics:
         kept, rows = self.state.clone(), []
         for state in states:
             self.state.copy_(state)
-            loss = self._evaluate()
+            loss = self.evaluate()
             penalty = 0.0 if self.decay is None else self.decay @ state.square()
             rows.append(torch.stack([loss, loss + penalty, self.gradient.norm()]))
         self.state.copy_(kept)
@@ -111,7 +105,7 @@ class ModuleDynamics:
             raise ValueError(
                 "module must start where the loss and its gradient are finite; they are not."
             )
-        first, again = measured["loss"].item(), self._evaluate().item()
+        first, again = measured["loss"].item(), self.evaluate().item()
         if abs(again - first) > _RANDOM * max(abs(first), abs(again)):
             raise ValueError(
                 f"loss(module) must not be random, and was {first:g} and then {again:g}: call "
@@ -120,8 +114,7 @@ class ModuleDynamics:
 
     def unpacked(self, state):
         """``weights``: views of all trainable parameters of a state, biases included."""
-        parts = state.split(self.sizes)
-        return {"weights": [p.view(shape) for p, shape in zip(parts, self.shapes, strict=True)]}
+        return {"weights": layers(state, self.shapes)}
 
     def balance_meter(self):
         """None: no layers of a general module are known to be adjacent."""
@@ -196,12 +189,8 @@ def _decay_vector(parameters, weight_decay):
     per_parameter = [next(gammas) if matrix else 0.0 for matrix in matrices]
     if not any(per_parameter):
         return None
-    return torch.cat(
-        [
-            p.new_full((p.numel(),), gamma, requires_grad=False)
-            for p, gamma in zip(parameters, per_parameter, strict=True)
-        ]
-    )
+    decays = zip(parameters, per_parameter, strict=True)
+    return pack([torch.full_like(p, gamma, requires_grad=False) for p, gamma in decays])
 
 
 def _checked_loss(loss):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 
 from skorch.callbacks import Callback
+from torch.nn.utils import vector_to_parameters
 
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
@@ -92,7 +93,7 @@ def train_minibatch(
     """
     log = Log(dynamics, meters, tol, record_weights)
     recorder = _Recorder(dynamics, log, schedule, iterations, watch, before_epoch)
-    _share(module, dynamics.state)
+    vector_to_parameters(dynamics.state, module.parameters())
     net = ResidentNet(
         module,
         loss,
@@ -198,14 +199,6 @@ def _fit(net, data):
             'out for validation. Take monitor="train_loss", as in '
             'EarlyStopping(monitor="train_loss").'
         ) from error
-
-
-def _share(module, state):
-    """Make the parameters of `module` views of `state`."""
-    parameters = list(module.parameters())
-    parts = state.split([p.numel() for p in parameters])
-    for p, part in zip(parameters, parts, strict=True):
-        p.data = part.view(p.shape)
 
 
 def _unshare(module):
