@@ -13,30 +13,22 @@ import numpy as np
 
 def check_depth(depth, name="depth"):
     """Return `depth`, the number of weight matrices, as an int of at least 1."""
-    if isinstance(depth, bool) or not isinstance(depth, Integral):
-        raise TypeError(f"{name} must be an int of at least 1, got {depth!r}.")
-    if depth < 1:
-        raise ValueError(f"{name} must be at least 1, got {depth!r}.")
-    return int(depth)
+    return check_integer(depth, name, low=1)
 
 
 def check_width(width, depth, name="width"):
     """Return the hidden widths (h_1, ..., h_{L-1}) as a tuple of ints."""
-    widths = [width] * (depth - 1) if isinstance(width, Integral) else width
-    if isinstance(widths, (str, bytes)) or not np.iterable(widths) or isinstance(width, bool):
+    if isinstance(width, Integral):
+        return (check_integer(width, name, low=1),) * (depth - 1)
+    if isinstance(width, (str, bytes)) or not np.iterable(width):
         raise TypeError(f"{name} must be an int or a sequence of ints, got {width!r}.")
-    widths = list(widths)
+    widths = list(width)
     if len(widths) != depth - 1:
         raise ValueError(
             f"{name} must be an int or have depth - 1 = {depth - 1} entries, "
             f"got {len(widths)} entries."
         )
-    for h in [width] if isinstance(width, Integral) else widths:
-        if isinstance(h, bool) or not isinstance(h, Integral):
-            raise TypeError(f"{name} must hold ints, got {h!r}.")
-        if h < 1:
-            raise ValueError(f"{name} must be at least 1, got {h!r}.")
-    return tuple(int(h) for h in widths)
+    return tuple(check_integer(h, f"{name}[{i}]", low=1) for i, h in enumerate(widths))
 
 
 def check_weight_decay(weight_decay, depth, name="weight_decay"):
@@ -50,27 +42,20 @@ def check_noise(noise, depth, name="noise"):
 
 
 def _per_layer(value, n_layers, name, count):
-    if isinstance(value, (bool, str, bytes)) or value is None:
-        raise TypeError(f"{name} must be a float or {count} floats, got {value!r}.")
     try:
-        values = np.asarray(value, dtype=np.float64)
+        if isinstance(value, (bool, str, bytes)) or value is None:
+            raise TypeError
+        values = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a float or {count} floats, got {value!r}.") from None
-    if values.ndim == 0:
-        _check_finite_nonnegative(values, name)
-        return np.full(n_layers, float(values))
-    if values.shape != (n_layers,):
+    if not np.all(np.isfinite(values)) or np.any(values < 0):
+        raise ValueError(f"{name} must be finite and at least 0, got {values.tolist()!r}.")
+    if values.shape not in ((), (n_layers,)):
         raise ValueError(
             f"{name} must be a float or have {count} = {n_layers} entries, "
             f"got shape {values.shape}."
         )
-    _check_finite_nonnegative(values, name)
-    return values.copy()
-
-
-def _check_finite_nonnegative(values, name):
-    if not np.all(np.isfinite(values)) or np.any(values < 0):
-        raise ValueError(f"{name} must be finite and at least 0, got {values.tolist()!r}.")
+    return np.full(n_layers, values)
 
 
 def check_real(value, name, *, low=0.0, closed=True):
