@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import torch
 
-from sklearn_deeplinear.nn._activations import ACTIVATIONS
+from sklearn_deeplinear.nn._layers import PortableModule, layer_sequence
 
 
-class HomogeneousNetwork(torch.nn.Sequential):
+class HomogeneousNetwork(PortableModule, torch.nn.Sequential):
     """f(x) = W_L a(... a(W_1 x + b_1) ...) + b_L as a sequence of torch layers.
-
-    Its pickled form holds numpy arrays, so that it loads on any device, on the CPU.
 
     Parameters
     ----------
@@ -24,19 +22,9 @@ class HomogeneousNetwork(torch.nn.Sequential):
         Where the parameters live and in which precision.
     """
 
-    def __init__(self, shapes, activation="identity", bias=False, device=None, dtype=None):
-        self.options = {"shapes": list(shapes), "activation": activation, "bias": bias}
-        layers: list[torch.nn.Module] = []
-        for rows, columns in shapes:
-            if layers and activation != "identity":
-                layers.append(ACTIVATIONS[activation].module())
-            # Values come later: no random numbers may be drawn for them here.
-            layers.append(
-                torch.nn.utils.skip_init(
-                    torch.nn.Linear, columns, rows, bias=bias, device=device or "cpu", dtype=dtype
-                )
-            )
-        super().__init__(*layers)
+    def __init__(self, shapes, activation="identity", bias=False, device="cpu", dtype=None):
+        self.options = {"shapes": shapes, "activation": activation, "bias": bias}
+        super().__init__(*layer_sequence(**self.options, device=device, dtype=dtype))
 
     @property
     def linear_layers(self):
@@ -51,12 +39,3 @@ class HomogeneousNetwork(torch.nn.Sequential):
         for layer, b in zip(self.linear_layers, biases or [], strict=False):
             layer.bias.copy_(b)
         return self
-
-    def __getstate__(self):
-        arrays = {name: p.numpy(force=True) for name, p in self.named_parameters()}
-        return {"options": self.options, "arrays": arrays}
-
-    def __setstate__(self, state):
-        tensors = {name: torch.from_numpy(array) for name, array in state["arrays"].items()}
-        self.__init__(**state["options"], dtype=tensors["0.weight"].dtype)  # type: ignore[misc]
-        self.load_state_dict(tensors)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from sklearn_deeplinear.nn._activations import ACTIVATIONS
+from sklearn_deeplinear.nn._layers import PortableModule, layer_sequence
 
 
-class ParallelPathways(torch.nn.Module):
+class ParallelPathways(PortableModule):
     """Networks without biases side by side; their outputs are added.
 
     Parameters come in the order W_11, ..., W_1L, W_21, ...: pathway by pathway, from the
     inputs to the outputs. The intercept b is a buffer, at first zero: optimizers leave it
-    alone. The pickled form holds numpy arrays, so that it loads on any device, on the CPU.
+    alone.
 
     Parameters
     ----------
@@ -29,18 +29,14 @@ class ParallelPathways(torch.nn.Module):
     intercept: torch.Tensor
 
     def __init__(
-        self, shapes, activation="identity", activate_output=False, device=None, dtype=None
+        self, shapes, activation="identity", activate_output=False, device="cpu", dtype=None
     ):
         super().__init__()
-        shapes = [list(layers) for layers in shapes]
-        self.options = {
-            "shapes": shapes,
-            "activation": activation,
-            "activate_output": activate_output,
-        }
-        where = {"device": device or "cpu", "dtype": dtype}
+        units = {"activation": activation, "activate_output": activate_output}
+        self.options = {"shapes": shapes, **units}
+        where = {"device": device, "dtype": dtype}
         self.pathways = torch.nn.ModuleList(
-            _pathway(layers, activation, activate_output, where) for layers in shapes
+            torch.nn.Sequential(*layer_sequence(path, **units, **where)) for path in shapes
         )
         self.register_buffer("intercept", torch.zeros(shapes[0][-1][0], **where))
 
@@ -55,22 +51,3 @@ class ParallelPathways(torch.nn.Module):
         for p, W in zip(self.parameters(), weights, strict=True):
             p.copy_(W)
         return self
-
-    def __getstate__(self):
-        arrays = {name: tensor.numpy(force=True) for name, tensor in self.state_dict().items()}
-        return {"options": self.options, "arrays": arrays}
-
-    def __setstate__(self, state):
-        tensors = {name: torch.from_numpy(array) for name, array in state["arrays"].items()}
-        self.__init__(**state["options"], dtype=tensors["intercept"].dtype)  # type: ignore[misc]
-        self.load_state_dict(tensors)
-
-
-def _pathway(shapes, activation, activate_output, where):
-    layers: list[torch.nn.Module] = []
-    for layer, (rows, columns) in enumerate(shapes, start=1):
-        # Values come later: no random numbers may be drawn for them here.
-        layers.append(torch.nn.utils.skip_init(torch.nn.Linear, columns, rows, bias=False, **where))
-        if activation != "identity" and (layer < len(shapes) or activate_output):
-            layers.append(ACTIVATIONS[activation].module())
-    return torch.nn.Sequential(*layers)
