@@ -52,8 +52,9 @@ class _EpochRecorder(Callback):
         axis = {"iteration": self.epoch_, "time": self.time_}
         self.records_.append(axis | self._measure(net))
 
-    def _curve(self, name):
-        return np.array([record[name] for record in self.records_])
+    def _curves(self):
+        names = self.records_[0].keys() - {"weights"}
+        return {name: np.array([record[name] for record in self.records_]) for name in names}
 
 
 class BalanceRecorder(_EpochRecorder):
@@ -117,14 +118,7 @@ class BalanceRecorder(_EpochRecorder):
     @property
     def history_(self):
         """Records as a `BalanceHistory`."""
-        return BalanceHistory(
-            iteration=self._curve("iteration"),
-            time=self._curve("time"),
-            layer=self._curve("layer"),
-            neuron=self._curve("neuron"),
-            matrix=self._curve("matrix") if "matrix" in self.records_[0] else None,
-            change=self._curve("change"),
-        )
+        return BalanceHistory(**{"matrix": None, **self._curves()})
 
     def _start(self, net):
         linear = is_linear(net.module_)
@@ -198,9 +192,8 @@ class TrajectoryRecorder(_EpochRecorder):
     @property
     def trajectory_(self):
         """Records as a `Trajectory`."""
-        names = ("iteration", "time", "loss", "objective", "gradient_norm")
         weights = [record["weights"] for record in self.records_] if self.record_weights else None
-        return Trajectory(**{name: self._curve(name) for name in names}, weights=weights)
+        return Trajectory(**self._curves(), weights=weights)
 
     def _measure(self, net):
         parameters = [p for _, p in net.get_all_learnable_params() if p.requires_grad]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from itertools import cycle
 
-from sklearn_deeplinear.inspection._plotting import axes_and_figure, fitted
+from sklearn_deeplinear.inspection._plotting import abscissa_label, axes_and_figure, fitted
 
 _LABELS = {
     "layer": "||W_l||² - ||W_{l+1}||²",
     "neuron": "largest unit difference",
     "matrix": "||W_l W_lᵀ - W_{l+1}ᵀ W_{l+1}||",
     "change": "change since the start",
-    "iteration": "iteration",
-    "time": "time (sum of step sizes)",
 }
 
 
@@ -118,12 +116,9 @@ class BalanceDisplay:
         ValueError
             If `quantity` or `against` is unknown, or the run has no such quantity.
         """
-        if quantity not in ("layer", "neuron", "matrix", "change"):
-            raise ValueError(
-                f'quantity must be "layer", "neuron", "matrix" or "change", got {quantity!r}.'
-            )
-        if against not in ("iteration", "time"):
-            raise ValueError(f'against must be "iteration" or "time", got {against!r}.')
+        if quantity not in _LABELS:
+            raise ValueError(f"quantity must be one of {', '.join(_LABELS)}, got {quantity!r}.")
+        abscissa = abscissa_label(against)
         curves = list(self._curves(quantity, against))
         self.ax_, self.figure_ = axes_and_figure(ax)
         name = self.name if name is None else name
@@ -131,7 +126,7 @@ class BalanceDisplay:
         for label, axis, column, look in curves:
             options = {"label": f"{name}, {label}" if name else label, **look, **line_kw}
             self.lines_ += self.ax_.plot(axis, column, **options)
-        self.ax_.set(xlabel=_LABELS[against], ylabel=_LABELS[quantity])
+        self.ax_.set(xlabel=abscissa, ylabel=_LABELS[quantity])
         if self.lines_:
             self.ax_.legend()
         return self

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+_AGAINST = {"iteration": "iteration", "time": "time (sum of step sizes)"}
+
+
+def abscissa_label(against):
+    """Label of the horizontal axis `against` of a run."""
+    if against not in _AGAINST:
+        raise ValueError(f'against must be "iteration" or "time", got {against!r}.')
+    return _AGAINST[against]
+
 
 def axes_and_figure(ax):
     """Return `ax` and its figure, new ones if `ax` is None."""

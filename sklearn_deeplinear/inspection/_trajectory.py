@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sklearn_deeplinear.inspection._plotting import axes_and_figure, fitted
+from sklearn_deeplinear.inspection._plotting import abscissa_label, axes_and_figure, fitted
 
 _LABELS = {
     "loss": "loss",
@@ -10,10 +10,6 @@ _LABELS = {
     "gradient_norm": "gradient norm",
     "gap": "J - minimum of J",
     "sharpness": "largest Hessian eigenvalue",
-}
-_AXES = {
-    "iteration": "iteration",
-    "time": "time (sum of step sizes)",
 }
 
 
@@ -118,8 +114,7 @@ class TrajectoryDisplay:
         ValueError
             If `curve` or `against` is unknown, or the run does not have what is asked for.
         """
-        if against not in _AXES:
-            raise ValueError(f'against must be "iteration" or "time", got {against!r}.')
+        abscissa = abscissa_label(against)
         values = self._values(curve)
         self.ax_, self.figure_ = axes_and_figure(ax)
         line_kw = {"label": self.name if name is None else name, **line_kw}
@@ -129,7 +124,7 @@ class TrajectoryDisplay:
             self.minimum_line_ = self.ax_.axhline(
                 self.minimum, color=self.line_.get_color(), linestyle="--", linewidth=1
             )
-        self.ax_.set(xlabel=_AXES[against], ylabel=_LABELS.get(curve, curve.replace("_", " ")))
+        self.ax_.set(xlabel=abscissa, ylabel=_LABELS.get(curve, curve.replace("_", " ")))
         if curve in ("gap", "gradient_norm") and (values > 0).any():
             self.ax_.set_yscale("log")
         if self.line_.get_label() and not self.line_.get_label().startswith("_"):
