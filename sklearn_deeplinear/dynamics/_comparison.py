@@ -150,16 +150,17 @@ def compare_step_sizes(
     divisors = [check_integer(r, "divisors", low=2) for r in divisors]
     if max_iter is None:
         max_iter = getattr(estimator_or_module, "max_iter", 1000)
-    iterations = comparison_iterations(max_iter, record_every)
+    max_iter = check_integer(max_iter, "max_iter")
+    if record_every is None:
+        record_every = max(1, -(-max_iter // _INTERVALS))
+    iterations = record_iterations(max_iter, check_integer(record_every, "record_every", low=1))
     start = _starter(estimator_or_module, X, y, loss, weight_decay)
     runs = {r: descent_run(start(), schedule, iterations, r) for r in (1, *divisors)}
     times = times_of(schedule, iterations)
     dynamics = start()
     if flow:
-        given = {"rtol": rtol, "method": method}
-        chosen = {name: value for name, value in given.items() if value is not None}
-        options = {**dynamics.flow_options, **chosen}
-        runs["flow"] = flow_run(dynamics, times, atol=atol, **options)
+        rtol = dynamics.flow_options["rtol"] if rtol is None else rtol
+        runs["flow"] = flow_run(dynamics, times, rtol=rtol, atol=atol, method=method)
     with suitable_threads(evaluation_flops(dynamics)):
         return compare_runs(runs, iterations, times, verbose=verbose)
 
@@ -183,14 +184,6 @@ def _starter(estimator, X, y, loss, weight_decay):
     if loss is not None or np.any(weight_decay):
         raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
     return estimator._dynamics_starter(X, y)
-
-
-def comparison_iterations(max_iter, record_every=None):
-    """Choose the eta_0-iterations to record, about 100 unless `record_every` is given."""
-    max_iter = check_integer(max_iter, "max_iter")
-    if record_every is None:
-        return record_iterations(max_iter, max(1, -(-max_iter // _INTERVALS)))
-    return record_iterations(max_iter, check_integer(record_every, "record_every", low=1))
 
 
 def times_of(schedule, iterations):
@@ -258,33 +251,30 @@ def compare_runs(runs, iterations, times, *, verbose=0) -> StepSizeComparison:
     -------
     comparison : StepSizeComparison
     """
-    losses, distances = [], []
-    n_gradients: dict = {}
-    progress = _Progress(iterations, verbose)
+    kept: list[tuple] = []
+    start = monotonic()
     with flushed_denormals():
         for records in zip(*runs.values(), strict=False):
-            loss, states, counts = zip(*records, strict=True)
-            if not losses:
+            loss, states, n_gradients = zip(*records, strict=True)
+            if not kept:
                 init = states[0].clone()
             others = (init, *states[1:])
             distance = [torch.dist(states[0], s).item() for s in others]
             if not np.isfinite([*loss, *distance]).all():
-                _warn_of_divergence(dict(zip(runs, loss, strict=True)), iterations[len(losses)])
+                _warn_of_divergence(dict(zip(runs, loss, strict=True)), iterations[len(kept)])
                 break
-            losses.append(loss)
-            distances.append(distance)
-            n_gradients = dict(zip(runs, counts, strict=True))
-            progress.show(len(losses))
-    n_records = len(losses)
-    curves = dict(zip(runs, np.transpose(losses), strict=True))
+            kept.append((loss, distance, n_gradients))
+            if verbose:
+                _print_progress(iterations[: len(kept)], iterations[-1], monotonic() - start)
+    losses, distances, counts = zip(*kept, strict=True)
     from_init, *between = np.transpose(distances)
     return StepSizeComparison(
-        iterations[:n_records],
-        times[:n_records],
-        curves,
+        iterations[: len(kept)],
+        times[: len(kept)],
+        dict(zip(runs, np.transpose(losses), strict=True)),
         from_init,
         dict(zip(list(runs)[1:], between, strict=True)),
-        n_gradients,
+        dict(zip(runs, counts[-1], strict=True)),
     )
 
 
@@ -301,21 +291,11 @@ def _warn_of_divergence(loss, iteration):
     )
 
 
-class _Progress:
-    """Prints, about ten times, how far a comparison is and how long it will take."""
-
-    def __init__(self, iterations, verbose):
-        self.iterations, self.verbose = iterations, verbose
-        self.start, self.tenth = monotonic(), 0
-
-    def show(self, n_records):
-        share = (self.iterations[n_records - 1] or 1) / max(self.iterations[-1], 1)
-        if not self.verbose or int(10 * share) <= self.tenth:
-            return
-        self.tenth = int(10 * share)
-        spent = monotonic() - self.start
+def _print_progress(done, last, spent):
+    """Tell, about ten times, how far a comparison is and how long it will take."""
+    if len(done) > 1 and 10 * done[-1] // last > 10 * done[-2] // last:
         print(
-            f"compare_step_sizes: iteration {self.iterations[n_records - 1]} of "
-            f"{self.iterations[-1]}, {spent:.0f} s, about {spent / share - spent:.0f} s to go",
+            f"compare_step_sizes: iteration {done[-1]} of {last}, {spent:.0f} s, about "
+            f"{spent * (last / done[-1] - 1):.0f} s to go",
             flush=True,
         )
