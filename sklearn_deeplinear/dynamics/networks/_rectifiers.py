@@ -56,19 +56,15 @@ class _Rectify(torch.autograd.Function):
         return g * (ctx.slope + (1 - ctx.slope) * share), None, None
 
 
-def _rectify(tape, z, slope=0.0, inplace=False):
+def _leaky_relu(tape, input, negative_slope=0.01, inplace=False):
     if not inplace:
-        return _Rectify.apply(z, slope, tape)
+        return _Rectify.apply(input, negative_slope, tape)
     # The input is kept beyond its being overwritten.
-    return z.copy_(_Rectify.apply(z.clone(), slope, tape))
+    return input.copy_(_Rectify.apply(input.clone(), negative_slope, tape))
 
 
 def _relu(tape, input, inplace=False):
-    return _rectify(tape, input, 0.0, inplace)
-
-
-def _leaky_relu(tape, input, negative_slope=0.01, inplace=False):
-    return _rectify(tape, input, negative_slope, inplace)
+    return _leaky_relu(tape, input, 0.0, inplace)
 
 
 _RECTIFIERS = {

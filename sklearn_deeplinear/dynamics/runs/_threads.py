@@ -37,33 +37,23 @@ def suitable_threads(flops):
     flops : float
         Floating-point operations of a step.
     """
+    global _n_inside, _usual
     if flops >= MANY_THREADS_FROM or getattr(_this, "inside", False):
         yield
         return
-    former = _enter()
+    with _lock:
+        found = torch.get_num_threads()
+        _usual = _usual if _n_inside else found
+        # A Python thread that is new to torch finds what was last set in any other: our own 1.
+        former = max(found, _usual)
+        _n_inside, _this.inside = _n_inside + 1, True
+        torch.set_num_threads(1)
     try:
         yield
     finally:
-        _leave(former)
-
-
-def _enter():
-    global _n_inside, _usual
-    with _lock:
-        found = torch.get_num_threads()
-        if _n_inside == 0:
-            _usual = found
-        _n_inside, _this.inside = _n_inside + 1, True
-        torch.set_num_threads(1)
-    # A Python thread that is new to torch finds what was last set in any other: our own 1.
-    return max(found, _usual)
-
-
-def _leave(former):
-    global _n_inside
-    with _lock:
-        _n_inside, _this.inside = _n_inside - 1, False
-        torch.set_num_threads(former)
+        with _lock:
+            _n_inside, _this.inside = _n_inside - 1, False
+            torch.set_num_threads(former)
 
 
 def evaluation_flops(dynamics):

@@ -198,7 +198,3 @@ def _size(outputs, shares):
 
 def _generator():
     return torch.Generator().manual_seed(0)
-
-
-def _norm(parts):
-    return float(torch.stack([p.norm() for p in parts]).norm())
