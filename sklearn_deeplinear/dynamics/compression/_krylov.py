@@ -115,7 +115,7 @@ def krylov_run(pathways, data_term, weight_decay, train):
     """
     full = sum(W.numel() for weights in pathways for W in weights)
     tolerance = max(_AGREE, _ROUNDING * torch.finfo(data_term.modes[0].dtype).eps)
-    before, best = None, None
+    best: tuple = None, None, np.inf
     for sweeps in range(1, _MAX_SWEEPS + 1):
         compressions = [compress(weights, sweeps) for weights in pathways]
         cores = sum(C.numel() for compression in compressions for C in compression.cores)
@@ -123,15 +123,14 @@ def krylov_run(pathways, data_term, weight_decay, train):
             break
         dynamics = KrylovPathways(compressions, data_term, weight_decay)
         run = train(dynamics)
-        error = _difference(before, run)
-        before, best = run, (dynamics, run, error)
+        error = _difference(best[1], run)
+        best = dynamics, run, error
         if error <= tolerance:
             break
-    if best is None or best[2] > _ACCEPT:
+    if best[2] > _ACCEPT:
         raise ValueError(
             'compression="krylov" does not follow this network: subspaces of half the parameters '
-            f"leave an error of {np.inf if best is None else best[2]:.1g}. "
-            'Take compression="exact".'
+            f'leave an error of {best[2]:.1g}. Take compression="exact".'
         )
     return best
 

@@ -69,16 +69,12 @@ class Compression:
     def to(self, like):
         """The same compression on the device and in the precision of the tensor `like`."""
 
-        def moved(parts):
+        def moved(part):
             # In this order: not every device knows float64.
-            return [
-                None if part is None else part.to(like.dtype).to(like.device).contiguous()
-                for part in parts
-            ]
+            return None if part is None else part.to(like.dtype).to(like.device).contiguous()
 
-        return replace(
-            self, bases=moved(self.bases), cores=moved(self.cores), rests=moved(self.rests)
-        )
+        names = "bases", "cores", "rests"
+        return replace(self, **{name: list(map(moved, getattr(self, name))) for name in names})
 
     def weights(self, cores, shrinkage):
         """Full weights Q_l C_l Q_{l-1}^T + shrinkage_l N_l."""
@@ -124,10 +120,8 @@ def may_be_closed(weights):
     """
     if len(weights) < 3:
         return True
-    first, second = weights[0], weights[1]
-    back = weights[-1]
-    for W in weights[-2:0:-1]:
-        back = back @ W
+    first, second = weights[:2]
+    back = torch.linalg.multi_dot(weights[:0:-1])
     Q = torch.linalg.qr(torch.cat([first, back.mT], dim=1)).Q
     image = second.mT @ (second @ first.sum(1))
     outside = image - Q @ (Q.mT @ image)

@@ -197,26 +197,21 @@ def _upper_norm(blocks):
 class _NarrowMeter:
     """The same norms from a triangular factor of [W_l, W_{l+1}^T, and both at the start].
 
-    D_l = C J C^T with C = [W_l, W_{l+1}^T] and J = diag(I, -I), so that its norm is that
-    of R J R^T for any R with R^T R = C^T C: no h_l x h_l matrix is formed.
+    The norms follow from the products of the columns with each other, so that any columns with
+    the same products will do: no h_l x h_l matrix is formed.
     """
 
     def __init__(self, W, W_next):
         self.start = torch.cat([W, W_next.mT], dim=-1)
-        signs = torch.ones(self.start.shape[-1], dtype=W.dtype, device=W.device)
-        signs[W.shape[-1] :] = -1
-        self.signs = torch.cat([signs, -signs])
-        self.cost = _QR_OPERATIONS * W.shape[-2] * self.signs.numel() ** 2
+        self.sizes = [W.shape[-1], W_next.shape[-2]]
+        self.cost = _QR_OPERATIONS * W.shape[-2] * (2 * self.start.shape[-1]) ** 2
 
     def __call__(self, W, W_next, unit):
         start = self.start.expand(W.shape[0], *self.start.shape)
         R = torch.linalg.qr(torch.cat([W, W_next.mT, start], dim=-1), mode="r").R
-        k = self.start.shape[-1]
-        now, now_signs = R[..., :k, :k], self.signs[:k]
-        return {
-            "matrix": _norm(now * now_signs @ now.mT),
-            "change": _norm(R * self.signs @ R.mT),
-        }
+        now, now_next, then, then_next = R.split(2 * self.sizes, dim=-1)
+        D = difference(now, now_next.mT)
+        return {"matrix": _norm(D), "change": _norm(D - difference(then, then_next.mT))}
 
 
 class _DiagonalMeter:

@@ -14,6 +14,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from sklearn_deeplinear._parameters import check_integer, check_noise, check_weight_decay
 from sklearn_deeplinear.dynamics.networks._block_lanczos import ORDER, block_lanczos
+from sklearn_deeplinear.dynamics.networks._flat import pack
 from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
 # Up to this size the whole Hessian costs no more products than Lanczos iterations.
@@ -185,24 +186,16 @@ def _lanczos(product, start, which, tol):
 
 def _hessian_product(objective, parameters):
     """Build the function v -> H v of vectors over all parameters, as float64 arrays."""
-    gradients = torch.autograd.grad(
-        objective, parameters, create_graph=True, materialize_grads=True
+    gradient = pack(
+        torch.autograd.grad(objective, parameters, create_graph=True, materialize_grads=True)
     )
-    curved = [(g, i) for i, g in enumerate(gradients) if g.requires_grad]
-    sizes, like = [p.numel() for p in parameters], parameters[0]
+    options = {"retain_graph": True, "materialize_grads": True}
 
     def product(v):
-        if not curved:
+        if not gradient.requires_grad:  # of a linear objective
             return np.zeros_like(v)
-        parts = torch.as_tensor(np.ravel(v)).to(like.dtype).to(like.device).split(sizes)
-        products = torch.autograd.grad(
-            [g for g, _ in curved],
-            parameters,
-            [parts[i].view_as(parameters[i]) for _, i in curved],
-            retain_graph=True,
-            materialize_grads=True,
-        )
-        flat = torch.cat([part.reshape(-1) for part in products])
-        return flat.detach().cpu().double().numpy()
+        v = torch.from_numpy(np.ravel(v)).to(gradient.dtype).to(gradient.device)
+        parts = torch.autograd.grad(gradient, parameters, v, **options)
+        return pack(parts).cpu().double().numpy()
 
     return product

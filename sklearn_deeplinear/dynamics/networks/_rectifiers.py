@@ -73,7 +73,6 @@ _RECTIFIERS = {
     torch.Tensor.relu: _relu,
     torch.Tensor.relu_: partial(_relu, inplace=True),
     torch.nn.functional.relu: _relu,
-    torch.nn.functional.relu_: partial(_relu, inplace=True),
     torch.nn.functional.leaky_relu: _leaky_relu,
     torch.nn.functional.leaky_relu_: partial(_leaky_relu, inplace=True),
 }
