@@ -13,7 +13,7 @@ from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear._training_warning import TrainingWarning
 from sklearn_deeplinear._warnings import warn_user
-from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
+from sklearn_deeplinear.dynamics.networks._data_loss import data_loss, is_module
 from sklearn_deeplinear.dynamics.networks._module import module_dynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
@@ -167,7 +167,7 @@ def compare_step_sizes(
 
 def _starter(estimator, X, y, loss, weight_decay):
     """Return a function that makes the same network anew at each call."""
-    if isinstance(estimator, torch.nn.Module):
+    if is_module(estimator, "estimator_or_module", "_dynamics_starter", loss, weight_decay):
         closure = data_loss(estimator, X, y, loss)
 
         def start():
@@ -176,13 +176,6 @@ def _starter(estimator, X, y, loss, weight_decay):
             return dynamics
 
         return start
-    if not hasattr(estimator, "_dynamics_starter"):
-        raise TypeError(
-            "estimator_or_module must be a regressor or classifier of sklearn_deeplinear or a "
-            f"torch.nn.Module, got {type(estimator).__name__}."
-        )
-    if loss is not None or np.any(weight_decay):
-        raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
     return estimator._dynamics_starter(X, y)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
-from sklearn_deeplinear.dynamics.networks._data_loss import data_loss
+from sklearn_deeplinear.dynamics.networks._data_loss import data_loss, is_module
 
 
 def hessian_eigenvalues(
@@ -69,18 +68,11 @@ def hessian_eigenvalues(
     >>> hessian_eigenvalues(model, X, y).round(8)
     array([8.])
     """
-    if isinstance(estimator, torch.nn.Module):
+    if is_module(estimator, "estimator", "_hessian_eigenvalues", loss, weight_decay):
         if sample_weight is not None:
             raise ValueError("sample_weight must be None for a module: put it into its loss.")
         closure = data_loss(estimator, X, y, loss)
         return module_hessian_eigenvalues(
             estimator, closure, weight_decay=weight_decay, k=k, which=which
         )
-    if not hasattr(estimator, "_hessian_eigenvalues"):
-        raise TypeError(
-            "estimator must be a regressor or classifier of sklearn_deeplinear or a "
-            f"torch.nn.Module, got {type(estimator).__name__}."
-        )
-    if loss is not None or np.any(weight_decay):
-        raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
     return estimator._hessian_eigenvalues(X, y, sample_weight, k=k, which=which)

@@ -114,8 +114,7 @@ class BalanceMeter:
             :class:`sklearn_deeplinear._results.BalanceHistory`.
         """
         incoming, measures = _incoming(weights, biases), []
-        for layer, meter in enumerate(self.meters):
-            W, W_next = incoming[layer], weights[layer + 1]
+        for meter, W, W_next in zip(self.meters, incoming, weights[1:], strict=False):
             unit = _unit_difference(W, W_next)
             measures.append(of_units(unit) | meter(W, W_next, unit))
         return by_layer(measures, self.names, like=weights[0])

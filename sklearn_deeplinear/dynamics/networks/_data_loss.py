@@ -9,6 +9,37 @@ from sklearn_deeplinear.dynamics.networks._module import takes_arguments
 from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
 
+def is_module(network, name, method, loss, weight_decay):
+    """Tell a module from an estimator of this package, which has a loss and decay of its own.
+
+    Parameters
+    ----------
+    network : object
+        What a user gave.
+    name : str
+        Name of the parameter.
+    method : str
+        Method by which estimators offer what is asked for.
+    loss, weight_decay
+        As given, for modules only.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is neither, or the other parameters do not suit it.
+    """
+    if isinstance(network, torch.nn.Module):
+        return True
+    if not hasattr(network, method):
+        raise TypeError(
+            f"{name} must be a regressor or classifier of sklearn_deeplinear or a "
+            f"torch.nn.Module, got {type(network).__name__}."
+        )
+    if loss is not None or np.any(weight_decay):
+        raise ValueError("loss and weight_decay must be left out: an estimator brings its own.")
+    return False
+
+
 def data_loss(module, X, y, loss=None):
     """Loss of a module on data, as a function of the module alone.
 
