@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from sklearn_deeplinear._parameters import check_real
-from sklearn_deeplinear.dynamics.runs._schedules import checked_schedule
+from sklearn_deeplinear.dynamics.runs._schedules import step_size_schedule
 
 
 def check_device(device):
@@ -58,15 +55,9 @@ def check_step_size(step_size, automatic):
     """
     if isinstance(step_size, str) and step_size == "auto":
         eta = automatic()
-    elif callable(step_size):
-        return checked_schedule(step_size), step_size
-    elif not isinstance(step_size, bool) and isinstance(step_size, Real):
-        eta = check_real(step_size, "step_size", closed=False)
-    else:
-        raise TypeError(
-            f'step_size must be a float greater than 0, "auto" or a callable, got {step_size!r}.'
-        )
-    return (lambda t: eta), eta
+        return (lambda t: eta), eta
+    schedule = step_size_schedule(step_size)
+    return schedule, step_size if callable(step_size) else schedule(0)
 
 
 def step_flops(n_rows, shapes):
