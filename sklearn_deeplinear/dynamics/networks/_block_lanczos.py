@@ -74,17 +74,13 @@ def _open_residuals(space, theta, Z, wanted, which, tol):
     ones of 1. So the outermost of the other pairs have to be too far from the wanted ones for
     their residuals, too.
     """
-    tol = tol * np.abs(theta).max()
     others = np.setdiff1d(np.arange(len(theta)), wanted)
-    residuals = space.residuals(theta[wanted], Z[:, wanted])
-    open_ = residuals[:, np.linalg.norm(residuals, axis=0) > tol]
-    if which != "LM" or len(others) == 0:
-        return open_
-    ends = others[[0, -1]]
-    residuals = space.residuals(theta[ends], Z[:, ends])
+    ends = others[[0, -1]] if which == "LM" and len(others) else others[:0]
+    pairs = np.concatenate([wanted, ends])
+    residuals = space.residuals(theta[pairs], Z[:, pairs])
     norms = np.linalg.norm(residuals, axis=0)
-    beyond = np.abs(theta[ends]) + norms >= np.abs(theta[wanted]).min()
-    return np.hstack([open_, residuals[:, beyond & (norms > tol)]])
+    may_be_wanted = np.abs(theta[pairs]) + norms >= np.abs(theta[wanted]).min()
+    return residuals[:, may_be_wanted & (norms > tol * np.abs(theta).max())]
 
 
 class _Space:

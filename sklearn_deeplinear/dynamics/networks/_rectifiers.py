@@ -50,9 +50,8 @@ class _Rectify(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, g):
-        tape = ctx.tape
-        given = tape.shares is not None
-        share = tape.shares[ctx.call] if given else (tape.inputs[ctx.call] > 0).to(g.dtype)
+        shares, z = ctx.tape.shares, ctx.tape.inputs[ctx.call]
+        share = (z > 0).to(g.dtype) if shares is None else shares[ctx.call]
         return g * (ctx.slope + (1 - ctx.slope) * share), None, None
 
 

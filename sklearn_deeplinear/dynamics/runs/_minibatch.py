@@ -168,8 +168,7 @@ class _Recorder(Callback):
 
     def on_train_end(self, net, **kwargs):
         """Tell who ended a run early: another callback, between epochs, or the user."""
-        planned = max(self.marks, default=0)
-        if self.reason is None and self.epoch < planned:
+        if self.reason is None and self.epoch < net.max_epochs:
             self.reason = "interrupted" if self.in_epoch else "callback"
             if self.reason == "callback" and self.epoch not in self.marks:
                 self._record()
