@@ -1,10 +1,10 @@
-"""Second moments of a data set, held as a triangular factor.
+"""Second moments of a data set, held as a factor.
 
 A linear network sees its training data only through A = E[x x^T], S = E[y x^T] and
 c = E||y||^2. Forming A squares the condition number of the data, so the moments are
-held as an upper-triangular factor R with R^T R = E[(x, y) (x, y)^T]: the least-squares
-solution read off R is as accurate as one computed from the data, and two factors merge
-by one more QR decomposition.
+held as a factor R with R^T R = E[(x, y) (x, y)^T] of no more rows than columns: the
+least-squares solution read off R is as accurate as one computed from the data, and two
+factors merge by one more decomposition.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.theory._factor import tall_factor
 from sklearn_deeplinear.theory._location import Location
+from sklearn_deeplinear.theory._sparse_rows import sparse_moments
 
-# A block of rows is centred and copied to float64; 32 MB keeps that copy small beside
-# the data and large beside the factor it is folded into.
-_BLOCK_BYTES = 2**25
+# A block of rows is copied to float64 and centred: what fits into the cache of a processor
+# core is read once from memory. Merging a block must take less time than its products.
+_BLOCK_BYTES = 2**22
+_ROWS_PER_COLUMN = 20
 
 # BLAS libraries work on larger blocks with threads, which then spin for tens of
 # milliseconds: longer than it takes to train on a small data set.
@@ -119,7 +122,9 @@ class SecondMoments:
         ----------
         X : array-like of shape (n_samples, d)
             Inputs: an array, a memmap, or anything of two dimensions whose slices of
-            rows convert to arrays (dask, zarr, h5py). Never copied whole.
+            rows convert to arrays (dask, zarr, h5py). Never copied whole. Of a sparse
+            matrix the products are taken; it is filled in, a block of rows at a time,
+            only where they would lose digits.
         y : array-like of shape (n_samples,) or (n_samples, m)
             Targets.
         sample_weight : array-like of shape (n_samples,), default=None
@@ -167,11 +172,8 @@ class SecondMoments:
             X, y, weight = _check_batch(*batch)
             n_samples += X.shape[0]
             single_target &= len(y.shape) == 1
-            for rows in _row_blocks(X.shape[0], X.shape[1] + (y.shape[1:] or (1,))[0]):
-                share = None if weight is None else weight[rows]
-                if share is None or share.any():
-                    block = cls._from_block(X[rows], y[rows], share, center)
-                    total = block if total is None else total + block
+            for block in cls._blocks(X, y, weight, center):
+                total = block if total is None else total + block
         if not n_samples:
             raise ValueError("batches must hold at least one batch of data, got none.")
         if total is None:
@@ -236,19 +238,40 @@ class SecondMoments:
         return cls(factor, np.zeros(d), np.zeros(m), 1, 1.0, True, False)
 
     @classmethod
-    def _from_block(cls, X, y, weight, center) -> SecondMoments:
-        X = np.asarray(X, dtype=np.float64)
-        y = np.asarray(y, dtype=np.float64)
-        y = y[:, None] if y.ndim == 1 else y
-        if not (np.isfinite(X).all() and np.isfinite(y).all()):
-            raise ValueError("X and y must be finite: they hold NaN or infinity.")
-        rows = np.concatenate([X, y], axis=1)
+    def _blocks(cls, X, y, weight, center):
+        """Yield the moments of blocks of rows, but of those without weight."""
+        if weight is not None and not weight.any():
+            return
+        n, n_columns = X.shape[0], X.shape[1] + (y.shape[1:] or (1,))[0]
+        sparse = hasattr(X, "tocsr")
+        if sparse:
+            Y = np.asarray(y, dtype=np.float64).reshape(n, -1)
+            location, factor = sparse_moments(X, Y, weight, center)
+            if factor is not None:
+                yield cls._at(location, factor, X.shape[1], n_samples=n, centered=center)
+                return
+            X = X.tocsr()
+        size = min(_block_rows(n, n_columns), n)
+        buffer = np.empty((size, n_columns))  # of all blocks: new memory is slow
+        for start in range(0, n, size):
+            rows = slice(start, start + size)
+            share = None if weight is None else weight[rows]
+            if share is None or share.any():
+                dense = X[rows].toarray() if sparse else X[rows]
+                yield cls._from_block(dense, y[rows], share, center, buffer)
+
+    @classmethod
+    def _from_block(cls, X, y, weight, center, buffer) -> SecondMoments:
+        X, y = np.asarray(X), np.asarray(y)
+        d = X.shape[1]
+        rows = buffer[: len(X)]
+        rows[:, :d], rows[:, d:] = X, y.reshape(len(y), -1)
         if weight is not None:  # what weighs nothing must not widen the range either
             rows[weight == 0] = rows[weight.argmax()]
         with np.errstate(over="ignore", invalid="ignore"):
-            location = Location.of_rows(rows, weight, center)
-            factor = np.linalg.qr(rows, mode="r")
-        return cls._at(location, factor, X.shape[1], n_samples=len(X), centered=center)
+            location, scale = Location.of_rows(rows, weight, center)
+            factor = scale * tall_factor(rows)
+        return cls._at(location, factor, d, n_samples=len(X), centered=center)
 
     @classmethod
     def _at(cls, location, factor, n_inputs, **others) -> SecondMoments:
@@ -285,7 +308,7 @@ class SecondMoments:
             location, root, other_root, gap = self._whereabouts.merged(other._whereabouts)
             # Moving both data sets to the common mean adds one row to the scatter.
             rows = [root * self.factor, other_root * other.factor, (root * other_root * gap)[None]]
-            factor = np.linalg.qr(np.concatenate(rows), mode="r")
+            factor = tall_factor(np.concatenate(rows))
         return SecondMoments._at(
             location,
             factor,
@@ -440,13 +463,12 @@ def _check_sample_weight(sample_weight, n_samples):
     return weight
 
 
-def _row_blocks(n_samples, n_columns):
-    """Slices of rows; each holds at least ten times as many rows as columns."""
+def _block_rows(n_samples, n_columns):
+    """Rows of a block: at least ten times as many as columns."""
     row_bytes = 8 * n_columns
-    small = n_samples * row_bytes <= _SMALL_DATA_BYTES
-    block_bytes = _SMALL_BLOCK_BYTES if small else _BLOCK_BYTES
-    size = max(block_bytes // row_bytes, 10 * n_columns)
-    return (slice(start, start + size) for start in range(0, n_samples, size))
+    if n_samples * row_bytes <= _SMALL_DATA_BYTES:
+        return max(_SMALL_BLOCK_BYTES // row_bytes, 10 * n_columns)
+    return max(_BLOCK_BYTES // row_bytes, _ROWS_PER_COLUMN * n_columns)
 
 
 def check_moments(moments):
