@@ -11,11 +11,7 @@ from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._noisy_factors import noisy_minimum, unit_copies
 from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
-from sklearn_deeplinear.theory._schatten import (
-    schatten_minimum,
-    schatten_penalty,
-    whitened_minimum,
-)
+from sklearn_deeplinear.theory._schatten import schatten_minimum, whitened_minimum
 
 
 def global_minimum(
@@ -90,16 +86,13 @@ def solve(problem, start=None) -> GlobalMinimum:
 
 
 def _zero(problem, start):
-    targets = problem.moments.spectrum.targets
-    return problem.result(np.zeros_like(targets), np.sum(targets**2), 0.0, "exact")
+    return problem.result_without_noise(np.zeros_like(problem.moments.spectrum.targets), "exact")
 
 
 def _regression(problem, start):
-    spectrum = problem.moments.spectrum
     gamma = problem.gamma[0] if problem.depth == 1 else 0.0
-    B = reduced_rank_ridge(spectrum, gamma, problem.rank)
-    penalty = np.sum((np.sqrt(gamma) * B) ** 2)  # B^2 may leave the range of floats
-    return problem.result(B, excess_loss(spectrum, B), penalty, "exact")
+    B = reduced_rank_ridge(problem.moments.spectrum, gamma, problem.rank)
+    return problem.result_without_noise(B, "exact")
 
 
 def scalar_family(problem):
@@ -113,7 +106,7 @@ def scalar_family(problem):
 
 def _scalar(problem, start):
     family, missed = scalar_family(problem)
-    log_decay = np.array([problem.log_decay])
+    log_decay = np.array([problem.depth * problem.mean_log_decay])
     x, excess, penalty = family.minimum(log_decay)
     B = family.coordinates(x[0])[:, None] * problem.direction
     return problem.result(
@@ -127,9 +120,9 @@ def _scalar(problem, start):
 
 def _candidates(problem, family, missed):
     spectrum = problem.moments.spectrum
-    points = family.stationary(np.array([problem.log_decay])).ravel()
+    points = family.stationary(np.array([problem.depth * problem.mean_log_decay])).ravel()
     points = np.append(points[~np.isnan(points)], np.inf)
-    excess, penalty, log_t = family.terms(points, np.array(problem.log_decay))
+    excess, penalty, log_t = family.terms(points, np.array(problem.depth * problem.mean_log_decay))
     objectives = spectrum.residual + (excess + missed) + penalty
     maps = (family.coordinates(points) @ spectrum.directions.T)[:, None] * problem.direction[
         :, None
@@ -141,18 +134,15 @@ def _candidates(problem, family, missed):
 
 
 def _white(problem, start):
-    spectrum = problem.moments.spectrum
-    B = whitened_minimum(spectrum, problem.mean_log_decay, problem.depth, problem.rank)
-    penalty = schatten_penalty(B, problem.mean_log_decay, problem.depth)
-    return problem.result(B, excess_loss(spectrum, B), penalty, "exact")
+    spectrum, log_g = problem.moments.spectrum, problem.mean_log_decay
+    B = whitened_minimum(spectrum, log_g, problem.depth, problem.rank)
+    return problem.result_without_noise(B, "exact")
 
 
 def _schatten(problem, start):
     spectrum, log_g = problem.moments.spectrum, problem.mean_log_decay
     B, bound, certified = schatten_minimum(spectrum, log_g, problem.depth, problem.rank, start)
-    penalty = schatten_penalty(B, log_g, problem.depth)
-    kind = "certified" if certified else "stationary"
-    return problem.result(B, excess_loss(spectrum, B), penalty, kind, bound)
+    return problem.result_without_noise(B, "certified" if certified else "stationary", bound)
 
 
 def _noisy(problem, start):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._known_weights import beside
-from sklearn_deeplinear.theory._pathway_global_minimum import Race, pathway_penalty
+from sklearn_deeplinear.theory._pathway_global_minimum import Race
 from sklearn_deeplinear.theory._pathway_local_minimum import descended_maps
 
 
@@ -36,19 +34,7 @@ def pathway_minimum_beside(minimum, moments, weights, objective):
         race = Race(moments, minimum.depths, minimum.widths, minimum.weight_decay)
         layers = [[np.asarray(W, dtype=np.float64) for W in path] for path in weights]
         coefs = [end_to_end(path) for path in layers]
-        loss = moments.loss(sum(coefs))
-        penalty = sum(map(pathway_penalty, coefs, race.depths, race.decay))
-        as_given = replace(
-            minimum,
-            coef=sum(coefs),
-            pathway_coefs=coefs,
-            intercept=moments.intercept(sum(coefs)),
-            objective=loss + penalty,
-            loss=loss,
-            penalty=penalty,
-            lower_bound=min(bound, loss + penalty),
-            is_zero=not any(M.any() for M in coefs),
-        )
+        as_given = race.result_at(coefs, "stationary", bound)
         return min([as_given, *_descended(race, coefs, bound)], key=lambda found: found.objective)
 
     return beside(minimum, moments, weights, objective, search)

@@ -13,10 +13,9 @@ import numpy as np
 from sklearn_deeplinear._warnings import ContradictedMinimumWarning, warn_user
 from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._global_minimum import noisy_result
-from sklearn_deeplinear.theory._least_squares import excess_loss
 from sklearn_deeplinear.theory._noisy_factors import noisy_descent
 from sklearn_deeplinear.theory._problem import Problem
-from sklearn_deeplinear.theory._schatten import descended_map, schatten_penalty
+from sklearn_deeplinear.theory._schatten import descended_map
 
 # Two evaluations of an objective differ by less: relative to it, and to the squared targets,
 # whose rounding is what is left of the loss of a perfect fit.
@@ -83,11 +82,8 @@ def _noiseless(problem, weights, bound):
     maps = [(end_to_end(weights) @ spectrum.directions).T]
     if depth > 1 and not problem.undecayed:
         maps.append(descended_map(spectrum, log_g, depth, problem.rank, maps[0]))
-    results = []
-    for B in maps:
-        penalty = schatten_penalty(B, log_g, depth) if np.isfinite(log_g) and B.any() else 0.0
-        loss = excess_loss(spectrum, B)
-        results.append(problem.result(B, loss, penalty, "stationary", bound - spectrum.residual))
+    bound = bound - spectrum.residual
+    results = [problem.result_without_noise(B, "stationary", bound) for B in maps]
     return min(results, key=lambda result: result.objective)
 
 

@@ -35,44 +35,8 @@ class StationaryPoint:
 
 
 @dataclass(frozen=True, eq=False)
-class GlobalMinimum:
-    """The least value of J and the map that attains it; see :func:`global_minimum`.
-
-    Attributes
-    ----------
-    coef : ndarray of shape (m, d)
-        End-to-end map M.
-    intercept : ndarray of shape (m,)
-        Intercept that goes with it.
-    objective : float
-        J at the minimum, or at the best stationary point found.
-    loss : float
-        Mean squared error, averaged over the noise.
-    penalty : float
-        ``sum_l gamma_l ||W_l||_F^2``.
-    kind : {"exact", "certified", "stationary", "unattained"}
-        "exact": from a closed form up to the roots of one scalar function; "certified":
-        from a convex problem whose duality gap closed; "stationary": the best stationary
-        point found, with no proof that it is global; "unattained": an infimum that weights
-        approach but do not reach, because only some layers have decay.
-    lower_bound : float
-        Proven lower bound on J; equals the objective up to rounding unless "stationary".
-    is_zero : bool
-        Whether M is zero.
-    candidates : tuple of StationaryPoint
-        All stationary points of the scalar family, zero included, sorted by objective;
-        empty if S has rank two or more, and where the family does not apply.
-    depth : int
-        Number of weight matrices L.
-    width : tuple of L - 1 ints, or None
-        Hidden widths; None stands for wide enough.
-    weight_decay : ndarray of shape (L,)
-        Decays gamma_l.
-    noise : ndarray of shape (L - 1,)
-        Noise variances s_l.
-    single_target : bool
-        Whether predictions are vectors.
-    """
+class Minimum:
+    """What is known of the least value of J, be it over one network or over pathways."""
 
     coef: np.ndarray
     intercept: np.ndarray
@@ -82,16 +46,24 @@ class GlobalMinimum:
     kind: str
     lower_bound: float
     is_zero: bool
-    candidates: tuple
-    depth: int
-    width: tuple | None
-    weight_decay: np.ndarray
-    noise: np.ndarray
     single_target: bool
-    _factors: list | None = field(default=None, repr=False)
 
-    def __repr__(self):
-        return one_line(self, "kind", "objective", "lower_bound", "depth", "coef")
+    @classmethod
+    def at(cls, moments, coef, loss, penalty, kind, lower_bound, **others):
+        """The minimum at the map `coef`; None stands for a lower bound that is attained."""
+        objective = float(loss + penalty)
+        return cls(
+            coef=coef,
+            intercept=moments.intercept(coef),
+            objective=objective,
+            loss=float(loss),
+            penalty=float(penalty),
+            kind=kind,
+            lower_bound=objective if lower_bound is None else min(float(lower_bound), objective),
+            is_zero=not coef.any(),
+            single_target=moments.single_target,
+            **others,
+        )
 
     def predict(self, X) -> np.ndarray:
         """Predict the targets with the end-to-end map.
@@ -117,6 +89,74 @@ class GlobalMinimum:
         y = X @ self.coef.T + self.intercept
         return y[:, 0] if self.single_target else y
 
+    def _check_attained(self):
+        if self.kind == "unattained":
+            raise ValueError(
+                "no weights attain this infimum: weight_decay is zero in some layers only."
+            )
+
+
+def escapes(coef, gamma):
+    """Whether weights of the map `coef` can grow in some layers and lose their penalty."""
+    return bool(coef.any() and gamma.any() and not gamma.all())
+
+
+def least_factors(coef, width, gamma):
+    """Weights of the map `coef` with the least penalty, if the decays `gamma` have one."""
+    decays = gamma if gamma.all() else None
+    return balanced_factors(coef, width, depth=len(gamma), weight_decay=decays)
+
+
+@dataclass(frozen=True, eq=False)
+class GlobalMinimum(Minimum):
+    """The least value of J and the map that attains it; see :func:`global_minimum`.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (m, d)
+        End-to-end map M.
+    intercept : ndarray of shape (m,)
+        Intercept that goes with it.
+    objective : float
+        J at the minimum, or at the best stationary point found.
+    loss : float
+        Mean squared error, averaged over the noise.
+    penalty : float
+        ``sum_l gamma_l ||W_l||_F^2``.
+    kind : {"exact", "certified", "stationary", "unattained"}
+        "exact": from a closed form up to the roots of one scalar function; "certified":
+        from a convex problem whose duality gap closed; "stationary": the best stationary
+        point found, with no proof that it is global; "unattained": an infimum that weights
+        approach but do not reach, because only some layers have decay.
+    lower_bound : float
+        Proven lower bound on J; equals the objective up to rounding unless "stationary".
+    is_zero : bool
+        Whether M is zero.
+    single_target : bool
+        Whether predictions are vectors.
+    depth : int
+        Number of weight matrices L.
+    width : tuple of L - 1 ints, or None
+        Hidden widths; None stands for wide enough.
+    weight_decay : ndarray of shape (L,)
+        Decays gamma_l.
+    noise : ndarray of shape (L - 1,)
+        Noise variances s_l.
+    candidates : tuple of StationaryPoint
+        All stationary points of the scalar family, zero included, sorted by objective;
+        empty if S has rank two or more, and where the family does not apply.
+    """
+
+    depth: int
+    width: tuple | None
+    weight_decay: np.ndarray
+    noise: np.ndarray
+    candidates: tuple = ()
+    _factors: list | None = field(default=None, repr=False)
+
+    def __repr__(self):
+        return one_line(self, "kind", "objective", "lower_bound", "depth", "coef")
+
     def weights(self, width=None) -> list[np.ndarray]:
         """Weights of a network that attains the minimum.
 
@@ -138,30 +178,12 @@ class GlobalMinimum:
             If the infimum is not attained, or the widths are too narrow or, with noise,
             not those of the problem.
         """
-        if self.kind == "unattained":
-            raise ValueError(
-                "no weights attain this infimum: weight_decay is zero in some layers only."
-            )
-        width = self.width if width is None else width
-        if width is not None:
-            width = check_width(width, self.depth)
-        if self.noise.any() and width != self.width:
+        self._check_attained()
+        width = self.width if width is None else check_width(width, self.depth)
+        if not self.noise.any():
+            return least_factors(self.coef, width, self.weight_decay)
+        if width != self.width:
             raise ValueError(f"with noise width must be that of the problem, {self.width}.")
-        if self.is_zero:
-            sizes = (self.coef.shape[1], *(width or (1,) * (self.depth - 1)), len(self.coef))
-            return [np.zeros(shape) for shape in zip(sizes[1:], sizes[:-1], strict=True)]
-        if self._factors is not None:
-            return spread_copies(self._factors, width)
-        if self.noise.any():
-            return _equal_units(self.coef, width, self.weight_decay, self.penalty)
-        return balanced_factors(self.coef, width, depth=self.depth, weight_decay=self.weight_decay)
-
-
-def _equal_units(coef, width, gamma, penalty):
-    """Weights of a map of rank one that load all units of a layer equally."""
-    U, s, Vt = np.linalg.svd(coef, full_matrices=False)
-    L = len(gamma)
-    norms = np.sqrt(penalty / L / gamma) if gamma.any() else np.full(L, s[0] ** (1 / L))
-    norms[0] = s[0] / np.prod(norms[1:])
-    ends = [Vt[0], *(np.full(h, h**-0.5) for h in width), U[:, 0]]
-    return [c * np.outer(b, a) for c, b, a in zip(norms, ends[1:], ends[:-1], strict=True)]
+        # Of a map of rank one the copies of one unit load all units of a layer equally.
+        narrow = self._factors or least_factors(self.coef, 1, self.weight_decay)
+        return spread_copies(narrow, width)

@@ -22,6 +22,7 @@ import numpy as np
 import scipy
 
 from sklearn_deeplinear.theory._global_minimum import global_minimum
+from sklearn_deeplinear.theory._minimum_result import escapes
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
 from sklearn_deeplinear.theory._pathway_local_minimum import descended_maps, shared
 from sklearn_deeplinear.theory._pathway_minimum_result import PathwayMinimum
@@ -30,7 +31,7 @@ from sklearn_deeplinear.theory._pathway_parameters import (
     check_pathway_decays,
     check_pathway_widths,
 )
-from sklearn_deeplinear.theory._problem import Problem
+from sklearn_deeplinear.theory._problem import Problem, mean_log
 from sklearn_deeplinear.theory._schatten import (
     CERTIFIED_GAP,
     schatten_penalty,
@@ -119,7 +120,7 @@ class Race:
     @cached_property
     def decay(self):
         """g_p; zero where a pathway can make its penalty vanish."""
-        return [float(np.exp(np.log(g).mean())) if g.all() else 0.0 for g in self.gamma]
+        return [float(np.exp(mean_log(g))) for g in self.gamma]
 
     @cached_property
     def shallow(self):
@@ -187,28 +188,22 @@ class Race:
         for group, N in zip(self.groups, maps, strict=True):
             self._distribute(N, group, coefs)
         self._add_shallow(sum(maps), coefs)
-        coef = np.sum(coefs, axis=0)
-        loss = self.moments.loss(coef)
-        penalty = sum(map(pathway_penalty, coefs, self.depths, self.decay))
-        escaped = any(
-            M.any() and gamma.any() and not gamma.all()
-            for M, gamma in zip(coefs, self.gamma, strict=True)
-        )
-        bound = loss + penalty if lower_bound is None else min(lower_bound, loss + penalty)
-        return PathwayMinimum(
-            coef=coef,
+        return self.result_at(coefs, kind, lower_bound)
+
+    def result_at(self, coefs, kind, lower_bound=None):
+        """The minimum with the maps `coefs[p]` of the pathways."""
+        coef, log_g = np.sum(coefs, axis=0), map(mean_log, self.gamma)
+        return PathwayMinimum.at(
+            self.moments,
+            coef,
+            self.moments.loss(coef),
+            sum(map(schatten_penalty, coefs, log_g, self.depths)),
+            "unattained" if any(map(escapes, coefs, self.gamma)) else kind,
+            lower_bound,
             pathway_coefs=coefs,
-            intercept=self.moments.intercept(coef),
-            objective=loss + penalty,
-            loss=loss,
-            penalty=penalty,
-            kind="unattained" if escaped else kind,
-            lower_bound=float(bound),
-            is_zero=not coef.any(),
             depths=self.depths,
             widths=self.widths,
             weight_decay=self.gamma,
-            single_target=self.moments.single_target,
         )
 
     def _distribute(self, N, group, coefs):
@@ -245,10 +240,6 @@ class _Group:
         return global_minimum(
             problem.moments, depth=self.depth, weight_decay=self.decay, rank=self.rank
         )
-
-
-def pathway_penalty(M, depth, decay):
-    return schatten_penalty(M, np.log(decay), depth) if decay > 0 and M.any() else 0.0
 
 
 def _ridge(race):
@@ -303,9 +294,7 @@ def _descent(race):
     maps.append((moments.spectrum.targets / moments.spectrum.sigma[:, None]).T)
     starts = [start for M in maps for start in shared(M, groups)]
     maps = [N @ V.T for N in descended_maps(moments.spectrum, groups, starts)]
-    value = moments.loss(sum(maps)) + sum(
-        pathway_penalty(N, group.depth, group.decay) for N, group in zip(maps, groups, strict=True)
-    )
+    value = race.result(maps, "stationary").objective
     bound = _lower_bound(race, value)
     tight = value - bound <= CERTIFIED_GAP * value
     return race.result(maps, "certified" if tight else "stationary", bound)

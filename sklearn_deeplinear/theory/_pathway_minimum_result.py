@@ -7,21 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._balance import balanced_factors
-from sklearn_deeplinear.theory._minimum_result import GlobalMinimum
+from sklearn_deeplinear.theory._minimum_result import Minimum, least_factors
 from sklearn_deeplinear.theory._pathway_parameters import check_pathway_widths
 
 
 @dataclass(frozen=True, eq=False)
-class PathwayMinimum:
+class PathwayMinimum(Minimum):
     """The least value of J over several pathways; see :func:`pathway_global_minimum`.
 
     Attributes
     ----------
     coef : ndarray of shape (m, d)
         End-to-end map M, the sum of `pathway_coefs`.
-    pathway_coefs : list of ndarray of shape (m, d)
-        Maps M_p of the pathways at one of the minima.
     intercept : ndarray of shape (m,)
         Intercept that goes with `coef`.
     objective : float
@@ -36,34 +33,25 @@ class PathwayMinimum:
         Proven lower bound on J; equals the objective up to rounding unless "stationary".
     is_zero : bool
         Whether M is zero.
+    single_target : bool
+        Whether predictions are vectors.
+    pathway_coefs : list of ndarray of shape (m, d)
+        Maps M_p of the pathways at one of the minima.
     depths : tuple of int
         Numbers of weight matrices L_p.
     widths : list of tuples of ints, or None
         Hidden widths; None stands for wide enough.
     weight_decay : list of ndarray of shape (L_p,)
         Decays.
-    single_target : bool
-        Whether predictions are vectors.
     """
 
-    coef: np.ndarray
     pathway_coefs: list
-    intercept: np.ndarray
-    objective: float
-    loss: float
-    penalty: float
-    kind: str
-    lower_bound: float
-    is_zero: bool
     depths: tuple
     widths: list | None
     weight_decay: list
-    single_target: bool
 
     def __repr__(self):
         return one_line(self, "kind", "objective", "lower_bound", "depths", "coef")
-
-    predict = GlobalMinimum.predict
 
     def weights(self, widths=None) -> list[list[np.ndarray]]:
         """Weights of pathways that attain the minimum.
@@ -83,19 +71,8 @@ class PathwayMinimum:
         ValueError
             If the infimum is not attained, or the widths are too narrow.
         """
-        if self.kind == "unattained":
-            raise ValueError(
-                "no weights attain this infimum: weight_decay is zero in some layers only."
-            )
+        self._check_attained()
         given = self.widths if widths is None else check_pathway_widths(widths, self.depths)
-        pathways = zip(
-            self.pathway_coefs,
-            given or [None] * len(self.depths),
-            self.depths,
-            self.weight_decay,
-            strict=True,
-        )
-        return [
-            balanced_factors(M, width, depth=L, weight_decay=gamma if gamma.all() else None)
-            for M, width, L, gamma in pathways
-        ]
+        given = given or [None] * len(self.depths)
+        pathways = zip(self.pathway_coefs, given, self.weight_decay, strict=True)
+        return [least_factors(M, width, gamma) for M, width, gamma in pathways]

@@ -14,9 +14,10 @@ from sklearn_deeplinear._parameters import (
     check_weight_decay,
     check_width,
 )
-from sklearn_deeplinear.theory._minimum_result import GlobalMinimum
+from sklearn_deeplinear.theory._least_squares import excess_loss
+from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, escapes
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
-from sklearn_deeplinear.theory._schatten import normalised_log_decay
+from sklearn_deeplinear.theory._schatten import normalised_log_decay, schatten_penalty
 
 # Relative size below which singular values of S or differences of sigma are rounding.
 _ROUNDING = 1e-12
@@ -53,14 +54,9 @@ class Problem:
         return replace(self, gamma=gamma)
 
     @cached_property
-    def log_decay(self):
-        """Sum of the logarithms of the decays, -inf if one of them is zero."""
-        return float(np.sum(np.log(self.gamma))) if self.gamma.all() else -np.inf
-
-    @property
     def mean_log_decay(self):
-        """Logarithm of the geometric mean g of the decays."""
-        return self.log_decay / self.depth
+        """Logarithm of the geometric mean g of the decays, -inf if one of them is zero."""
+        return mean_log(self.gamma)
 
     @cached_property
     def direction(self):
@@ -95,26 +91,30 @@ class Problem:
         sigma = self.moments.spectrum.sigma
         return bool(sigma[-1] >= (1 - _ROUNDING / 2) * sigma[0])
 
+    def result_without_noise(self, B, kind, lower_bound=None) -> GlobalMinimum:
+        """The minimum at the map with coordinates B, realised at the least penalty."""
+        penalty = schatten_penalty(B, self.mean_log_decay, self.depth)
+        return self.result(B, excess_loss(self.moments.spectrum, B), penalty, kind, lower_bound)
+
     def result(self, B, loss, penalty, kind, lower_bound=None, **others) -> GlobalMinimum:
-        """The minimum at the map with coordinates B; `loss` is above least squares."""
+        """The minimum at the map with coordinates B; losses are counted above least squares."""
         spectrum = self.moments.spectrum
         coef = B.T @ spectrum.directions.T
-        loss, penalty = float(spectrum.residual + loss), float(penalty)
-        bound = loss + penalty if lower_bound is None else spectrum.residual + lower_bound
-        is_zero = not coef.any()
-        return GlobalMinimum(
-            coef=coef,
-            intercept=self.moments.intercept(coef),
-            objective=loss + penalty,
-            loss=loss,
-            penalty=penalty,
-            kind="unattained" if self.undecayed and self.gamma.any() and not is_zero else kind,
-            lower_bound=min(float(bound), loss + penalty),
-            is_zero=is_zero,
+        return GlobalMinimum.at(
+            self.moments,
+            coef,
+            spectrum.residual + loss,
+            penalty,
+            "unattained" if escapes(coef, self.gamma) else kind,
+            None if lower_bound is None else spectrum.residual + lower_bound,
             depth=self.depth,
             width=self.width,
             weight_decay=self.gamma,
             noise=self.noise,
-            single_target=self.moments.single_target,
-            **{"candidates": (), **others},
+            **others,
         )
+
+
+def mean_log(gamma):
+    """Mean of the logarithms of decays, -inf if one of them is zero."""
+    return float(np.mean(np.log(gamma))) if gamma.all() else -np.inf

@@ -187,7 +187,7 @@ def whitened_minimum(spectrum, log_g, depth, rank):
 def schatten_penalty(B, log_g, depth):
     """Least penalty L g ||B||_q^q of the map B, not counting modes that are rounding."""
     s = np.linalg.svd(B, compute_uv=False)
-    s = s[s > max(B.shape) * np.finfo(float).eps * s[0]]
+    s = s[s > max(B.shape) * np.finfo(float).eps * s.max(initial=0.0)]
     return float(depth * np.sum(np.exp(log_g + 2 / depth * np.log(s))))
 
 
