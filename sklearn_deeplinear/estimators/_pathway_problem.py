@@ -34,8 +34,8 @@ from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
-from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._known_pathways import pathway_minimum_beside
+from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._pathway_global_minimum import pathway_global_minimum
 from sklearn_deeplinear.theory._pathway_parameters import per_pathway
 

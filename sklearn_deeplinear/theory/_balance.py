@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.theory._layers import check_weights
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +135,8 @@ def balanced_factors(coef, width=None, *, depth=None, weight_decay=None) -> list
         raise ValueError(
             f"coef must be a finite (m, d) or (d,) array, got an array of shape {coef.shape}."
         )
-    U, s, Vt = np.linalg.svd(coef, full_matrices=False)
-    r = int(np.sum(s > max(coef.shape) * np.finfo(float).eps * s[0]))
+    U, s, Vt = leading_modes(coef)
+    r = len(s)
     depth = _depth_of(width, depth)
     widths = check_width(max(r, 1) if width is None else width, depth)
     if min(widths, default=r) < r:
@@ -143,41 +144,9 @@ def balanced_factors(coef, width=None, *, depth=None, weight_decay=None) -> list
     scale = _layer_scales(weight_decay, depth)
     if depth == 1:
         return [coef]
-    root = s[:r] ** (1 / depth)
-    sizes = (coef.shape[1], *widths, coef.shape[0])
-    weights = [np.zeros((rows, cols)) for cols, rows in zip(sizes[:-1], sizes[1:], strict=True)]
-    weights[0][:r] = root[:, None] * Vt[:r]
-    for W in weights[1:-1]:
-        W[range(r), range(r)] = root
-    weights[-1][:, :r] = U[:, :r] * root
-    return [c * W for c, W in zip(scale, weights, strict=True)]
-
-
-def check_weights(weights, name="weights"):
-    """Return the layers W_1, ..., W_L as a list of float64 matrices that fit each other."""
-    layers = [np.asarray(W, dtype=np.float64) for W in weights]
-    if not layers:
-        raise ValueError(f"{name} must hold at least one matrix, got none.")
-    for W in layers:
-        if W.ndim != 2 or 0 in W.shape or not np.isfinite(W).all():
-            raise ValueError(
-                f"{name} must hold finite matrices, got an array of shape {W.shape} "
-                "or one with NaN or infinity."
-            )
-    for i, (W, V) in enumerate(zip(layers[:-1], layers[1:], strict=True), start=1):
-        if W.shape[0] != V.shape[1]:
-            raise ValueError(
-                f"{name} must be matrices W_l of shape (h_l, h_(l-1)); layer {i} has shape "
-                f"{W.shape}, which does not fit {V.shape} of layer {i + 1}."
-            )
-    return layers
-
-
-def end_to_end(weights):
-    """Product ``M = W_L ... W_1`` of the layers, shape (m, d)."""
-    if weights[0].shape[1] <= weights[-1].shape[0]:
-        return reduce(lambda P, W: W @ P, weights)
-    return reduce(lambda B, W: B @ W, reversed(weights))
+    root = s ** (1 / depth)
+    bases = [Vt.T, *(np.eye(h, r) for h in widths), U]
+    return [c * (Q * root) @ P.T for c, Q, P in zip(scale, bases[1:], bases[:-1], strict=True)]
 
 
 def _depth_of(width, depth):

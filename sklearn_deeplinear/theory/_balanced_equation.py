@@ -21,6 +21,7 @@ from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from scipy.linalg import lapack
 
 # Distance from the end, relative to the size of the map, at which the flow counts as there.
@@ -283,9 +284,7 @@ def _divided_powers(D, depth):
     """c_i (c_i^p - c_j^p) / (c_i - c_j) with c = D^2 and p = (L-2)/2."""
     c, p = D**2, (depth - 2) / 2
     log_ratio = -np.abs(np.subtract.outer(np.log(c), np.log(c)))
-    with np.errstate(invalid="ignore"):
-        quotient = np.expm1(p * log_ratio) / np.expm1(log_ratio)
-    quotient[log_ratio == 0] = p
+    quotient = p * scipy.special.exprel(p * log_ratio) / scipy.special.exprel(log_ratio)
     return c[:, None] * np.maximum.outer(c, c) ** (p - 1) * quotient
 
 

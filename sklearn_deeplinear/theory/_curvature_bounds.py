@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear.theory._balance import end_to_end
+from sklearn_deeplinear.theory._layers import chain_gradients, end_to_end, partial_products
 
 
 def objective(weights, moments, gamma):
@@ -29,17 +29,14 @@ def objective(weights, moments, gamma):
 
 def gradient(weights, moments, gamma):
     """dJ/dW_l = 2 B_l^T G P_{l-1}^T + 2 gamma_l W_l, layer by layer."""
-    above, below = _products(weights)
-    G = _residual(below[-1], moments)
-    return [
-        2 * B.T @ G @ P.T + 2 * g * W
-        for B, P, g, W in zip(above, below[:-1], gamma, weights, strict=True)
-    ]
+    products = partial_products(weights)
+    slopes = chain_gradients(products, 2 * _residual(products[1][-1], moments))
+    return [S + 2 * g * W for S, g, W in zip(slopes, gamma, weights, strict=True)]
 
 
 def hessian(weights, moments, gamma):
     """Dense Hessian of J over all weights, each layer in row-major order."""
-    above, below = _products(weights)
+    above, below = partial_products(weights)
     G, L = _residual(below[-1], moments), len(weights)
     jacobian = np.hstack(
         [np.kron(B, moments.input_factor @ P.T) for B, P in zip(above, below[:-1], strict=True)]
@@ -118,17 +115,6 @@ def _ball_terms(weights, moments, radius):
     G = _residual(end_to_end(weights), moments)
     residual = np.linalg.norm(G, 2) + lam * radius * first
     return lam, residual, first, second, third
-
-
-def _products(weights):
-    """B_l = W_L ... W_{l+1} for l = 1, ..., L and P_l = W_l ... W_1 for l = 0, ..., L."""
-    below = [np.eye(weights[0].shape[1])]
-    for W in weights:
-        below.append(W @ below[-1])
-    above = [np.eye(weights[-1].shape[0])]
-    for W in weights[:0:-1]:
-        above.append(above[-1] @ W)
-    return above[::-1], below
 
 
 def _residual(M, moments):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._known_weights import beside
+from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._pathway_global_minimum import Race
 from sklearn_deeplinear.theory._pathway_local_minimum import descended_maps
 
@@ -42,7 +42,7 @@ def pathway_minimum_beside(minimum, moments, weights, objective):
 
 def _descended(race, coefs, bound):
     """What descent makes of the maps, those of pathways that never pay given to the widest."""
-    if not race.groups or race.reduced.uncorrelated:
+    if not race.groups:
         return []
     spectrum = race.reduced.moments.spectrum
     start = [sum(coefs[p] for p in group.members) for group in race.groups]

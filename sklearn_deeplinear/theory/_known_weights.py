@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from sklearn_deeplinear._warnings import ContradictedMinimumWarning, warn_user
-from sklearn_deeplinear.theory._balance import end_to_end
 from sklearn_deeplinear.theory._global_minimum import noisy_result
+from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._noisy_factors import noisy_descent
 from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._schatten import descended_map

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_deeplinear.theory._singular_modes import leading_modes
+
 
 def reduced_rank_ridge(spectrum, weight_decay=0.0, rank=None):
     """Coordinates B of the map of rank at most `rank` that minimises loss + gamma ||M||_F^2.
@@ -39,8 +41,8 @@ def reduced_rank_ridge(spectrum, weight_decay=0.0, rank=None):
     root = np.hypot(sigma, np.sqrt(weight_decay))
     T = sigma / root * spectrum.targets
     if rank is not None and rank < min(T.shape):
-        U, s, Vt = np.linalg.svd(T, full_matrices=False)
-        T = (U[:, :rank] * s[:rank]) @ Vt[:rank]
+        U, s, Vt = leading_modes(T, rank)
+        T = (U * s) @ Vt
     return T / root
 
 

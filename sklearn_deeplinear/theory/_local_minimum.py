@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
+from sklearn_deeplinear.theory._layers import packed, unpacked
+
 # Limits of L-BFGS.
 _OPTIONS = {"maxiter": 5000, "maxfun": 10000, "gtol": 1e-13, "maxcor": 40}
 
@@ -28,18 +30,19 @@ def local_minimum(function, start):
     Parameters
     ----------
     function : callable
-        ``function(x) -> value, gradient`` with x of the shape of `start`. Variables and
-        values should be of order one.
-    start : ndarray
+        ``function(matrices) -> value, gradients`` for a list of matrices like `start`.
+        Variables and values should be of order one.
+    start : list of ndarray
         Starting point, not empty.
 
     Returns
     -------
-    x : ndarray
-        Of the shape of `start`.
+    matrices : list of ndarray
+        Of the shapes of `start`.
     """
-    x = descend(function, start)
-    return _newton(lambda w: function(w.reshape(x.shape))[1].ravel(), x.ravel()).reshape(x.shape)
+    found = descend(function, start)
+    w = _newton(lambda w: packed(function(unpacked(w, start))[1]), packed(found))
+    return unpacked(w, start)
 
 
 def best_local_minimum(function, starts, n_finalists=None):
@@ -59,14 +62,14 @@ def descend(function, start, ftol=0.0, max_iter=None):
     """Descent by L-BFGS until the relative decrease of a step is at most `ftol`."""
 
     def flat(w):
-        value, gradient = function(w.reshape(start.shape))
-        return value, gradient.ravel()
+        value, gradients = function(unpacked(w, start))
+        return value, packed(gradients)
 
     options = {**_OPTIONS, "ftol": ftol, "maxiter": max_iter or _OPTIONS["maxiter"]}
     result = scipy.optimize.minimize(
-        flat, start.ravel(), jac=True, method="L-BFGS-B", options=options
+        flat, packed(start), jac=True, method="L-BFGS-B", options=options
     )
-    return result.x.reshape(start.shape)
+    return unpacked(result.x, start)
 
 
 def _newton(gradient, w, max_iter=10):

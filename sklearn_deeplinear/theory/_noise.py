@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_noise
-from sklearn_deeplinear.theory._balance import check_weights, end_to_end
+from sklearn_deeplinear.theory._layers import check_weights, end_to_end
 
 # Activities of a wide layer are computed for blocks of samples of this many numbers.
 _BLOCK_SIZE = 2**22
@@ -62,13 +62,7 @@ def expected_loss(weights, moments, noise=0.0) -> float:
     >>> expected_loss([[[1.0]], [[1.0]]], moments, noise=0.5)
     0.5
     """
-    weights = check_weights(weights)
-    shape = (weights[-1].shape[0], weights[0].shape[1])
-    if shape != (moments.n_outputs, moments.n_inputs):
-        raise ValueError(
-            f"weights must map {moments.n_inputs} inputs to {moments.n_outputs} outputs as the "
-            f"moments do, but map {shape[1]} to {shape[0]}."
-        )
+    weights = check_weights(weights, moments=moments)
     return noisy_loss(weights, moments, check_noise(noise, len(weights)))
 
 

@@ -20,8 +20,9 @@ import scipy
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
 from sklearn_deeplinear.theory._local_minimum import best_local_minimum, descend
-from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
+from sklearn_deeplinear.theory._scalar_family import log_shrinkage, mode_minima
 from sklearn_deeplinear.theory._schatten import NEGLIGIBLE_DECAY, normalised_log_decay
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # One unit with noise s / q stands for q copies of a unit with noise s, at the same penalty.
 # Layers wider than this, and than twice the rank, are built from such copies: with two layers
@@ -104,22 +105,12 @@ class NoisyProblem:
 
     def minimise(self, starts):
         """Best stationary W_2, ..., W_L reached from the starts."""
-        return self._unpack(best_local_minimum(self._function, map(_flat, starts), _N_FINALISTS))
+        return best_local_minimum(self.objective, starts, _N_FINALISTS)
 
     def descend(self, upper):
         """W_2, ..., W_L that descent reaches from `upper`, in bounded time."""
-        start = _flat(upper)
-        max_iter = max(_MAX_ENTRIES // len(start), 100)
-        return self._unpack(descend(self._function, start, max_iter=max_iter))
-
-    def _function(self, w):
-        value, gradients = self.objective(self._unpack(w))
-        return value, _flat(gradients)
-
-    def _unpack(self, w):
-        ends = np.cumsum([rows * cols for rows, cols in self.shapes])[:-1]
-        parts = np.split(w, ends)
-        return [part.reshape(shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        max_iter = max(_MAX_ENTRIES // sum(W.size for W in upper), 100)
+        return descend(self.objective, upper, max_iter=max_iter)
 
     @property
     def shapes(self):
@@ -212,13 +203,11 @@ def _mode_starts(problem, copies, noise):
     """
     L, log_g = len(noise) + 1, np.log(problem.g) if problem.g > 0 else -np.inf
     log_rho = log_shrinkage(noise, [q.sum() for q in copies])
-    _, s, Vt = np.linalg.svd(problem.sigma[:, None] * problem.Y, full_matrices=False)
-    for u in Vt[s > _ROUNDING * s[0]][:_MAX_MODES]:
-        family = ScalarFamily(problem.sigma, problem.Y @ u, L, log_rho)
-        x, _, penalty = family.minimum(np.array([L * log_g]))
-        size = np.linalg.norm(family.coordinates(x[0]))
+    V = leading_modes(problem.sigma[:, None] * problem.Y, _MAX_MODES, _ROUNDING)[2].T
+    coords, _, penalty = mode_minima(problem.sigma, problem.Y @ V, L, L * log_g, log_rho)
+    for u, size, cost in zip(V.T, np.linalg.norm(coords, axis=0), penalty, strict=True):
         if size > 0:
-            norm = np.sqrt(penalty[0] / L / problem.g) if problem.g > 0 else size ** (1 / L)
+            norm = np.sqrt(cost / L / problem.g) if problem.g > 0 else size ** (1 / L)
             loads = [*(np.sqrt(q / q.sum()) for q in copies), u]
             yield [norm * np.outer(v, w) for v, w in zip(loads[1:], loads[:-1], strict=True)]
 
@@ -234,7 +223,3 @@ def _starts(problem, maps):
     random = np.random.RandomState(0)
     for _ in range(_N_RANDOM_STARTS):
         yield [random.standard_normal(shape) / np.sqrt(max(shape)) for shape in problem.shapes]
-
-
-def _flat(matrices):
-    return np.concatenate([W.ravel() for W in matrices])

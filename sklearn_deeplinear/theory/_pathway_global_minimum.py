@@ -32,11 +32,9 @@ from sklearn_deeplinear.theory._pathway_parameters import (
     check_pathway_widths,
 )
 from sklearn_deeplinear.theory._problem import Problem, mean_log
-from sklearn_deeplinear.theory._schatten import (
-    CERTIFIED_GAP,
-    schatten_penalty,
-    whitened_minimum,
-)
+from sklearn_deeplinear.theory._scalar_family import mode_minima
+from sklearn_deeplinear.theory._schatten import CERTIFIED_GAP, chord_decay, schatten_penalty
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # Two sums of costs that are this near each other, relatively, differ by rounding only.
 _ROUNDING = 1e-12
@@ -151,17 +149,18 @@ class Race:
     @cached_property
     def rank(self):
         """Rank of S, which no map of a minimum needs to exceed."""
-        if self.reduced.uncorrelated:
-            return 0
-        return int(np.linalg.matrix_rank(self.reduced.moments.spectrum.targets))
+        return len(leading_modes(self.reduced.moments.spectrum.targets)[1])
 
     @cached_property
     def groups(self):
         """Pathways of depth 2 and more, those of equal depth and decay together.
 
         A group has the sum of its widths. One that is wide enough beats groups of the same
-        depth and more decay, and one that is free of decay beats all others.
+        depth and more decay, and one that is free of decay beats all others. Where S = 0
+        there is nothing to do.
         """
+        if self.reduced.uncorrelated:
+            return []
         members: dict[tuple, list] = {}
         for p in range(len(self.depths)):
             if p not in self.shallow:
@@ -208,7 +207,7 @@ class Race:
 
     def _distribute(self, N, group, coefs):
         """Fill the pathways of a group with whole modes of N, those first that attain it."""
-        U, s, Vt = np.linalg.svd(N, full_matrices=False)
+        U, s, Vt = leading_modes(N)
         first = 0
         for p in sorted(group.members, key=lambda p: bool(self.gamma[p].any())):
             last = first + self._rank_bound(p)
@@ -251,40 +250,30 @@ def _one_network(race):
     return race.result([minimum.coef], minimum.kind, minimum.lower_bound)
 
 
-def _one_mode(race):
-    minima = [group.minimum(race.reduced) for group in race.groups]
-    best = int(np.argmin([minimum.objective for minimum in minima]))
-    maps = [M.coef if i == best else 0.0 * M.coef for i, M in enumerate(minima)]
-    return race.result(maps, "exact")
-
-
-def _white(race):
-    spectrum = race.reduced.moments.spectrum
-    U, t, Vt = np.linalg.svd(spectrum.targets, full_matrices=False)
-    sigma = spectrum.sigma[0]
-    strengths = np.array([_mode_strengths(spectrum, U, t, Vt, group) for group in race.groups])
-    values = (sigma * strengths - t) ** 2  # (groups, modes)
-    for row, x, group in zip(values, strengths, race.groups, strict=True):
-        row += group.depth * group.decay * x ** (2 / group.depth)
-    slots = np.repeat(np.arange(len(values)), [min(group.rank, len(t)) for group in race.groups])
-    costs = np.vstack([values[slots], np.tile(t**2, (len(t), 1))])  # or no pathway at all
-    slot, mode = scipy.optimize.linear_sum_assignment(costs)
-    bound = spectrum.residual + np.min(values, axis=0).sum()
-    exact = costs[slot, mode].sum() <= (1 + _ROUNDING) * np.min(values, axis=0).sum()
+def _separate_modes(race):
+    """S of rank one, or A = a I: every mode goes where it is cheapest."""
+    spectrum, groups, u = race.reduced.moments.spectrum, race.groups, race.reduced.direction
+    directions = leading_modes(spectrum.targets)[2] if u is None else u[None]
+    targets = spectrum.targets @ directions.T
+    minima = [
+        mode_minima(spectrum.sigma, targets, group.depth, group.depth * mean_log(group.decay))
+        for group in groups
+    ]
+    costs = np.array([excess + penalty for _, excess, penalty in minima])  # (groups, modes)
+    n_modes = len(directions)
+    slots = np.repeat(np.arange(len(groups)), [min(group.rank, n_modes) for group in groups])
+    unused = np.tile(np.sum(targets**2, axis=0), (n_modes, 1))  # or no pathway at all
+    assigned = np.vstack([costs[slots], unused])
+    slot, mode = scipy.optimize.linear_sum_assignment(assigned)
+    owner = np.append(slots, np.full(n_modes, -1))[slot]
     maps = []
-    for i, x in enumerate(strengths):
-        chosen = mode[np.isin(slot, np.flatnonzero(slots == i))]
-        B = (U[:, chosen] * x[chosen]) @ Vt[chosen]
-        maps.append(B.T @ spectrum.directions.T)
-    return race.result(maps, "exact" if exact else "stationary", None if exact else bound)
-
-
-def _mode_strengths(spectrum, U, t, Vt, group):
-    if group.decay == 0:
-        return t / spectrum.sigma[0]
-    B = whitened_minimum(spectrum, np.log(group.decay), group.depth, len(t))
-    x = np.abs(np.sum((U.T @ B) * Vt, axis=1))
-    return np.where(x > len(t) * np.finfo(float).eps * x.max(), x, 0.0)
+    for i, (coordinates, *_) in enumerate(minima):
+        chosen = mode[owner == i]
+        maps.append((coordinates[:, chosen] @ directions[chosen]).T @ spectrum.directions.T)
+    cheapest = np.min(costs, axis=0).sum()
+    if assigned[slot, mode].sum() <= (1 + _ROUNDING) * cheapest:
+        return race.result(maps, "exact")
+    return race.result(maps, "stationary", spectrum.residual + cheapest)
 
 
 def _descent(race):
@@ -303,19 +292,15 @@ def _descent(race):
 def _lower_bound(race, value):
     """A bound that no weights can fall below, given that `value` has been reached.
 
-    At a minimum c(sigma_1) <= value, so sigma_1 <= R = max_p (value / (L_p g_p))^(L_p / 2),
-    and on [0, R] the concave c lies above its chord c(R) / R: a nuclear-norm problem.
+    Below `value` all costs lie above one nuclear norm.
     """
     moments, groups = race.reduced.moments, race.groups
     rank = min(sum(group.rank for group in groups), moments.n_inputs, moments.n_outputs)
     least_loss = global_minimum(moments, depth=2, rank=rank).objective
     if any(group.decay == 0 for group in groups):
         return least_loss
-    log_R = max(group.depth / 2 * np.log(value / (group.depth * group.decay)) for group in groups)
-    chord = min(
-        group.depth * group.decay * np.exp((2 / group.depth - 1) * log_R) for group in groups
-    )
-    relaxed = global_minimum(moments, depth=2, weight_decay=chord / 2)
+    decay = chord_decay(value, [(group.depth, group.decay) for group in groups])
+    relaxed = global_minimum(moments, depth=2, weight_decay=decay)
     return max(least_loss, relaxed.lower_bound)
 
 
@@ -323,7 +308,6 @@ def _lower_bound(race, value):
 _CASES = (
     (lambda race: not race.groups, _ridge),
     (lambda race: len(race.groups) == 1, _one_network),
-    (lambda race: race.reduced.direction is not None, _one_mode),
-    (lambda race: race.reduced.is_white, _white),
+    (lambda race: race.reduced.direction is not None or race.reduced.is_white, _separate_modes),
     (lambda race: True, _descent),
 )

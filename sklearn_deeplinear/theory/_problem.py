@@ -18,6 +18,7 @@ from sklearn_deeplinear.theory._least_squares import excess_loss
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, escapes
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
 from sklearn_deeplinear.theory._schatten import normalised_log_decay, schatten_penalty
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # Relative size below which singular values of S or differences of sigma are rounding.
 _ROUNDING = 1e-12
@@ -64,8 +65,8 @@ class Problem:
         targets = self.moments.spectrum.targets
         if targets.shape[1] == 1 or not len(targets):
             return np.eye(targets.shape[1])[0]  # any will do where no input varies
-        _, s, Vt = np.linalg.svd(targets, full_matrices=False)
-        return Vt[0] if len(s) == 1 or s[1] <= _ROUNDING * s[0] else None
+        directions = leading_modes(targets, rtol=_ROUNDING)[2]
+        return directions[0] if len(directions) == 1 else None
 
     @property
     def uncorrelated(self):
@@ -117,4 +118,4 @@ class Problem:
 
 def mean_log(gamma):
     """Mean of the logarithms of decays, -inf if one of them is zero."""
-    return float(np.mean(np.log(gamma))) if gamma.all() else -np.inf
+    return float(np.mean(np.log(gamma))) if np.all(gamma) else -np.inf

@@ -35,6 +35,44 @@ def log_shrinkage(noise, widths):
     return -float(np.sum(np.log1p(np.asarray(noise) / np.asarray(widths, dtype=float))))
 
 
+def mode_minima(sigma, targets, depth, log_decay, log_rho=0.0):
+    """Global minima for several targets, each of them alone.
+
+    Parameters
+    ----------
+    sigma : ndarray of shape (k,)
+    targets : ndarray of shape (k, p)
+        Targets in the eigenbasis of A, one per column.
+    depth : int
+    log_decay : float
+        ``sum_l log gamma_l``, -inf for no decay.
+    log_rho : float, default=0.0
+
+    Returns
+    -------
+    coordinates : ndarray of shape (k, p)
+    excess, penalty : ndarrays of shape (p,)
+        See :meth:`ScalarFamily.terms`.
+    """
+    coordinates, (excess, penalty) = np.zeros_like(targets), np.zeros((2, targets.shape[1]))
+    for j in np.flatnonzero(targets.any(axis=0)):
+        family = ScalarFamily(sigma, targets[:, j], depth, log_rho)
+        x, excess[[j]], penalty[[j]] = family.minimum(np.array([log_decay]))
+        coordinates[:, j] = family.coordinates(x[0])
+    return coordinates, excess, penalty
+
+
+def best_modes(sigma, targets, directions, rank, depth, log_decay):
+    """Sum of the minima of mode_minima for the `rank` output `directions` that gain most.
+
+    `targets` has shape (k, m), `directions` (p, m); the sum is a map of shape (k, m).
+    """
+    alone = targets @ directions.T
+    coordinates, excess, penalty = mode_minima(sigma, alone, depth, log_decay)
+    best = np.argsort(excess + penalty - np.sum(alone**2, axis=0))[:rank]
+    return coordinates[:, best] @ directions[best]
+
+
 @dataclass(frozen=True, eq=False)
 class ScalarFamily:
     """The family for given data, depth and noise; methods take the decays.
@@ -116,6 +154,16 @@ class ScalarFamily:
             Minima and maxima along the family alternate, a minimum first.
         """
         return self._curve.crossings(self._level(log_decay), rising_only=minima_only)
+
+    def critical_log_decays(self):
+        """``sum_l log gamma_l`` from where on zero wins, and from where on it is alone.
+
+        The maxima of the curves F and H of :func:`critical_weight_decay`; depth > 2 only.
+        """
+        D, F = self.depth - 1, self._curve
+        H = LogCurve(F.a, F.z, 1 / D, 1)
+        levels = np.array([H.maximum - np.log(D), F.maximum])
+        return D * (levels - self._level(0.0))
 
     def coordinates(self, x):
         """M V in the eigenbasis of A, shape (..., k), at ``x = log(mu / sigma_1^2)``."""

@@ -24,7 +24,8 @@ import numpy as np
 
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._local_minimum import best_local_minimum
-from sklearn_deeplinear.theory._scalar_family import ScalarFamily
+from sklearn_deeplinear.theory._scalar_family import best_modes
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # A relative duality gap below this certifies a solution of the convex problem.
 CERTIFIED_GAP = 1e-8
@@ -85,16 +86,19 @@ class SchattenProblem:
 
     def factor(self, B, rank):
         """W (p, r) of the map `B` cut to rank r <= `rank`, from balanced layers."""
-        _, s, Vt = np.linalg.svd(B, full_matrices=False)
-        r = max(min(rank, int(np.sum(s > _DEAD * s[0]))), 1)
-        return Vt[:r].T * s[:r] ** (1 / self.depth)
+        _, s, Vt = leading_modes(B, rank, _DEAD)
+        return Vt.T * s ** (1 / self.depth)
 
     def minimise(self, starts):
         """Best stationary point reached from the starts, without modes that died out."""
-        W = best_local_minimum(self.objective, starts)
-        U, s, _ = np.linalg.svd(W, full_matrices=False)
-        alive = s**2 > _DEAD * s[0] ** 2
-        return U[:, alive] * s[alive]
+
+        def function(matrices):
+            value, gradient = self.objective(*matrices)
+            return value, [gradient]
+
+        (W,) = best_local_minimum(function, [[W] for W in starts])
+        U, s, _ = leading_modes(W, rtol=np.sqrt(_DEAD))
+        return U * s
 
     def value(self, W):
         """Objective, g F(W), in units of ||Y||_F^2."""
@@ -173,15 +177,8 @@ def descended_map(spectrum, log_g, depth, rank, start):
 
 def whitened_minimum(spectrum, log_g, depth, rank):
     """Coordinates B of the global minimum when all sigma are equal: one problem per mode."""
-    U, s, Vt = np.linalg.svd(spectrum.targets, full_matrices=False)
-    sigma = spectrum.sigma[:1]
-    strength = np.zeros_like(s)
-    for k in range(min(rank, len(s))):
-        if s[k] > 0:
-            family = ScalarFamily(sigma, s[k : k + 1], depth)
-            x = family.minimum(np.array([depth * log_g]))[0]
-            strength[k] = family.coordinates(x)[0, 0]
-    return (U * strength) @ Vt
+    directions = leading_modes(spectrum.targets)[2]
+    return best_modes(spectrum.sigma, spectrum.targets, directions, rank, depth, depth * log_g)
 
 
 def schatten_penalty(B, log_g, depth):
@@ -204,12 +201,11 @@ def normalised_log_decay(spectrum, log_g, depth):
 
 def _normalised(spectrum, log_g, depth):
     """The problem in its own units, the basis (m, p) of its outputs, and the unit of y."""
-    U, s, Vt = np.linalg.svd(spectrum.targets, full_matrices=False)
-    p = int(np.sum(s > max(spectrum.targets.shape) * np.finfo(float).eps * s[0]))
+    U, s, Vt = leading_modes(spectrum.targets)
     unit = float(np.linalg.norm(s))
     g = max(np.exp(normalised_log_decay(spectrum, log_g, depth)), NEGLIGIBLE_DECAY)
     sigma = spectrum.sigma / spectrum.sigma[0]
-    return SchattenProblem(sigma, U[:, :p] * (s[:p] / unit), float(g), depth), Vt[:p].T, unit
+    return SchattenProblem(sigma, U * (s / unit), float(g), depth), Vt.T, unit
 
 
 def _nuclear(problem, B=None):
@@ -231,12 +227,20 @@ def _nuclear_bound(problem, value):
     sigma^(2/L) >= sigma R^(2/L - 1) for sigma <= R, and neither the penalty nor the loss
     of a minimiser exceeds `value`, which bounds its largest singular value by R.
     """
-    L = problem.depth
-    log_by_penalty = L / 2 * np.log(value / (L * problem.g))
     log_by_loss = np.log((1 + np.sqrt(value)) / problem.sigma[-1])
-    slope = L * problem.g * np.exp((2 / L - 1) * min(log_by_penalty, log_by_loss))
-    relaxed = SchattenProblem(problem.sigma, problem.Y, slope / 2, 2)
-    return _nuclear(relaxed)[1]
+    decay = chord_decay(value, [(problem.depth, problem.g)], log_by_loss)
+    return _nuclear(SchattenProblem(problem.sigma, problem.Y, decay, 2))[1]
+
+
+def chord_decay(value, costs, log_largest=np.inf):
+    """A decay of the nuclear norm that costs a mode no more than any (L, g) in `costs` do.
+
+    It holds for penalties L g sigma^(2/L) of at most `value` and for sigma of at most the
+    largest one known: up to there a concave cost lies above its chord.
+    """
+    by_penalty = max(L / 2 * np.log(value / (L * g)) for L, g in costs)
+    log_R = min(by_penalty, log_largest)
+    return min(L * g * np.exp((2 / L - 1) * log_R) for L, g in costs) / 2
 
 
 def _ridge(problem):
@@ -245,7 +249,7 @@ def _ridge(problem):
 
 def _starts(problem, rank):
     """Deterministic starting points W of the non-convex problem."""
-    U, s, Vt = np.linalg.svd(problem.Y, full_matrices=False)
+    U, s, Vt = leading_modes(problem.Y)
     ranks = np.unique(np.geomspace(1, rank, _MAX_RANKS).round().astype(int))
     ranks = range(1, rank + 1) if rank <= _MAX_RANKS else ranks
     for r in ranks:
@@ -254,22 +258,11 @@ def _starts(problem, rank):
         yield problem.factor(_ridge(problem), r)
     # Descent keeps the modes of symmetric problems apart: choose those that gain most.
     for targets in (problem.Y, problem.sigma[:, None] * problem.Y):
-        B = _best_modes(problem, np.linalg.svd(targets, full_matrices=False)[2], rank)
+        directions = np.linalg.svd(targets, full_matrices=False)[2]
+        log_decay = problem.depth * np.log(problem.g)
+        B = best_modes(problem.sigma, problem.Y, directions, rank, problem.depth, log_decay)
         if B.any():
             yield problem.factor(B, rank)
     nuclear, _ = _nuclear(SchattenProblem(problem.sigma, problem.Y, problem.g, 2))
     if nuclear.shape[1]:
         yield nuclear[:, :rank]
-
-
-def _best_modes(problem, directions, rank):
-    """Sum of the exact minima of the `rank` output directions that alone gain most."""
-    log_decay = np.array([problem.depth * np.log(problem.g)])
-    gains, maps = [], []
-    for v in directions:
-        target = problem.Y @ v
-        family = ScalarFamily(problem.sigma, target, problem.depth)
-        x, excess, penalty = family.minimum(log_decay)
-        gains.append(np.sum(target**2) - excess[0] - penalty[0])
-        maps.append(np.outer(family.coordinates(x[0]), v))
-    return sum(maps[k] for k in np.argsort(gains)[::-1][:rank])

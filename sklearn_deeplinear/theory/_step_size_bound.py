@@ -20,9 +20,8 @@ import scipy
 
 from sklearn_deeplinear._parameters import check_real, check_weight_decay
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._balance import check_weights
 from sklearn_deeplinear.theory._curvature_bounds import CURVATURE_BOUNDS, gradient, objective
-from sklearn_deeplinear.theory._moments import check_moments
+from sklearn_deeplinear.theory._layers import check_weights, packed, unpacked
 
 # Part of eps that the flow may cover within one interval: smaller is tighter and slower.
 _MOVE = 0.25
@@ -119,13 +118,7 @@ def flow_step_size_bound(
     >>> 0 < crude.step_size < fine.step_size
     True
     """
-    weights_0 = check_weights(weights_0, "weights_0")
-    check_moments(moments)
-    shape = (moments.n_outputs, moments.n_inputs)
-    if (weights_0[-1].shape[0], weights_0[0].shape[1]) != shape:
-        raise ValueError(
-            f"weights_0 must map {shape[1]} inputs to {shape[0]} outputs as the moments do."
-        )
+    weights_0 = check_weights(weights_0, "weights_0", moments)
     gamma = check_weight_decay(weight_decay, len(weights_0))
     time = check_real(time, "time", closed=False)
     eps = check_real(eps, "eps", closed=False)
@@ -150,17 +143,14 @@ def _intervals(weights_0, moments, gamma, time, eps, rtol):
     As dJ/dt = -||dJ/dW||^2, the way made in an interval of length s in which J falls by
     dJ is at most sqrt(s dJ), by the Cauchy-Schwarz inequality.
     """
-    shapes = [W.shape for W in weights_0]
-    splits = np.cumsum([W.size for W in weights_0])[:-1]
 
-    def unpack(flat):
-        parts = np.split(flat, splits)
-        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+    def velocity(t, state):
+        return -packed(gradient(unpacked(state, weights_0), moments, gamma))
 
-    def velocity(t, flat):
-        return -np.concatenate([g.ravel() for g in gradient(unpack(flat), moments, gamma)])
+    def height(state):
+        return objective(unpacked(state, weights_0), moments, gamma)
 
-    start = np.concatenate([W.ravel() for W in weights_0])
+    start = packed(weights_0)
     atol = rtol * min(eps, np.linalg.norm(start) or eps)
     flow = scipy.integrate.solve_ivp(
         velocity, (0.0, time), start, method="DOP853", rtol=rtol, atol=atol, dense_output=True
@@ -168,29 +158,29 @@ def _intervals(weights_0, moments, gamma, time, eps, rtol):
     if not flow.success:
         raise RuntimeError(f"The flow could not be integrated: {flow.message}")
     times = flow.t
-    J = np.array([objective(unpack(state), moments, gamma) for state in flow.y.T])
+    J = np.array([height(state) for state in flow.y.T])
     while True:
         moves = np.sqrt(np.diff(times) * np.maximum(-np.diff(J), 0.0))
         far = np.flatnonzero(moves > _MOVE * eps)
         if far.size == 0 or len(times) > _MAX_INTERVALS:
             break
         middle = (times[far] + times[far + 1]) / 2
-        J = np.insert(J, far + 1, [objective(unpack(flow.sol(t)), moments, gamma) for t in middle])
+        J = np.insert(J, far + 1, [height(flow.sol(t)) for t in middle])
         times = np.insert(times, far + 1, middle)
     if far.size:
         raise ValueError(
             f"eps must be larger, or time shorter: the flow moves so far that tubes of radius "
             f"{eps:g} would need more than {_MAX_INTERVALS} intervals."
         )
-    return times, moves, (unpack(flow.sol(t)) for t in times[:-1])
+    return times, moves, (unpacked(flow.sol(t), weights_0) for t in times[:-1])
 
 
 def _log_integral(lengths, log_source, m):
     """Logarithm of I at the ends of the intervals, I' = beta gamma - m I, I(0) = 0."""
+    z = -m * lengths
+    # log of (e^z - 1) / z, without overflow for either sign of z.
+    growth = np.maximum(z, 0.0) + np.log(scipy.special.exprel(-np.abs(z)))
     logs = [-np.inf]
-    for length, source, m_i in zip(lengths, log_source, m, strict=True):
-        z = -m_i * length
-        # log of (e^z - 1) / z, without overflow for either sign of z.
-        growth = max(z, 0.0) + (np.log(-np.expm1(-abs(z)) / abs(z)) if z else 0.0)
-        logs.append(np.logaddexp(logs[-1] + z, source + np.log(length) + growth))
+    for z_i, gain in zip(z, log_source + np.log(lengths) + growth, strict=True):
+        logs.append(np.logaddexp(logs[-1] + z_i, gain))
     return np.array(logs)

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from sklearn_deeplinear.theory._balance import balance, balanced_factors, end_to_end
+from sklearn_deeplinear.theory._balance import balance, balanced_factors
+from sklearn_deeplinear.theory._layers import end_to_end
 
 EPS = np.finfo(float).eps
 

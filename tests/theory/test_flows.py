@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from sklearn_deeplinear.theory._balance import balanced_factors, end_to_end
+from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._flows import end_to_end_flow
+from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_flow import mode_flow
 from sklearn_deeplinear.theory._moments import SecondMoments
 from sklearn_deeplinear.theory._two_layer_flow import two_layer_flow

@@ -3,7 +3,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from sklearn_deeplinear.theory._balance import end_to_end
+from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._moments import SecondMoments
 from sklearn_deeplinear.theory._noise import expected_loss, predictive_variance
 
