@@ -13,7 +13,7 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._log_curve import LogCurve
+from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,10 @@ def critical_weight_decay(moments, *, depth, width=None, noise=0.0) -> CriticalW
     (0.63414, 0.75498)
     """
     depth = check_depth(depth)
-    log_rho = _log_shrinkage(depth, width, check_noise(noise, depth))
+    noise = check_noise(noise, depth)
+    if width is None and depth > 2 and noise.any():
+        raise ValueError("width must be given when noise is not zero.")
+    log_rho = log_shrinkage(noise, check_width(1 if width is None else width, depth))
     s, rounding = _cross_spectrum(moments)
     if s[0] <= rounding:
         return CriticalWeightDecay(0.0, 0.0)
@@ -138,7 +141,9 @@ def critical_weight_decay(moments, *, depth, width=None, noise=0.0) -> CriticalW
             "moments must have a cross moment S of rank one (a single output) when depth is "
             f"greater than 2: no critical decay is known for rank {np.sum(s > rounding)}."
         )
-    return _critical_values(moments.spectrum, depth, log_rho)
+    spectrum = moments.spectrum
+    family = ScalarFamily(spectrum.sigma, np.linalg.norm(spectrum.targets, axis=1), depth, log_rho)
+    return CriticalWeightDecay(*np.exp(family.critical_log_decays() / depth).tolist())
 
 
 def zero_hessian(moments, *, depth, width=None, weight_decay=0.0) -> ZeroHessian:
@@ -206,36 +211,6 @@ def _cross_spectrum(moments):
     s = np.linalg.svd(moments.cross_moment, compute_uv=False)
     scale = np.linalg.norm(moments.input_factor, 2) * np.sqrt(moments.output_moment)
     return s, max(moments.cross_moment.shape) * np.finfo(float).eps * scale
-
-
-def _log_shrinkage(depth, width, s):
-    """Logarithm of rho = prod_l h_l / (h_l + s_l)."""
-    if width is None:
-        if depth > 2 and s.any():
-            raise ValueError("width must be given when noise is not zero.")
-        return 0.0
-    return -np.sum(np.log1p(s / np.array(check_width(width, depth), dtype=float)))
-
-
-def _critical_values(spectrum, depth, log_rho):
-    """Collapse and spinodal from the maxima of H and F (see critical_weight_decay)."""
-    D = depth - 1
-    # In units of the largest a_k and z_k, which enter F and H as common factors.
-    log_size = 2 * np.log(spectrum.sigma[0])
-    a = (spectrum.sigma / spectrum.sigma[0]) ** 2
-    norms = spectrum.sigma / spectrum.sigma[0] * np.linalg.norm(spectrum.targets, axis=1)
-    top = norms.max()
-    z = (norms / top) ** 2
-    log_unit = log_rho + 2 * np.log(top) + log_size / D
-    log_H, log_F = LogCurve(a, z, 1 / D, 1), LogCurve(a, z, depth / D, 2)
-    levels = _maximum(log_H) - np.log(D), _maximum(log_F)
-    return CriticalWeightDecay(
-        *(float(np.exp((D * (level + log_unit) - log_rho) / depth)) for level in levels)
-    )
-
-
-def _maximum(curve):
-    return curve(curve.nodes)[0].max()
 
 
 def _ridge_spectrum(moments, sizes, gamma):

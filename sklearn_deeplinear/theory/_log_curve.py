@@ -92,6 +92,11 @@ class LogCurve:
         edges = np.linspace(left - _CELL / 2, right + _CELL / 2, n_cells + 1)
         return edges if self.rise >= self.power else np.sort(np.append(edges, self._extrema(edges)))
 
+    @property
+    def maximum(self):
+        """Largest value of a curve that falls on either side."""
+        return self(self.nodes)[0].max()
+
     def _extrema(self, edges):
         half = (edges[1] - edges[0]) / 2
         slope = np.abs(self(edges)[1])
