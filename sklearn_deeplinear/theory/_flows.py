@@ -13,8 +13,9 @@ from sklearn_deeplinear._parameters import check_depth
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balanced_equation import BalancedChart, BalancedProblem
 from sklearn_deeplinear.theory._lazy_solution import LazySolution, check_time
-from sklearn_deeplinear.theory._mode_flow import ModeFlow
+from sklearn_deeplinear.theory._mode_flow import ModeFlow, exponential
 from sklearn_deeplinear.theory._moments import check_moments
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # Share at which a sum of two matrices has distinct singular values, unless by chance.
 _GENERIC = 0.618
@@ -128,27 +129,18 @@ def _solution(A, S, M_0, depth):
         U, s, a_0, a, V = modes
         flows = [ModeFlow(s[k], a_0[k], depth, a[k]) for k in range(len(s))]
         return lambda t: (U * np.stack([flow(t) for flow in flows], axis=-1)[:, None]) @ V.T
-    U, sigma, Vt = np.linalg.svd(M_0 / largest, full_matrices=False)
-    rank = np.sum(sigma > _rounding(M_0.shape) * sigma[0])
+    U, sigma, Vt = leading_modes(M_0 / largest)
     problem = BalancedProblem(A, S, largest, depth)
-    log_D = (np.log(sigma[:rank]) + np.log(largest) - np.log(problem.unit)) / depth
-    return LazySolution(BalancedChart(problem, U[:, :rank], Vt[:rank].T, log_D))
+    log_D = (np.log(sigma) + np.log(largest) - np.log(problem.unit)) / depth
+    return LazySolution(BalancedChart(problem, U, Vt.T, log_D))
 
 
 def _one_layer(A, S, M_0):
     """M(t) = M_0 e^(-2At) + S int_0^t 2 e^(-2Au) du in the eigenbasis of A."""
     values, V = np.linalg.eigh(A)
     values[values <= _rounding(A.shape) * values[-1]] = 0.0
-    start, target = M_0 @ V, np.where(values > 0, S @ V, 0.0)  # S lies in the range of A
-    rates = 2 * values
-
-    def maps(t):
-        with np.errstate(invalid="ignore"):
-            exponent = np.where(rates > 0, rates * t[:, None], 0.0)[:, None]
-        rise = -np.expm1(-exponent) / np.where(values > 0, values, 1.0)
-        return (start * np.exp(-exponent) + target * rise) @ V.T
-
-    return maps
+    start, target = M_0 @ V, S @ V
+    return lambda t: exponential(t[:, None, None], target, start, values) @ V.T
 
 
 def _separate_modes(A, S, M_0):

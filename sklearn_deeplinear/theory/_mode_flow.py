@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_depth, check_real
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._lazy_solution import check_time
-from sklearn_deeplinear.theory._race_equation import Race
+from sklearn_deeplinear.theory._pathway_flow import PathwayFlow
 
 
 def mode_flow(s, a_0, *, depth, input_moment=1.0) -> ModeFlow:
@@ -76,32 +78,33 @@ class ModeFlow:
             raise ValueError("s and a_0 must be finite.")
         self.s, self.a_0 = np.broadcast_arrays(s, a_0)
         self.depth, self.input_moment = depth, input_moment
-        self._races = None
 
     def __repr__(self):
         return one_line(self, "depth", "s", "a_0", "input_moment")
 
     def __call__(self, t) -> np.ndarray:
         """Strength at time `t` >= 0 (an array, or infinity), shape (*t.shape, *s.shape)."""
-        t = check_time(t)
-        t = t.reshape(t.shape + (1,) * self.s.ndim)
+        times = check_time(t)
+        t = times.reshape(times.shape + (1,) * self.s.ndim)
         if self.depth == 1:
-            return _exponential(t, self.s, self.a_0, self.input_moment)
+            return exponential(t, self.s, self.a_0, self.input_moment)
         if self.depth == 2:
             # A negative strength is the mirror image of a positive one.
             sign = np.where(self.a_0 < 0, -1.0, 1.0)
             return sign * _logistic(t, sign * self.s, np.abs(self.a_0), self.input_moment)
-        if self._races is None:
-            modes = zip(self.s.ravel(), self.a_0.ravel(), strict=True)
-            a = self.input_moment
-            self._races = [Race(s, [a_0], [self.depth], input_moment=a) for s, a_0 in modes]
-        strengths = [race(t.ravel())[:, 1, 0] for race in self._races]
-        shape = np.broadcast_shapes(t.shape, self.s.shape)
-        return np.stack(strengths, axis=-1).reshape(shape)
+        # Time and s in units of A leave the equation of one pathway with A = 1.
+        return self._pathway(self.input_moment * times).reshape(times.shape + self.s.shape)
+
+    @cached_property
+    def _pathway(self):
+        return PathwayFlow(self.s / self.input_moment, self.a_0[None], [self.depth], 0.0)
 
 
-def _exponential(t, s, a_0, a):
-    return s / a + (a_0 - s / a) * np.exp(-2 * a * t)
+def exponential(t, s, a_0, a):
+    """a_0 e^(-2at) + s (1 - e^(-2at)) / a; where a = 0 there is no s, and nothing moves."""
+    with np.errstate(invalid="ignore"):
+        exponent = np.where(a > 0, 2 * a * t, 0.0)
+    return a_0 * np.exp(-exponent) - s * np.expm1(-exponent) / np.where(a > 0, a, 1.0)
 
 
 def _logistic(t, s, a_0, a):

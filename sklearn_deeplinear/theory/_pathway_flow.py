@@ -129,13 +129,14 @@ class PathwayFlow:
         change : ndarray of shape (*t.shape, n_pathways - 1, ...)
             Zero up to the error of integration, divided by the larger of the two H.
         """
-        H, H_0 = self._potentials(self.weights(t)), self._potentials(self.weights(0.0))
-        axis = np.ndim(t)
-        first, others = np.split(H, [1], axis=axis)
-        first_0, others_0 = np.split(H_0, [1], axis=0)
+        t = np.asarray(t, dtype=np.float64)
+        u, lam = np.moveaxis(self.weights(np.append(0.0, t)), 1, 0), self.imbalance
+        H = np.array([_potential(x, L, lam) for x, L in zip(u, self.depths, strict=True)])
+        gaps, sizes = H[1:] - H[0], np.maximum(np.abs(H[1:, 0]), np.abs(H[0, 0]))
         with np.errstate(invalid="ignore"):
-            size = np.maximum(np.abs(first_0), np.abs(others_0))
-            return np.nan_to_num(((others - first) - (others_0 - first_0)) / size)
+            change = np.nan_to_num((gaps[:, 1:] - gaps[:, :1]) / sizes[:, None])
+        change = np.moveaxis(change, 0, 1)
+        return change.reshape(t.shape + change.shape[1:])
 
     @property
     def winner(self) -> int | np.ndarray:
@@ -149,13 +150,6 @@ class PathwayFlow:
         end = np.abs(self(np.inf))
         total = end.sum(axis=0)
         return end.max(axis=0) / np.where(total > 0, total, 1.0)
-
-    def _potentials(self, u):
-        """H_p, an antiderivative of (x^2 + lambda)^(-(L_p - 1) / 2)."""
-        axis = u.ndim - self.a_0.ndim
-        parts = np.split(u, len(self.depths), axis=axis)
-        H = [_potential(x, L, self.imbalance) for x, L in zip(parts, self.depths, strict=True)]
-        return np.concatenate(H, axis=axis)
 
 
 def _potential(u, depth, lam):

@@ -1,11 +1,11 @@
 """Equation of pathways that learn one singular mode together, in logarithms.
 
 A pathway has strength K = u h^(L-1), with u its weakest weight and h = (u^2 + lambda)^(1/2)
-the others, and du/dt = 2 h^(L-1) (s - a sum_q K_q). Its unknown is theta = log |u| for
+the others, and du/dt = 2 h^(L-1) (s - sum_q K_q). Its unknown is theta = log |u| for
 lambda = 0, where u never changes its sign, else that of u = c sinh(theta), h = c cosh(theta),
 c^2 = lambda; a single layer (K = u) may take any c. Either way K = tau h^L and
 
-    dtheta/dt = g 2 h^(L-2) (s - a sum_q K_q),
+    dtheta/dt = g 2 h^(L-2) (s - sum_q K_q),
 
 with tau the sign of u or tanh(theta), and g that sign or 1.
 """
@@ -15,7 +15,6 @@ from __future__ import annotations
 from copy import copy
 
 import numpy as np
-import scipy
 
 from sklearn_deeplinear.theory._lazy_solution import LazySolution
 
@@ -36,18 +35,16 @@ class Race:
     a_0 : ndarray of shape (n_pathways,)
         Strengths at time 0.
     depths : sequence of n_pathways ints
-    imbalance : float, default=0.0
+    imbalance : float
         lambda.
-    input_moment : float, default=1.0
-        The inputs have ``A = input_moment * I``.
     """
 
-    def __init__(self, s, a_0, depths, imbalance=0.0, input_moment=1.0):
+    def __init__(self, s, a_0, depths, imbalance):
         a_0, depths = np.asarray(a_0, dtype=np.float64), np.asarray(depths)
         self._learns = (a_0 != 0) | (depths == 1) | (imbalance > 0)
         self._n_pathways, self._solution = len(a_0), None
         if self._learns.any():
-            chart = RaceChart(s, a_0[self._learns], depths[self._learns], imbalance, input_moment)
+            chart = RaceChart(s, a_0[self._learns], depths[self._learns], imbalance)
             self._solution, self._dies = LazySolution(chart), chart.dies
 
     def __call__(self, t):
@@ -62,12 +59,11 @@ class Race:
 class RaceChart:
     """theta of every pathway that learns; that of balanced ones counts from its start."""
 
-    def __init__(self, s, a_0, depths, imbalance, input_moment):
+    def __init__(self, s, a_0, depths, imbalance):
         with np.errstate(divide="ignore"):
             log_s, log_a_0 = np.log(np.abs(s)), np.log(np.abs(a_0))
             log_lambda = np.log(imbalance)
-        self._log_s, self._sign_s = log_s, np.sign(s)
-        self._log_a, self._end = np.log(input_moment), s / input_moment
+        self._log_s, self._end = log_s, s
         self._depths, self._a_0 = depths, a_0
         self._balanced = (imbalance == 0) & (depths > 1)
         self._sign = np.sign(a_0)
@@ -75,7 +71,7 @@ class RaceChart:
         helpful = self._sign == np.sign(s) if s else np.ptp(self._sign) > 0
         self.dies = bool(self._balanced.all() and not np.any(helpful))
 
-        log_end = max(log_s - self._log_a, log_a_0.max())
+        log_end = max(log_s, log_a_0.max())
         log_end = log_end if np.isfinite(log_end) else 0.0
         log_u_0 = log_weight(log_a_0, depths, log_lambda)
         log_c = np.where(depths == 1, log_end, log_lambda / 2)
@@ -99,11 +95,11 @@ class RaceChart:
     def limit(self, theta):
         """End of the race by one step of Newton's method along the way that all go.
 
-        One pathway alone ends at s / a.
+        One pathway alone ends at s.
         """
         tau, log_h = self._parts(theta)
         direction = self._direction(theta)
-        powers = np.exp(self._depths * log_h + self._log_moment)
+        powers = np.exp(self._depths * log_h - self._log_size)
         rise = np.sum((1 + (self._depths - 1) * tau**2) * powers * np.abs(direction))
         step = self._bracket(theta)[0] / rise if rise > 0 else 0.0
         end = self.decoded((theta + step * direction)[:, None])[0]
@@ -141,9 +137,9 @@ class RaceChart:
         return tau, self._log_h_0 + np.where(self._balanced, theta, log_cosh)
 
     def _bracket(self, theta):
-        """s - a sum_q K_q and the sum of the sizes of its terms."""
+        """s - sum_q K_q and the sum of the sizes of its terms."""
         tau, log_h = self._parts(theta)
-        K = tau * np.exp(self._depths * log_h + self._log_moment)
+        K = tau * np.exp(self._depths * log_h - self._log_size)
         return self._s - K.sum(), abs(self._s) + np.abs(K).sum()
 
     def _direction(self, theta):
@@ -160,31 +156,27 @@ class RaceChart:
         tau, log_h = self._parts(self.start)
         with np.errstate(divide="ignore"):
             log_K = np.log(np.abs(tau)) + self._depths * log_h
-        # The bracket s - a sum_q K_q is counted in units of its largest term.
-        size = max(self._log_s, self._log_a + log_K.max())
+        # The bracket s - sum_q K_q is counted in units of its largest term.
+        size = max(self._log_s, log_K.max())
         size = size if np.isfinite(size) else 0.0
-        self._s = self._sign_s * np.exp(self._log_s - size)
-        self._log_moment = self._log_a - size
+        self._s, self._log_size = np.sign(self._end) * np.exp(self._log_s - size), size
         self.log_unit = -np.log(2) - size - self._speed
 
 
 def log_weight(log_a, depths, log_lambda):
-    """Logarithms of the weights u > 0 with u (u^2 + lambda)^((L - 1) / 2) = a."""
-    log_u = log_a / depths
-    for p in np.flatnonzero((depths > 1) & np.isfinite(log_a)):
-        if log_lambda > -np.inf:
-            log_u[p] = _log_unbalanced_weight(log_a[p], depths[p], log_lambda, log_u[p])
+    """Logarithms of the weights u > 0 with u (u^2 + lambda)^((L - 1) / 2) = a.
+
+    Newton's method from above: the logarithm of the left side is convex in log u.
+    """
+    log_u, above = log_a / depths, True
+    while np.any(above):
+        with np.errstate(invalid="ignore"):  # u = 0 stays
+            log_h = np.logaddexp(2 * log_u, log_lambda) / 2
+            excess = log_u + (depths - 1) * log_h - log_a
+            new = log_u - excess / (1 + (depths - 1) * np.exp(2 * (log_u - log_h)))
+        above = new < log_u
+        log_u = np.where(above, new, log_u)
     return log_u
-
-
-def _log_unbalanced_weight(log_a, depth, log_lambda, largest):
-    def excess(log_u):
-        return log_u + (depth - 1) / 2 * np.logaddexp(2 * log_u, log_lambda) - log_a
-
-    smallest = log_a - (depth - 1) / 2 * np.logaddexp(2 * largest, log_lambda)
-    if excess(largest) <= 0 or excess(smallest) >= 0:  # where lambda does not count
-        return largest
-    return scipy.optimize.brentq(excess, smallest, largest, xtol=1e-15, rtol=1e-14)
 
 
 def _asinh_of_exp(x):

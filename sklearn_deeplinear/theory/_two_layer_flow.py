@@ -22,12 +22,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from scipy.linalg import solve_triangular
 
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._balance import check_weights
+from sklearn_deeplinear.theory._layers import check_weights
 from sklearn_deeplinear.theory._lazy_solution import check_time
-from sklearn_deeplinear.theory._moments import check_moments
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # From here on, times the largest rate, rates that differ by one rounding error have been
 # told apart (by e^-20) and the flow is at its end.
@@ -109,14 +110,8 @@ def two_layer_flow(weights_0, moments, *, rtol=1e-8) -> TwoLayerFlow:
     weights_0 = check_weights(weights_0, "weights_0")
     if len(weights_0) != 2:
         raise ValueError(f"weights_0 must hold two matrices, got {len(weights_0)}.")
-    W_1, W_2 = weights_0
-    check_moments(moments)
+    W_1, W_2 = check_weights(weights_0, "weights_0", moments)
     A, S = moments.input_moment, moments.cross_moment
-    if (W_2.shape[0], W_1.shape[1]) != S.shape:
-        raise ValueError(
-            f"weights_0 must map {S.shape[1]} inputs to {S.shape[0]} outputs as the moments "
-            f"do, but map {W_1.shape[1]} to {W_2.shape[0]}."
-        )
     if np.linalg.norm(A - np.eye(len(A)), 2) > rtol:
         raise ValueError("moments must have white inputs, A = I: no closed form is known else.")
     gap = W_2.T @ W_2 - W_1 @ W_1.T
@@ -146,18 +141,17 @@ class TwoLayerFlow:
         n_outputs, n_inputs = cross_moment.shape
         rounding = (n_outputs + n_inputs) * np.finfo(float).eps
         # Q Q^T depends on Q_0 Q_0^T only, so wide layers may be compressed to their rank.
-        U, sizes, _ = np.linalg.svd(np.vstack([W_1.T, W_2]), full_matrices=False)
-        rank = int(np.sum(sizes > rounding * sizes[0]))
-        self._Q_0 = U[:, :rank] * sizes[:rank]
+        U, sizes, _ = leading_modes(np.vstack([W_1.T, W_2]), rtol=rounding)
+        self._Q_0, size = U * sizes, sizes.max(initial=0.0)
         # What is a rounding error of the balance would move null directions in the end.
-        self.lam = lam if abs(lam) > rounding * sizes[0] ** 2 else 0.0
+        self.lam = lam if abs(lam) > rounding * size**2 else 0.0
         self._n_inputs = n_inputs
         w, self._basis = _eigen(cross_moment, self.lam)
         self._rates = _snap(w, rounding)
-        self._noise = rounding * sizes[0]
+        self._noise = rounding * size
         self._start = self._basis.T @ self._Q_0
         self._start[np.abs(self._start) <= self._noise] = 0.0
-        self._fastest = max(np.abs(w).max(), sizes[0] ** 2)
+        self._fastest = max(np.abs(w).max(), size**2)
 
     def __call__(self, t) -> TwoLayerState:
         """State at time `t` >= 0 (an array, or infinity), a :class:`TwoLayerState`."""
@@ -172,10 +166,8 @@ class TwoLayerFlow:
         if tau == 0 or self._start.size == 0:
             return self._Q_0 @ self._Q_0.T
         w, tau = self._rates, min(tau, _HORIZON / self._fastest)
-        size = np.abs(w)
         # v = e^(2 max(w, 0) tau) (1 - e^(-2 |w| tau)) / (2 |w|), which is tau at w = 0.
-        bounded = np.full(len(w), tau)
-        np.divide(-np.expm1(-2 * size * tau), 2 * size, out=bounded, where=size > 0)
+        bounded = tau * scipy.special.exprel(-2 * np.abs(w) * tau)
         E = np.exp(np.minimum(w, 0) * tau) / np.sqrt(bounded)
         grown = np.maximum(w, 0), tau, np.log(bounded) / 2
         root = self._basis @ (E[:, None] * _saturated(self._start, grown, self._noise))
