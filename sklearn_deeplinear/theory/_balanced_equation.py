@@ -67,7 +67,7 @@ class BalancedProblem:
         rounding = 4 * len(A) * np.finfo(float).eps / values[kept][0]
         self.tolerance = max(_AT_REST, rounding)
         self.least_squares = self.S @ self.inverse if kept.all() else None
-        self.size, self.settled, self.whole = np.abs(self.S).max(), 0.0, None
+        self.size, self.settled = np.abs(self.S).max(), 0.0
 
     def beside(self, M, U, V):
         """The problem of modes too small to move the map `M` of other, settled modes U, V."""
@@ -75,7 +75,7 @@ class BalancedProblem:
         outside_U, outside_V = np.eye(len(U)) - U @ U.T, np.eye(len(V)) - V @ V.T
         rest.S = outside_U @ (self.S - M @ self.A) @ outside_V
         rest.A = outside_V @ self.A @ outside_V
-        rest.size, rest.settled, rest.whole = max(self.size, np.abs(M).max()), M, self
+        rest.size, rest.settled = max(self.size, np.abs(M).max()), M
         return rest
 
 
@@ -193,22 +193,19 @@ class BalancedChart:
                 return None
             slow = self._orthonormal(y)
             parts = zip(fast._parts(), slow._parts(), strict=True)
-            return BalancedChart(self.problem.whole, *map(np.hstack, parts))
+            return BalancedChart(fast.problem, *map(np.hstack, parts))
         if speeds * (self.log_D[-1] - self.log_D[0]) > _SLOWER:
             return None
         modes = self._modes(y)
         n_fast = np.sum(speeds * np.log(modes.D / modes.D[0]) > _SLOWER)
         if n_fast == len(modes.D) or not self._settled(modes)[:n_fast].all():
             return None
-        U, V, log_D, peak = self._orthonormal(y)._parts()
-        fast = BalancedChart(
-            self.problem, U[:, :n_fast], V[:, :n_fast], log_D[:n_fast], peak[:n_fast]
-        )
+        parts = self._orthonormal(y)._parts()
+        fast = BalancedChart(self.problem, *(part[..., :n_fast] for part in parts))
         M = fast._map(fast._modes(fast.start))
-        problem = self.problem.beside(M, U[:, :n_fast], V[:, :n_fast])
-        return BalancedChart(
-            problem, U[:, n_fast:], V[:, n_fast:], log_D[n_fast:], peak[n_fast:], fast
-        )
+        problem = self.problem.beside(M, *fast._columns(fast.start))
+        U, V, log_D, peak = (part[..., n_fast:] for part in parts)
+        return BalancedChart(problem, U, V, log_D, peak, fast)
 
     def moved(self, y):
         chart = copy(self)
