@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear.theory._layers import chain_gradients, end_to_end, partial_products
+from sklearn_deeplinear.theory._layers import chain_gradients, end_to_end, packed, partial_products
 
 
 def objective(weights, moments, gamma):
@@ -80,7 +80,7 @@ def norm_bounds(weights, moments, gamma, radius):
     lam, residual, first, second, _ = _ball_terms(weights, moments, radius)
     bend = 2 * residual * second
     smoothness = 2 * lam * first**2 + bend + 2 * gamma.max()
-    slope = _norm(gradient(weights, moments, gamma)) + radius * smoothness
+    slope = np.linalg.norm(packed(gradient(weights, moments, gamma))) + radius * smoothness
     return smoothness, slope, 2 * gamma.min() - bend
 
 
@@ -92,7 +92,7 @@ def hessian_bounds(weights, moments, gamma, radius):
     smoothness = np.abs(eigenvalues[[0, -1]]).max() + change
     crude, _, floor = norm_bounds(weights, moments, gamma, radius)
     smoothness = min(smoothness, crude)
-    slope = _norm(gradient(weights, moments, gamma)) + radius * smoothness
+    slope = np.linalg.norm(packed(gradient(weights, moments, gamma))) + radius * smoothness
     return smoothness, slope, max(eigenvalues[0] - change, floor)
 
 
@@ -120,7 +120,3 @@ def _ball_terms(weights, moments, radius):
 def _residual(M, moments):
     """G = M A - S, as one product with the residuals of the factor."""
     return (moments.input_factor @ M.T - moments.output_factor).T @ moments.input_factor
-
-
-def _norm(layers):
-    return np.sqrt(sum(np.sum(W**2) for W in layers))

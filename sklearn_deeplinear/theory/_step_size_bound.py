@@ -162,17 +162,16 @@ def _intervals(weights_0, moments, gamma, time, eps, rtol):
     while True:
         moves = np.sqrt(np.diff(times) * np.maximum(-np.diff(J), 0.0))
         far = np.flatnonzero(moves > _MOVE * eps)
-        if far.size == 0 or len(times) > _MAX_INTERVALS:
-            break
+        if not far.size:
+            return times, moves, (unpacked(flow.sol(t), weights_0) for t in times[:-1])
+        if len(times) > _MAX_INTERVALS:
+            raise ValueError(
+                f"eps must be larger, or time shorter: the flow moves so far that tubes of "
+                f"radius {eps:g} would need more than {_MAX_INTERVALS} intervals."
+            )
         middle = (times[far] + times[far + 1]) / 2
         J = np.insert(J, far + 1, [height(flow.sol(t)) for t in middle])
         times = np.insert(times, far + 1, middle)
-    if far.size:
-        raise ValueError(
-            f"eps must be larger, or time shorter: the flow moves so far that tubes of radius "
-            f"{eps:g} would need more than {_MAX_INTERVALS} intervals."
-        )
-    return times, moves, (unpacked(flow.sol(t), weights_0) for t in times[:-1])
 
 
 def _log_integral(lengths, log_source, m):
