@@ -34,7 +34,7 @@ from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
-from sklearn_deeplinear.theory._known_pathways import pathway_minimum_beside
+from sklearn_deeplinear.theory._known_weights import minimum_beside
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._pathway_global_minimum import pathway_global_minimum
 from sklearn_deeplinear.theory._pathway_parameters import per_pathway
@@ -136,7 +136,7 @@ class PathwayProblem:
     def minimum_beside(self, pathways, objective=None):
         """The minimum, none that the weights contradict."""
         objective = self.evaluate(pathways)[1] if objective is None else objective
-        minimum = pathway_minimum_beside(self.global_minimum, self.moments, pathways, objective)
+        minimum = minimum_beside(self.global_minimum, self.moments, pathways, objective)
         vars(self)["global_minimum"] = minimum  # what has been found is found for good
         return minimum
 

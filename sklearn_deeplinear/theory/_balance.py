@@ -137,35 +137,32 @@ def balanced_factors(coef, width=None, *, depth=None, weight_decay=None) -> list
         )
     U, s, Vt = leading_modes(coef)
     r = len(s)
-    depth = _depth_of(width, depth)
+    if depth is None and not np.iterable(width):
+        raise ValueError("depth must be given unless width is a sequence of depth - 1 ints.")
+    depth = len(width) + 1 if depth is None else check_depth(depth)
     widths = check_width(max(r, 1) if width is None else width, depth)
     if min(widths, default=r) < r:
         raise ValueError(f"width must be at least the rank of coef, {r}; got {width!r}.")
-    scale = _layer_scales(weight_decay, depth)
-    if depth == 1:
-        return [coef]
-    root = s ** (1 / depth)
-    bases = [Vt.T, *(np.eye(h, r) for h in widths), U]
-    return [c * (Q * root) @ P.T for c, Q, P in zip(scale, bases[1:], bases[:-1], strict=True)]
-
-
-def _depth_of(width, depth):
-    if depth is not None:
-        return check_depth(depth)
-    if width is None or not np.iterable(width):
-        raise ValueError("depth must be given unless width is a sequence of depth - 1 ints.")
-    return len(width) + 1
-
-
-def _layer_scales(weight_decay, depth):
-    """Scales (g / gamma_l)^(1/2) of the layers, whose product is one."""
     gamma = check_weight_decay(0.0 if weight_decay is None else weight_decay, depth)
-    if not gamma.any():
-        return np.ones(depth)
-    if not gamma.all():
+    if gamma.any() and not gamma.all():
         raise ValueError(
             "weight_decay must be positive in every layer or in none: with some zeros the "
             f"penalty has no minimum over the factors; got {gamma.tolist()!r}."
         )
+    if depth == 1:
+        return [coef]
+    root = s ** (1 / depth)
+    bases = [Vt.T, *(np.eye(h, r) for h in widths), U]
+    layers = [(Q * root) @ P.T for P, Q in zip(bases[:-1], bases[1:], strict=True)]
+    return [c * W for c, W in zip(layer_scales(gamma), layers, strict=True)]
+
+
+def layer_scales(gamma):
+    """Factors (g / gamma_l)^(1/2), of product one, that equal decays g turn into `gamma`.
+
+    They are one if a decay is zero.
+    """
+    if not gamma.all():
+        return np.ones(len(gamma))
     logs = np.log(gamma)
     return np.exp((logs.mean() - logs) / 2)

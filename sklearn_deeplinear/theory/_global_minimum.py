@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
+from sklearn_deeplinear.theory._balance import layer_scales
 from sklearn_deeplinear.theory._layers import end_to_end
-from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
+from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._noisy_factors import noisy_minimum, unit_copies
@@ -142,22 +145,20 @@ def _white(problem, start):
 def _schatten(problem, start):
     spectrum, log_g = problem.moments.spectrum, problem.mean_log_decay
     B, bound, certified = schatten_minimum(spectrum, log_g, problem.depth, problem.rank, start)
-    return problem.result_without_noise(B, "certified" if certified else "stationary", bound)
+    return problem.result_without_noise(
+        B, "certified" if certified else "stationary", bound + spectrum.residual
+    )
 
 
 def _noisy(problem, start):
     moments, spectrum = problem.moments, problem.moments.spectrum
     if problem.rank < min(moments.n_inputs, moments.n_outputs, *problem.width):
         raise ValueError("rank cannot be combined with noise when S has rank two or more.")
-    log_g, maps = problem.mean_log_decay, []
-    if problem.undecayed:
-        bound = excess_loss(spectrum, reduced_rank_ridge(spectrum, 0.0, problem.rank))
-    else:
-        # Noise adds to the objective, so what bounds it without noise is still a bound.
-        B, bound, _ = schatten_minimum(spectrum, log_g, problem.depth, problem.rank)
-        maps.append(B)
-    W = noisy_minimum(spectrum, log_g, problem.noise, problem.width, maps)
-    return noisy_result(problem, W, bound)
+    # Noise adds to the objective, so what bounds it without noise is still a bound.
+    quiet = solve(replace(problem, noise=np.zeros_like(problem.noise)))
+    maps = [(quiet.coef @ spectrum.directions).T]
+    W = noisy_minimum(spectrum, problem.mean_log_decay, problem.noise, problem.width, maps)
+    return noisy_result(problem, W, quiet.lower_bound)
 
 
 def noisy_result(problem, W, lower_bound):
@@ -168,9 +169,7 @@ def noisy_result(problem, W, lower_bound):
     shared = [s / q for s, q in zip(problem.noise, copies, strict=True)]
     loss = noisy_loss(factors, moments, shared) - spectrum.residual
     penalty = np.exp(log_g) * sum(np.sum(V**2) for V in W)
-    if not problem.undecayed:
-        scales = np.exp((log_g - np.log(problem.gamma)) / 2)
-        factors = [c * V for c, V in zip(scales, factors, strict=True)]
+    factors = [c * V for c, V in zip(layer_scales(problem.gamma), factors, strict=True)]
     B = end_to_end(W).T
     return problem.result(B, loss, penalty, "stationary", lower_bound, _factors=factors)
 

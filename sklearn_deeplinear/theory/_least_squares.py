@@ -23,14 +23,14 @@ def reduced_rank_ridge(spectrum, weight_decay=0.0, rank=None):
     ----------
     spectrum : Spectrum
         Of the moments of the data.
-    weight_decay : float, default=0.0
-        gamma, a ridge penalty on M.
+    weight_decay : float or ndarray of shape (n, 1, 1), default=0.0
+        gamma, a ridge penalty on M; without `rank` also several at once.
     rank : int, default=None
         Bound on the rank; None for no bound.
 
     Returns
     -------
-    B : ndarray of shape (k, m)
+    B : ndarray of shape (k, m), or (n, k, m)
 
     References
     ----------

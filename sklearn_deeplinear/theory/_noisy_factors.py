@@ -103,21 +103,6 @@ class NoisyProblem:
         dead = scale <= np.finfo(float).eps * kappa[-1] * self.sigma**2
         return Q @ np.where(dead, 0.0, Q.T @ back / np.where(dead, 1.0, scale))
 
-    def minimise(self, starts):
-        """Best stationary W_2, ..., W_L reached from the starts."""
-        return best_local_minimum(self.objective, starts, _N_FINALISTS)
-
-    def descend(self, upper):
-        """W_2, ..., W_L that descent reaches from `upper`, in bounded time."""
-        max_iter = max(_MAX_ENTRIES // sum(W.size for W in upper), 100)
-        return descend(self.objective, upper, max_iter=max_iter)
-
-    @property
-    def shapes(self):
-        """Shapes (h_l, h_{l-1}) of W_2, ..., W_L."""
-        sizes = (*self.widths, self.Y.shape[1])
-        return list(zip(sizes[1:], sizes[:-1], strict=True))
-
 
 def noisy_minimum(spectrum, log_g, noise, widths, maps):
     """Best stationary weights found for the expected objective with noise.
@@ -146,22 +131,27 @@ def noisy_minimum(spectrum, log_g, noise, widths, maps):
     enough = max(_MIN_WIDTH, 2 * min(spectrum.targets.shape))
     copies = [unit_copies(h, min(h, enough)) for h in widths]
     problem, c = _normalised(spectrum, log_g, noise, copies)
-    small = problem.widths
-    rank = min(*small, *spectrum.targets.shape)
+    rank = min(*problem.widths, *spectrum.targets.shape)
     maps = [B / c**L for B in maps]
     maps += [reduced_rank_ridge(spectrum, 0.0, r) / c**L for r in range(1, rank + 1)]
-    zero = [np.zeros(shape) for shape in problem.shapes]
     starts = [*_mode_starts(problem, copies, noise), *_starts(problem, maps)]
-    found = problem.minimise(starts)
+    found = best_local_minimum(problem.objective, starts, _N_FINALISTS)
+    zero = [np.zeros_like(W) for W in found]
     best = min([zero, found], key=lambda weights: problem.objective(weights)[0])
     return [c * W for W in problem.complete(best)]
 
 
 def noisy_descent(spectrum, log_g, noise, weights):
-    """Weights at least as good as `weights`, of equal decays, that descent reaches from them."""
+    """Weights at least as good as `weights`, of equal decays, that descent reaches from them.
+
+    Its time is bounded.
+    """
     copies = [np.ones(len(W), dtype=int) for W in weights[:-1]]
     problem, c = _normalised(spectrum, log_g, noise, copies)
-    return [c * W for W in problem.complete(problem.descend([W / c for W in weights[1:]]))]
+    upper = [W / c for W in weights[1:]]
+    max_iter = max(_MAX_ENTRIES // sum(W.size for W in upper), 100)
+    found = descend(problem.objective, upper, max_iter=max_iter)
+    return [c * W for W in problem.complete(found)]
 
 
 def _normalised(spectrum, log_g, noise, copies):
@@ -220,6 +210,7 @@ def _starts(problem, maps):
         mixers = [scipy.fft.dct(np.eye(h), norm="ortho") for h in problem.widths]
         left, right = [*mixers[1:], np.eye(len(weights[-1]))], mixers
         yield [Q @ W @ P.T for Q, W, P in zip(left, weights, right, strict=True)]
-    random = np.random.RandomState(0)
+    random, sizes = np.random.RandomState(0), (*problem.widths, problem.Y.shape[1])
+    shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
     for _ in range(_N_RANDOM_STARTS):
-        yield [random.standard_normal(shape) / np.sqrt(max(shape)) for shape in problem.shapes]
+        yield [random.standard_normal(shape) / np.sqrt(max(shape)) for shape in shapes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._global_minimum import Problem, scalar_family, solve
+from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
 from sklearn_deeplinear.theory._moments import SecondMoments
 
 
@@ -128,14 +130,10 @@ def _check_weight_decays(weight_decays, depth):
 
 def _ridge(problem, gammas):
     """One layer: M = S (A + gamma I)^(-1) for all gammas."""
-    spectrum = problem.moments.spectrum
-    a, Y = spectrum.sigma**2, spectrum.targets
-    share = a / (a + gammas)
-    coefs = (share[:, None, :] * (Y.T / spectrum.sigma)) @ spectrum.directions.T
-    # Loss plus penalty of a direction is (1 - share) y^2.
-    power = np.sum(Y**2, axis=1)
-    objectives = spectrum.residual + (gammas / (a + gammas)) @ power
-    return coefs, objectives
+    spectrum, gammas = problem.moments.spectrum, gammas[:, :, None]
+    B = reduced_rank_ridge(spectrum, gammas)  # (n_decays, k, m)
+    losses = (spectrum.sigma[:, None] * B - spectrum.targets) ** 2 + (np.sqrt(gammas) * B) ** 2
+    return B.mT @ spectrum.directions.T, spectrum.residual + losses.sum(axis=(1, 2))
 
 
 def _scalar(problem, gammas):
@@ -151,7 +149,7 @@ def _scalar(problem, gammas):
 def _one_by_one(problem, gammas):
     moments, start, minima = problem.moments, None, []
     for gamma in gammas:
-        minimum = solve(problem.with_weight_decay(gamma), start)
+        minimum = solve(replace(problem, gamma=gamma), start)
         start = (minimum.coef @ moments.spectrum.directions).T
         minima.append(minimum)
     return np.array([g.coef for g in minima]), np.array([g.objective for g in minima])

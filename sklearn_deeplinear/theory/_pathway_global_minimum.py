@@ -147,11 +147,6 @@ class Race:
         return Problem.checked(moments, 1, None, 0.0, 0.0)
 
     @cached_property
-    def rank(self):
-        """Rank of S, which no map of a minimum needs to exceed."""
-        return len(leading_modes(self.reduced.moments.spectrum.targets)[1])
-
-    @cached_property
     def groups(self):
         """Pathways of depth 2 and more, those of equal depth and decay together.
 
@@ -166,27 +161,39 @@ class Race:
             if p not in self.shallow:
                 key = (self.depths[p], self.decay[p]) if self.decay[p] > 0 else (2, 0.0)
                 members.setdefault(key, []).append(p)
-        groups = [_Group(L, g, tuple(ps), self._capacity(ps)) for (L, g), ps in members.items()]
-        return [group for group in groups if not any(self._beats(best, group) for best in groups)]
-
-    def _capacity(self, members):
         full = min(self.moments.n_inputs, self.moments.n_outputs)
-        return min(full, sum(self._rank_bound(p) for p in members))
+        groups = [
+            _Group(L, g, tuple(ps), min(full, sum(self.rank_bounds[p] for p in ps)))
+            for (L, g), ps in members.items()
+        ]
+        needed = len(leading_modes(self.reduced.moments.spectrum.targets)[1])
+        wide = [group for group in groups if group.rank >= needed]
+        return [group for group in groups if not any(best.beats(group) for best in wide)]
 
-    def _rank_bound(self, p):
+    @cached_property
+    def rank_bounds(self):
+        """Largest rank of the map of each pathway."""
         full = min(self.moments.n_inputs, self.moments.n_outputs)
-        return min([full, *(self.widths[p] if self.widths is not None else ())])
-
-    def _beats(self, one, other):
-        comparable = one.decay == 0 or one.depth == other.depth
-        return one.rank >= self.rank and comparable and one.decay < other.decay
+        return [min([full, *widths]) for widths in self.widths or [()] * len(self.depths)]
 
     def result(self, maps, kind, lower_bound=None):
         """The minimum with the maps `maps[i]` of the groups."""
         coefs = [np.zeros((self.moments.n_outputs, self.moments.n_inputs)) for _ in self.depths]
         for group, N in zip(self.groups, maps, strict=True):
-            self._distribute(N, group, coefs)
-        self._add_shallow(sum(maps), coefs)
+            U, s, Vt = leading_modes(N)
+            first = 0
+            # Whole modes go to the pathways, to those first that attain their minimum.
+            for p in sorted(group.members, key=lambda p: bool(self.gamma[p].any())):
+                last = first + self.rank_bounds[p]
+                coefs[p] = (U[:, first:last] * s[first:last]) @ Vt[first:last]
+                first = last
+        if self.shallow:
+            spectrum, gamma = self.moments.spectrum, self.shallow_decay
+            sigma, V = spectrum.sigma[:, None], spectrum.directions
+            left = spectrum.targets - sigma * (sum(coefs) @ V).T
+            M = (V @ (sigma / (sigma**2 + gamma) * left)).T  # (S - N A) (A + gamma I)^(-1)
+            for p in self.shallow:
+                coefs[p] = M * (gamma / self.decay[p])
         return self.result_at(coefs, kind, lower_bound)
 
     def result_at(self, coefs, kind, lower_bound=None):
@@ -205,25 +212,6 @@ class Race:
             weight_decay=self.gamma,
         )
 
-    def _distribute(self, N, group, coefs):
-        """Fill the pathways of a group with whole modes of N, those first that attain it."""
-        U, s, Vt = leading_modes(N)
-        first = 0
-        for p in sorted(group.members, key=lambda p: bool(self.gamma[p].any())):
-            last = first + self._rank_bound(p)
-            coefs[p] = (U[:, first:last] * s[first:last]) @ Vt[first:last]
-            first = last
-
-    def _add_shallow(self, N, coefs):
-        if not self.shallow:
-            return
-        sigma, targets = self.moments.spectrum.sigma[:, None], self.moments.spectrum.targets
-        V, gamma = self.moments.spectrum.directions, self.shallow_decay
-        left = targets - (sigma * (V.T @ N.T) if np.ndim(N) else 0.0)
-        M = (V @ (sigma / (sigma**2 + gamma) * left)).T  # (S - N A) (A + gamma I)^(-1)
-        for p in self.shallow:
-            coefs[p] = M * (gamma / self.decay[p])
-
 
 @dataclass(frozen=True)
 class _Group:
@@ -234,15 +222,15 @@ class _Group:
     members: tuple
     rank: int
 
+    def beats(self, other):
+        """Whether modes are never dearer here, and cheaper somewhere, than in `other`."""
+        return (self.decay == 0 or self.depth == other.depth) and self.decay < other.decay
+
     def minimum(self, problem):
         """Minimum with the pathways of this group alone."""
         return global_minimum(
             problem.moments, depth=self.depth, weight_decay=self.decay, rank=self.rank
         )
-
-
-def _ridge(race):
-    return race.result([], "exact")
 
 
 def _one_network(race):
@@ -306,7 +294,7 @@ def _lower_bound(race, value):
 
 # The first case that applies is taken.
 _CASES = (
-    (lambda race: not race.groups, _ridge),
+    (lambda race: not race.groups, lambda race: race.result([], "exact")),
     (lambda race: len(race.groups) == 1, _one_network),
     (lambda race: race.reduced.direction is not None or race.reduced.is_white, _separate_modes),
     (lambda race: True, _descent),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -50,10 +50,6 @@ class Problem:
         gamma = check_weight_decay(weight_decay, depth)
         return cls(moments, depth, width, gamma, noise, min(bounds))
 
-    def with_weight_decay(self, gamma):
-        """The same problem with other decays, an array of shape (L,)."""
-        return replace(self, gamma=gamma)
-
     @cached_property
     def mean_log_decay(self):
         """Logarithm of the geometric mean g of the decays, -inf if one of them is zero."""
@@ -61,11 +57,8 @@ class Problem:
 
     @cached_property
     def direction(self):
-        """Unit vector u (m,) with S = u u^T S if S has rank one, else None."""
-        targets = self.moments.spectrum.targets
-        if targets.shape[1] == 1 or not len(targets):
-            return np.eye(targets.shape[1])[0]  # any will do where no input varies
-        directions = leading_modes(targets, rtol=_ROUNDING)[2]
+        """Unit vector u (m,) with S = u u^T S if S has rank one, else None (also if S = 0)."""
+        directions = leading_modes(self.moments.spectrum.targets, rtol=_ROUNDING)[2]
         return directions[0] if len(directions) == 1 else None
 
     @property
@@ -107,7 +100,7 @@ class Problem:
             spectrum.residual + loss,
             penalty,
             "unattained" if escapes(coef, self.gamma) else kind,
-            None if lower_bound is None else spectrum.residual + lower_bound,
+            lower_bound,
             depth=self.depth,
             width=self.width,
             weight_decay=self.gamma,
