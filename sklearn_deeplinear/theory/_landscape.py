@@ -13,6 +13,7 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 
 
@@ -130,16 +131,17 @@ def critical_weight_decay(moments, *, depth, width=None, noise=0.0) -> CriticalW
     if width is None and depth > 2 and noise.any():
         raise ValueError("width must be given when noise is not zero.")
     log_rho = log_shrinkage(noise, check_width(1 if width is None else width, depth))
-    s, rounding = _cross_spectrum(moments)
-    if s[0] <= rounding:
+    problem = Problem.checked(moments, depth, None, 0.0, 0.0)
+    if problem.uncorrelated:
         return CriticalWeightDecay(0.0, 0.0)
     if depth <= 2:
-        value = float(s[0]) if depth == 2 else np.inf
+        value = float(np.linalg.norm(moments.cross_moment, 2)) if depth == 2 else np.inf
         return CriticalWeightDecay(value, value)
-    if len(s) > 1 and s[1] > rounding:
+    if problem.direction is None:
         raise ValueError(
             "moments must have a cross moment S of rank one (a single output) when depth is "
-            f"greater than 2: no critical decay is known for rank {np.sum(s > rounding)}."
+            "greater than 2: no critical decay is known for rank "
+            f"{np.linalg.matrix_rank(moments.spectrum.targets)}."
         )
     spectrum = moments.spectrum
     family = ScalarFamily(spectrum.sigma, np.linalg.norm(spectrum.targets, axis=1), depth, log_rho)
@@ -195,8 +197,7 @@ def zero_hessian(moments, *, depth, width=None, weight_decay=0.0) -> ZeroHessian
     spectrum = _SPECTRA.get(depth, _penalty_spectrum)
     sizes = (moments.n_inputs, *widths, moments.n_outputs)
     eigenvalues, multiplicities = _merge(*spectrum(moments, sizes, gamma))
-    s, rounding = _cross_spectrum(moments)
-    stationary = bool(depth > 1 or s[0] <= rounding)
+    stationary = depth > 1 or Problem.checked(moments, 1, None, 0.0, 0.0).uncorrelated
     return ZeroHessian(
         eigenvalues,
         multiplicities,
@@ -204,13 +205,6 @@ def zero_hessian(moments, *, depth, width=None, weight_decay=0.0) -> ZeroHessian
         is_strict_minimum=stationary and bool(eigenvalues[0] > 0),
         is_saddle=stationary and bool(eigenvalues[0] < 0),
     )
-
-
-def _cross_spectrum(moments):
-    """Singular values of S = R_y^T R_x, and the size of the rounding error of that product."""
-    s = np.linalg.svd(moments.cross_moment, compute_uv=False)
-    scale = np.linalg.norm(moments.input_factor, 2) * np.sqrt(moments.output_moment)
-    return s, max(moments.cross_moment.shape) * np.finfo(float).eps * scale
 
 
 def _ridge_spectrum(moments, sizes, gamma):
