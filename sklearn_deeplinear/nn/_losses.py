@@ -14,14 +14,14 @@ import torch
 
 @dataclass(frozen=True)
 class Loss:
-    """Loss of a sample as a function of the outputs f and the targets y, both (n, m).
+    """Loss of a sample as a function of the outputs f and the targets y, both (..., n, m).
 
     Attributes
     ----------
     terms : callable
-        ``terms(f, y)``, shape (n, m): their sum over the outputs is the loss of a sample.
+        ``terms(f, y)``, shape (..., n, m): their sum over the outputs is the loss of a sample.
     slope : callable
-        ``slope(f, y, out=out)`` writes the gradient in f, shape (n, m).
+        ``slope(f, y, out=out)`` writes the gradient in f, shape (..., n, m).
     curvature : float
         Largest eigenvalue that its Hessian in f can have.
     of_batch : callable
@@ -82,11 +82,11 @@ def _squared_error_slope(f, y, out):
 
 
 def _cross_entropy(f, y):
-    return -(torch.log_softmax(f, dim=1) * y)
+    return -(torch.log_softmax(f, dim=-1) * y)
 
 
 def _cross_entropy_slope(f, y, out):
-    return torch.softmax(f, dim=1, out=out).sub_(y)
+    return torch.softmax(f, dim=-1, out=out).sub_(y)
 
 
 LOSSES: dict[str, Loss] = {

@@ -7,11 +7,21 @@ E_{l-1} = (E_l W_l) * f'(H_{l-1}), and the gradient of layer l is E_l^T H_{l-1}.
 from __future__ import annotations
 
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics.networks._pathways import in_float64, singular_modes
+from sklearn_deeplinear.dynamics.networks._stacks import (
+    chosen,
+    each,
+    lower,
+    sample_buffer,
+    spread,
+    stacked,
+    through,
+)
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 
 
@@ -20,11 +30,12 @@ class ActivePathways:
 
     Parameters
     ----------
-    X : tensor of shape (n, d)
-        Inputs.
-    Y : tensor of shape (n, m)
+    X : tensor of shape (..., n, d)
+        Inputs. Leading dimensions are those of a batch of networks, or the last of them; samples
+        of weight zero fill those of networks that have fewer.
+    Y : tensor of shape (..., n, m)
         Targets.
-    share : tensor of shape (n, 1)
+    share : tensor of shape (..., n, 1)
         Sample weights, of sum one.
     activation : Activation
         That of the hidden layers.
@@ -32,7 +43,7 @@ class ActivePathways:
         Whether it also acts on the last layer of each pathway.
     free_intercept : bool
         Whether the loss is taken at the best intercept, the weighted mean of Y - f(X).
-    modes : (U, P), tensors of shapes (m, r) and (n, r)
+    modes : (U, P), tensors of shapes (..., m, r) and (..., n, r)
         The strengths of a pathway are diag(U^T F^T P) for its outputs F (n, m): those of
         the linear map that is closest to it on the data, if P = diag(share) X A^+ V.
     """
@@ -50,18 +61,24 @@ class ActivePathways:
         """Build the term on the device and in the precision of the tensor `like`.
 
         X (n, d) and Y (n, m) come centred as the `moments` are, with shares (n, 1) of sum
-        one; the intercept is free if the moments are centred.
+        one; the intercept is free if the moments are centred. Of a batch all four are
+        (nested) lists of its shape or of the last of its dimensions, such as one for each fold.
         """
-        U, V = singular_modes(moments)
-        spectrum = moments.spectrum
-        inverse = spectrum.directions / spectrum.sigma**2
-        P = share * (X @ (inverse @ (spectrum.directions.T @ V)))
-        X, Y, share, U, P = (
-            torch.as_tensor(part, dtype=like.dtype, device=like.device)
-            for part in (X, Y, share, U, P)
-        )
-        options = ACTIVATIONS[activation], activate_output, moments.centered
+        modes, one = each(_modes, X, share, moments), moments
+        while isinstance(one, list):
+            one = one[0]
+        U, P = (stacked(each(itemgetter(side), modes), like) for side in (0, 1))
+        X, Y, share = (stacked(part, like) for part in (X, Y, share))
+        options = ACTIVATIONS[activation], activate_output, one.centered
         return cls(X, Y, share, *options, (U, P))
+
+    def part(self, index, batch):
+        """That of the networks that an index chooses from a batch."""
+        X, Y, share, *modes = (
+            chosen(part, batch, index, 2) for part in (self.X, self.Y, self.share, *self.modes)
+        )
+        options = self.activation, self.activate_output, self.free_intercept
+        return ActivePathways(X, Y, share, *options, tuple(modes))
 
     @cached_property
     def in_float64(self):
@@ -83,26 +100,27 @@ class ActivePathways:
         """Y - f(X) with the sign turned, less its mean if the intercept is free."""
         error = output - self.Y
         if self.free_intercept:
-            error -= (self.share * error).sum(dim=0)
+            error -= (self.share * error).sum(dim=-2, keepdim=True)
         return error
 
     def mean_residual(self, pathways):
-        """Weighted mean of Y - f(X) if the intercept is free, else zero; shape (m,)."""
+        """Weighted mean of Y - f(X) if the intercept is free, else zero; shape (..., m)."""
         if not self.free_intercept:
-            return self.Y.new_zeros(self.Y.shape[1])
+            return pathways[0][-1].new_zeros(pathways[0][-1].shape[:-1])
         output = sum(values[-1] for values, _ in self._passes(pathways))
-        return (self.share * (self.Y - output)).sum(dim=0)
+        return (self.share * (self.Y - output)).sum(dim=-2)
 
     def loss(self, pathways):
         """Weighted mean of the squared errors."""
         error = self.errors(sum(values[-1] for values, _ in self._passes(pathways)))
-        return (self.share * error.square()).sum()
+        return (self.share * error.square()).sum(dim=(-2, -1))
+
+    def gradients(self, pathways):
+        """Gradients of the loss, of the shapes of `pathways`."""
+        return self._measure(pathways)[1]
 
     def measure(self, pathways):
-        """Loss, gradients and mode strengths; a batch of weights is taken one by one."""
-        if pathways[0][0].ndim == 2:
-            loss, gradients, strengths = self._measure(pathways)
-            return loss, gradients, {"mode_strengths": strengths}
+        """Loss, gradients and mode strengths of records, which are taken one by one."""
         records = [
             self._measure([[W[i] for W in weights] for weights in pathways])
             for i in range(pathways[0][0].shape[0])
@@ -117,9 +135,9 @@ class ActivePathways:
     def _measure(self, pathways):
         passes = self._passes(pathways)
         error = self.errors(sum(values[-1] for values, _ in passes))
-        loss = (self.share * error.square()).sum()
+        loss = (self.share * error.square()).sum(dim=(-2, -1))
         U, P = self.modes
-        strengths = torch.stack([((values[-1] @ U) * P).sum(0) for values, _ in passes])
+        strengths = torch.stack([((values[-1] @ U) * P).sum(-2) for values, _ in passes], -2)
         return loss, self._gradients(pathways, passes, 2 * self.share * error), strengths
 
     def linearised(self, pathways):
@@ -151,44 +169,64 @@ class ActivePathways:
             gradients.append([delta.mT @ H for delta, H in deltas][::-1])
         return gradients
 
-    def _deltas(self, weights, values, saved, error, shares=None):
+    def _deltas(self, weights, values, saved, error, shares=None, out=None):
         """Yield (E_l, H_{l-1}) from the last layer to the first.
 
         `shares` of positive inputs stand in for what was `saved` of the units, layer by
-        layer, if they are given.
+        layer, if they are given. Errors of hidden layers are written into `out`, if it is.
         """
+        out = out or [None] * len(weights)
         units = list(saved if shares is None else shares)
         damp_ = self.activation.damp_ if shares is None else self.activation.damp_by_share_
         delta = damp_(error.clone(), units.pop()) if self.activate_output else error
         for layer in range(len(weights) - 1, -1, -1):
             yield delta, values[layer]
             if layer:
-                delta = damp_(delta @ weights[layer], units.pop())
+                below = through(delta, weights[layer].mT, out=out[layer - 1])
+                delta = damp_(below, units.pop())
 
     def stepper(self, pathways, weight_decay):
         """Return ``step(eta)``, which makes one descent step on `pathways` in place."""
-        twice_share = 2 * self.share
+        batch, n = pathways[0][0].shape[:-2], self.X.shape[-2]
+        twice_share, X = 2 * self.share, spread(self.X, batch)
+        options = self.activation, self.activate_output, False
+        # Memory for H_l and E_l: the system would hand out that of a batch anew at each use.
+        values, errors = (
+            [[sample_buffer(X, batch, n, W.shape[-2]) for W in weights] for weights in pathways]
+            for _ in range(2)
+        )
 
         def step(eta):
-            passes = self._passes(pathways)
+            passes = [
+                layer_values(weights, X, *options, out)
+                for weights, out in zip(pathways, values, strict=True)
+            ]
             error = self.errors(sum(values[-1] for values, _ in passes)).mul_(twice_share)
-            for weights, (values, saved), decays in zip(
-                pathways, passes, weight_decay, strict=True
+            for weights, (known, saved), decays, out in zip(
+                pathways, passes, weight_decay, errors, strict=True
             ):
                 # The errors below a layer need its weights as they were.
-                deltas = list(self._deltas(weights, values, saved, error))
+                deltas = list(self._deltas(weights, known, saved, error, out=out))
                 for W, decay, (delta, H) in zip(weights, decays, reversed(deltas), strict=True):
-                    W.addmm_(delta.mT, H, beta=1 - 2 * eta * decay, alpha=-eta)
+                    lower(W, delta.mT, H, eta, decay)
 
         return step
 
     def cost(self, n_parameters):
         """Floating-point operations of a step."""
-        return 6 * len(self.X) * n_parameters
+        return 6 * self.X.shape[-2] * n_parameters
 
 
-def layer_values(weights, X, activation, activate_output, keep_inputs=False):
-    """Values of the layers of one pathway at the inputs X (n, d).
+def _modes(X, share, moments):
+    """U, and P = diag(share) X A^+ V."""
+    U, V = singular_modes(moments)
+    spectrum = moments.spectrum
+    inverse = spectrum.directions / spectrum.sigma**2
+    return U, share * (X @ (inverse @ (spectrum.directions.T @ V)))
+
+
+def layer_values(weights, X, activation, activate_output, keep_inputs=False, out=None):
+    """Values of the layers of one pathway at the inputs X (..., n, d), in memory `out` if given.
 
     Returns
     -------
@@ -201,7 +239,7 @@ def layer_values(weights, X, activation, activate_output, keep_inputs=False):
     values, saved = [X], []
     keep_inputs = keep_inputs or activation.saves_input
     for layer, W in enumerate(weights, start=1):
-        value = values[-1] @ W.mT
+        value = through(values[-1], W, out=None if out is None else out[layer - 1])
         if layer < len(weights) or activate_output:
             saved.append(value.clone() if keep_inputs else value)
             value = activation.apply_(value)

@@ -12,7 +12,13 @@ from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigen
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._noisy_gradient import NoisyMomentGradient
-from sklearn_deeplinear.dynamics.networks._stacks import column, per_network, stacked_factors
+from sklearn_deeplinear.dynamics.networks._stacks import (
+    chosen,
+    column,
+    of_each,
+    per_network,
+    stacked_factors,
+)
 
 # Seconds that calling the dozen small operations of a step takes, and floating-point
 # operations a second of thin products; the order of magnitude is what matters. Measured in
@@ -98,6 +104,12 @@ class LinearDynamics:
         data_term = NoisyMomentGradient(R_x, R_y, noise) if noisy else MomentGradient(R_x, R_y)
         return cls(weights, data_term, weight_decay)
 
+    def part(self, index):
+        """The networks of a batch that an index chooses, as dynamics of their own."""
+        decays = [chosen(gamma, self.batch, index) for gamma in self.weight_decay]
+        weights = [W[index] for W in self.weights]
+        return LinearDynamics(weights, self.data_term.part(index, self.batch), decays)
+
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
         parts = layers(self.gradient, self.shapes)
@@ -137,28 +149,16 @@ class LinearDynamics:
         )
 
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
-        """Extreme eigenvalues of the Hessian, from second moments.
-
-        Of a batch one network after the other, shape (..., k).
-        """
+        """Extreme eigenvalues of the Hessian, from second moments; of a batch (..., k)."""
+        if self.batch:
+            return of_each(self, state, k=k, which=which)
         term = self.data_term
-        moments = (term.input_factor.mT @ term.input_factor).expand(*self.batch, -1, -1)  # A
-        cross = (term.output_factor.mT @ term.input_factor).expand(*self.batch, -1, -1)  # S
-        noise = getattr(term, "noise", [0.0] * (len(self.shapes) - 1))
-
-        def of_network(index):
-            return linear_hessian_eigenvalues(
-                [W[index] for W in layers(state, self.shapes)],
-                moments[index],
-                cross[index],
-                [_at(gamma, index) for gamma in self.weight_decay],
-                [_at(s, index) for s in noise],
-                k=k,
-                which=which,
-            )
-
-        found = [of_network(index) for index in np.ndindex(*self.batch)]
-        return np.reshape(found, (*self.batch, k))
+        moments = term.input_factor.mT @ term.input_factor  # A
+        cross = term.output_factor.mT @ term.input_factor  # S
+        noise = getattr(term, "noise", 0.0)
+        return linear_hessian_eigenvalues(
+            layers(state, self.shapes), moments, cross, self.weight_decay, noise, k=k, which=which
+        )
 
     def record_cost(self, operations=0.0):
         """Cost of a record, in steps."""
@@ -174,11 +174,6 @@ def _norm(matrices):
 def _array(value):
     """A number, or those of a batch, in float64 on the CPU."""
     return value.numpy(force=True).astype(np.float64) if torch.is_tensor(value) else value
-
-
-def _at(value, index):
-    """The number of one network of a batch."""
-    return float(value[index]) if isinstance(value, torch.Tensor) else value
 
 
 def step_seconds(shapes, n_networks=1):

@@ -20,7 +20,7 @@ from sklearn_deeplinear.dynamics.networks._chain_step import (
     chain_gradients,
     products,
 )
-from sklearn_deeplinear.dynamics.networks._stacks import from_left, from_right, stack
+from sklearn_deeplinear.dynamics.networks._stacks import chosen, from_left, from_right, stack
 
 
 class MomentGradient:
@@ -47,6 +47,11 @@ class MomentGradient:
         if not self.uses_factor:
             self.input_moment = input_factor.mT @ input_factor  # A
             self.cross_moment = output_factor.mT @ input_factor  # S
+
+    def part(self, index, batch):
+        """That of the networks that an index chooses from a batch."""
+        R_x, R_y = (chosen(R, batch, index, 2) for R in (self.input_factor, self.output_factor))
+        return MomentGradient(R_x, R_y)
 
     def chain(self, weights):
         """Layers in the order of the recursion: W_L, ..., W_1 or W_1^T, ..., W_L^T."""

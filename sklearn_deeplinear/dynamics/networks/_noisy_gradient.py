@@ -17,6 +17,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._noisy_batch_step import NoisyBatchStep
 from sklearn_deeplinear.dynamics.networks._stacks import (
+    chosen,
     column,
     from_left,
     from_right,
@@ -42,6 +43,11 @@ class NoisyMomentGradient:
         self.noise = [s if torch.is_tensor(s) else float(s) for s in noise]
         self.input_moment = input_factor.mT @ input_factor  # A
         self.cross_moment = output_factor.mT @ input_factor  # S
+
+    def part(self, index, batch):
+        """That of the networks that an index chooses from a batch."""
+        R_x, R_y = (chosen(R, batch, index, 2) for R in (self.input_factor, self.output_factor))
+        return NoisyMomentGradient(R_x, R_y, [chosen(s, batch, index) for s in self.noise])
 
     def loss(self, weights):
         """Expected loss; weights may carry leading batch dimensions.

@@ -21,12 +21,13 @@ class Consecutive:
 
     def __init__(self, pathways):
         self.depths = [len(weights) for weights in pathways]
-        self.shapes = [tuple(W.shape) for weights in pathways for W in weights]
+        self.batch = pathways[0][0].shape[:-2]
+        self.shapes = [tuple(W.shape[-2:]) for weights in pathways for W in weights]
         self.size = sum(rows * columns for rows, columns in self.shapes)
 
     def pack(self, pathways):
-        """Copy weights into one flat tensor."""
-        return pack([W for weights in pathways for W in weights])
+        """Copy weights into one flat tensor (..., n_parameters)."""
+        return pack([W for weights in pathways for W in weights], self.batch)
 
     def views(self, states):
         """View flat states (..., n_parameters) as the layers of each pathway."""

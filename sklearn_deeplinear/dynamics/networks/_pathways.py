@@ -7,6 +7,7 @@ only second moments, `ActivePathways` of the next module all samples.
 from __future__ import annotations
 
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -20,6 +21,18 @@ from sklearn_deeplinear.dynamics.networks._chain_step import (
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
+from sklearn_deeplinear.dynamics.networks._stacks import (
+    chosen,
+    column,
+    each,
+    from_right,
+    of_each,
+    per_network,
+    stack,
+    stacked,
+    stacked_factors,
+    with_decay,
+)
 
 # Floating-point operations that would take as long, at 10 gigaflops, as calling the dozen
 # small operations of a step of one pathway: 10 us, measured at 7 us with two layers and at 23 us
@@ -37,13 +50,15 @@ _KINKED_FLOW = {"method": "trapezoidal", "rtol": 1e-6}
 class PathwayDynamics:
     """The state of parallel pathways and the rule by which they move.
 
+    Weights with leading dimensions are a batch of networks.
+
     Parameters
     ----------
-    pathways : list of lists of tensors
+    pathways : list of lists of tensors of shape (..., h_l, h_{l-1})
         Initial W_1, ..., W_L of each pathway; copied into one flat buffer, `state`.
     data_term : LinearPathways or ActivePathways
         Mean loss of the data and its gradient.
-    weight_decay : list of sequences of floats
+    weight_decay : list of sequences of floats, or of tensors of the shape of the batch
         Decays of the layers of each pathway.
     extra : tensor of shape (n_extra,), optional
         Further numbers to keep at the end of `state`.
@@ -53,9 +68,9 @@ class PathwayDynamics:
 
     Attributes
     ----------
-    state : tensor of shape (n_parameters,)
+    state : tensor of shape (..., n_parameters)
         All weights; writing into it moves the network.
-    gradient : tensor of shape (n_parameters,)
+    gradient : tensor of shape (..., n_parameters)
         Gradient of the objective where it was last evaluated.
     pathways : list of lists of tensors
         The weights that are trained, as views of `state`.
@@ -66,7 +81,10 @@ class PathwayDynamics:
     def __init__(self, pathways, data_term, weight_decay, extra=None, layout=None):
         self.depths = [len(weights) for weights in pathways]
         self.data_term, self.linear = data_term, data_term.linear
-        self.weight_decay = [[float(gamma) for gamma in decays] for decays in weight_decay]
+        self.batch, like = pathways[0][0].shape[:-2], pathways[0][0]
+        self.weight_decay = [
+            [per_network(gamma, self.batch, like) for gamma in decays] for decays in weight_decay
+        ]
         self.layout = (layout or _consecutive)(pathways, self.weight_decay)
         self.state = self.layout.pack(pathways)
         if extra is not None:
@@ -90,9 +108,13 @@ class PathwayDynamics:
     def _chains(self, states):
         return [(weights,) for weights in self.views(states)]
 
-    def full_pathways(self):
-        """The weights W_1, ..., W_L of each pathway, to be read."""
-        return self.pathways
+    def part(self, index):
+        """The networks of a batch that an index chooses, as dynamics of their own."""
+        return type(self)(
+            [[W[index] for W in weights] for weights in self.pathways],
+            self.data_term.part(index, self.batch),
+            [[chosen(gamma, self.batch, index) for gamma in d] for d in self.weight_decay],
+        )
 
     def views(self, states):
         """View flat states (..., n_parameters) as what the pathways consist of."""
@@ -100,8 +122,7 @@ class PathwayDynamics:
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
-        _, gradients, _ = self.data_term.measure(self.pathways)
-        self._keep(gradients)
+        self._keep(self.data_term.gradients(self.pathways))
 
     def _keep(self, gradients):
         """Write the gradients of the loss, and those of the penalty, into `gradient`."""
@@ -109,17 +130,17 @@ class PathwayDynamics:
             self.views(self.gradient), gradients, self.pathways, self.weight_decay, strict=True
         ):
             for part, slope, W, gamma in zip(parts, slopes, weights, decays, strict=True):
-                torch.add(slope, W, alpha=2 * gamma, out=part)
+                with_decay(slope, W, gamma, out=part)
 
     def measure(self, states):
-        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
+        """Measure states of shape (n_records, ..., n_parameters): a dict of tensors."""
         pathways = self.views(states)
         loss, gradients, others = self.data_term.measure(pathways)
         penalty, square = torch.zeros_like(loss), torch.zeros_like(loss)
         for weights, slopes, decays in zip(pathways, gradients, self.weight_decay, strict=True):
             for W, slope, gamma in zip(weights, slopes, decays, strict=True):
                 penalty += gamma * W.square().sum(dim=(-2, -1))
-                square += (slope + 2 * gamma * W).square().sum(dim=(-2, -1))
+                square += (slope + 2 * column(gamma) * W).square().sum(dim=(-2, -1))
         return {
             "loss": loss,
             "objective": loss + penalty,
@@ -132,7 +153,9 @@ class PathwayDynamics:
         return {"weights": self.views(state)}
 
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
-        """Extreme eigenvalues of the Hessian in all weights, in float64."""
+        """Extreme eigenvalues of the Hessian in all weights, in float64; of a batch (..., k)."""
+        if self.batch:
+            return of_each(self, state, k=k, which=which)
         return pathway_hessian_eigenvalues(
             self.unpacked(state)["weights"],
             self.data_term.in_float64,
@@ -181,11 +204,11 @@ class LinearPathways:
 
     Parameters
     ----------
-    input_factor : tensor of shape (k, d)
-        R_x with A = R_x^T R_x.
-    output_factor : tensor of shape (k, m)
+    input_factor : tensor of shape (..., k, d)
+        R_x with A = R_x^T R_x; leading dimensions as those of :class:`MomentGradient`.
+    output_factor : tensor of shape (..., k, m)
         R_y with S = R_y^T R_x and c = ||R_y||_F^2.
-    modes : (U, V), tensors of shapes (m, r) and (d, r)
+    modes : (U, V), tensors of shapes (..., m, r) and (..., d, r)
         Singular vectors of S, in which strengths are measured.
     """
 
@@ -197,13 +220,20 @@ class LinearPathways:
 
     @classmethod
     def from_moments(cls, moments, like):
-        """Build the term on the device and in the precision of the tensor `like`."""
-        modes = singular_modes(moments)
-        R_x, R_y, U, V = (
-            torch.as_tensor(part, dtype=like.dtype, device=like.device)
-            for part in (moments.input_factor, moments.output_factor, *modes)
-        )
+        """Build the term on the device and in the precision of the tensor `like`.
+
+        `moments` may be those of a batch, as :meth:`LinearDynamics.from_moments` takes them.
+        """
+        modes = each(singular_modes, moments)
+        U, V = (stacked(each(itemgetter(side), modes), like) for side in (0, 1))
+        R_x, R_y = stacked_factors(moments, like)
         return cls(R_x, R_y, (U, V))
+
+    def part(self, index, batch):
+        """That of the networks that an index chooses from a batch."""
+        single = self.single.part(index, batch)
+        modes = tuple(chosen(part, batch, index, 2) for part in self.modes)
+        return LinearPathways(single.input_factor, single.output_factor, modes)
 
     @cached_property
     def in_float64(self):
@@ -218,15 +248,20 @@ class LinearPathways:
 
     def mean_residual(self, pathways):
         """Weighted mean of y - f(x): zero, for the moments are centred if it is to be fitted."""
-        return self.modes[0].new_zeros(self.modes[0].shape[0])
+        like = pathways[0][-1]
+        return like.new_zeros(like.shape[:-1])
 
     def loss(self, pathways):
-        """Mean squared error; weights may carry a batch dimension."""
+        """Mean squared error; weights may carry batch dimensions."""
         maps = [products(self.single.chain(weights))[-1] for weights in pathways]
         return self.single.loss_of(sum(maps))
 
+    def gradients(self, pathways):
+        """Gradients of the loss, of the shapes of `pathways`."""
+        return self.measure(pathways)[1]
+
     def measure(self, pathways):
-        """Loss, gradients and mode strengths; weights may carry a batch dimension.
+        """Loss, gradients and mode strengths; weights may carry batch dimensions.
 
         Returns
         -------
@@ -246,7 +281,7 @@ class LinearPathways:
             for chain, part in zip(chains, partial, strict=True)
         ]
         left, right = self.modes[::-1] if single.transposed else self.modes
-        strengths = [((M @ right) * left).sum(-2) for M in maps]
+        strengths = [(from_right(M, right) * left).sum(-2) for M in maps]
         return single.loss_of(total), gradients, {"mode_strengths": torch.stack(strengths, dim=-2)}
 
     def stepper(self, pathways, weight_decay):
@@ -254,14 +289,15 @@ class LinearPathways:
         single = self.single
         if len(pathways) == 1:
             return single.stepper(pathways[0], weight_decay[0])
-        total = products(single.chain(pathways[0]))[-1].clone()
+        batch = pathways[0][0].shape[:-2]
+        total = stack(products(single.chain(pathways[0]))[-1], batch).clone()
         slope = torch.empty_like(total)
         chains = [
             ChainStepper(single.chain(weights), single.chain_order(decays), slope)
             for weights, decays in zip(pathways, weight_decay, strict=True)
         ]
         first, *others = [chain.product for chain in chains]
-        map_gradient = single.map_gradient_into(total, slope)
+        map_gradient = single.map_gradient_into(total, slope, batch)
         forward = [chain.forward for chain in chains]
         # The pathway that was read last is still in the cache.
         backward = [chain.backward for chain in reversed(chains)]
@@ -280,7 +316,7 @@ class LinearPathways:
 
     def cost(self, n_parameters):
         """Floating-point operations of a step."""
-        return 6 * min(self.modes[0].shape[0], self.modes[1].shape[0]) * n_parameters
+        return 6 * min(part.shape[-2] for part in self.modes) * n_parameters
 
 
 def singular_modes(moments):

@@ -16,6 +16,17 @@ import torch
 from sklearn_deeplinear.dynamics.networks._balance import Balance, BalanceMeter
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
+from sklearn_deeplinear.dynamics.networks._stacks import (
+    chosen,
+    lower,
+    lower_by,
+    of_each,
+    per_network,
+    sample_buffer,
+    spread,
+    through,
+    with_decay,
+)
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
@@ -29,30 +40,34 @@ _KINKED_FLOW = {"method": "trapezoidal", "rtol": 1e-6}
 class PerceptronDynamics:
     """The state of a perceptron and the rule by which it moves.
 
+    Weights with leading dimensions are a batch of networks, which share nothing but the
+    calls of their operations.
+
     Parameters
     ----------
-    weights : list of tensors of shape (h_l, h_{l-1})
+    weights : list of tensors of shape (..., h_l, h_{l-1})
         Initial W_1, ..., W_L.
-    biases : list of tensors of shape (h_l,), or None
+    biases : list of tensors of shape (..., h_l), or None
         Initial b_1, ..., b_L.
-    X : tensor of shape (n, d)
-        Inputs.
-    Y : tensor of shape (n, m)
+    X : tensor of shape (..., n, d)
+        Inputs. Leading dimensions are those of a batch of networks, or the last of them; samples
+        of weight zero fill those of networks that have fewer (see `_stacks.stacked`).
+    Y : tensor of shape (..., n, m)
         Targets; for the cross-entropy one row of class probabilities per sample.
-    shares : tensor of shape (n,)
+    shares : tensor of shape (..., n)
         Sample weights of sum 1.
     activation : {"identity", "relu", "leaky_relu"}
         Activation of the hidden layers.
     loss : {"squared_error", "cross_entropy"}
         Loss of a sample.
-    weight_decay : sequence of L floats
+    weight_decay : sequence of L floats, or of tensors of the shape of the batch
         gamma_1, ..., gamma_L.
 
     Attributes
     ----------
-    state : tensor of shape (n_parameters,)
+    state : tensor of shape (..., n_parameters)
         W_1, b_1, W_2, ... in one; writing into it moves the network.
-    gradient : tensor of shape (n_parameters,)
+    gradient : tensor of shape (..., n_parameters)
         Gradient of the objective where it was last evaluated or measured.
     flow_options : dict
         Method and relative tolerance by which an ODE solver follows the gradient.
@@ -74,22 +89,38 @@ class PerceptronDynamics:
         weight_decay,
     ):
         self.biased = biases is not None
-        rows = [b[None] for b in biases] if biases is not None else [None] * len(weights)
+        self.batch = batch = weights[0].shape[:-2]
+        rows = [b.unsqueeze(-2) for b in biases] if self.biased else [None] * len(weights)
         parts = [p for pair in zip(weights, rows, strict=True) for p in pair if p is not None]
-        self.shapes = [tuple(p.shape) for p in parts]
-        self.state = pack(parts)
+        self.shapes = [tuple(p.shape[-2:]) for p in parts]
+        self.state = pack(parts, batch)
         self.weights, self.biases = self._layers(self.state)
         self.gradient = torch.empty_like(self.state)
-        self.weight_decay = [float(gamma) for gamma in weight_decay]
+        self.weight_decay = [per_network(gamma, batch, self.state) for gamma in weight_decay]
         self.name, self.activation = activation, ACTIVATIONS[activation]
         self.linear = activation == "identity" and biases is None
-        self.data_term = SampleLoss(loss, Y, shares)
-        self.hidden = [X, *(X.new_empty((len(X), len(W))) for W in weights[:-1])]
-        self.outputs = torch.empty_like(Y)
-        self.deltas = [None, *(torch.empty_like(H) for H in self.hidden[1:]), self.data_term.delta]
+        self.X, self.data_term = X, SampleLoss(loss, Y, shares)
+        values = [sample_buffer(X, batch, X.shape[-2], W.shape[-2]) for W in weights]
+        self.hidden, self.outputs = [spread(X, batch), *values[:-1]], values[-1]
+        self.deltas = [None, *(torch.empty_like(H) for H in values)]
+
+    def part(self, index):
+        """The networks of a batch that an index chooses, as dynamics of their own."""
+        data = self.X, self.data_term.Y, self.data_term.shares
+        X, Y, shares = (chosen(part, self.batch, index, 2) for part in data)
+        return type(self)(
+            [W[index] for W in self.weights],
+            [b[index].squeeze(-2) for b in self.biases] if self.biased else None,
+            X,
+            Y,
+            shares.squeeze(-1),
+            activation=self.name,
+            loss=self.data_term.name,
+            weight_decay=[chosen(gamma, self.batch, index) for gamma in self.weight_decay],
+        )
 
     def _layers(self, state):
-        """Weights and biases (1, h_l) of a flat state, as views; biases may be None."""
+        """Weights and biases (..., 1, h_l) of a flat state, as views; biases may be None."""
         parts = layers(state, self.shapes)
         if not self.biased:
             return parts, [None] * len(parts)
@@ -100,10 +131,7 @@ class PerceptronDynamics:
         for H, out, W, b in zip(
             self.hidden, [*self.hidden[1:], self.outputs], weights, biases, strict=True
         ):
-            if b is None:
-                torch.mm(H, W.T, out=out)
-            else:
-                torch.addmm(b, H, W.T, out=out)
+            through(H, W, b, out)
             if out is not self.outputs:
                 if inputs is not None:
                     inputs.append(out.clone())
@@ -114,12 +142,12 @@ class PerceptronDynamics:
 
         `shares` stand in for the indicators of positive inputs, if they are given.
         """
-        self.data_term.differentiate(self.outputs)
+        self.data_term.differentiate(self.outputs, self.deltas[-1])
         for layer in range(len(weights) - 1, -1, -1):
             delta, H = self.deltas[layer + 1], self.hidden[layer]
             if layer > 0:
                 # Before the step changes W_l.
-                torch.mm(delta, weights[layer], out=self.deltas[layer])
+                through(delta, weights[layer].mT, out=self.deltas[layer])
                 if shares is None:
                     self.activation.damp_(self.deltas[layer], H)
                 else:
@@ -130,10 +158,9 @@ class PerceptronDynamics:
         """Make one step of gradient descent on the objective."""
         self._forward(self.weights, self.biases)
         for layer, delta, H in self._backward(self.weights):
-            shrink = 1 - 2 * eta * self.weight_decay[layer]
-            self.weights[layer].addmm_(delta.T, H, beta=shrink, alpha=-eta)
+            lower(self.weights[layer], delta.mT, H, eta, self.weight_decay[layer])
             if self.biased:
-                self.biases[layer].sub_(delta.sum(dim=0), alpha=eta)
+                lower_by(self.biases[layer], delta.sum(dim=-2, keepdim=True), eta)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
@@ -143,14 +170,15 @@ class PerceptronDynamics:
     def _differentiate(self, weights, shares=None):
         g_weights, g_biases = self._layers(self.gradient)
         for layer, delta, H in self._backward(weights, shares):
-            torch.mm(delta.T, H, out=g_weights[layer])
-            if self.weight_decay[layer]:
-                g_weights[layer].add_(weights[layer], alpha=2 * self.weight_decay[layer])
+            part = g_weights[layer]
+            # Batched products into the layers of a state would be made one by one.
+            slope = delta.mT @ H if self.batch else torch.mm(delta.T, H, out=part)
+            with_decay(slope, weights[layer], self.weight_decay[layer], part)
             if self.biased:
-                torch.sum(delta, dim=0, keepdim=True, out=g_biases[layer])
+                torch.sum(delta, dim=-2, keepdim=True, out=g_biases[layer])
 
     def measure(self, states):
-        """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
+        """Measure states of shape (n_records, ..., n_parameters): a dict of tensors."""
         weights, biases = self._layers(states)
         rows = []
         for record in range(len(states)):
@@ -158,21 +186,22 @@ class PerceptronDynamics:
             self._forward(network, [b[record] if self.biased else None for b in biases])
             self._differentiate(network)
             loss = self.data_term.value(self.outputs)
-            rows.append(torch.stack([loss, torch.linalg.vector_norm(self.gradient)]))
+            rows.append(torch.stack([loss, torch.linalg.vector_norm(self.gradient, dim=-1)]))
         loss, gradient_norm = torch.stack(rows).unbind(dim=1)
         penalty = sum(
             gamma * torch.linalg.vector_norm(W, dim=(-2, -1)).square()
             for W, gamma in zip(weights, self.weight_decay, strict=True)
-            if gamma
         )
         return {"loss": loss, "objective": loss + penalty, "gradient_norm": gradient_norm}
 
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
-        """Extreme eigenvalues of the Hessian of the objective at a state (n_parameters,).
+        """Extreme eigenvalues of the Hessian of the objective at a state (..., n_parameters).
 
         Parameters and returned value as those of
-        :func:`sklearn_deeplinear.dynamics.hessian_eigenvalues`.
+        :func:`sklearn_deeplinear.dynamics.hessian_eigenvalues`; of a batch (..., k).
         """
+        if self.batch:
+            return of_each(self, state, k=k, which=which)
         weights, biases = self._layers(state)
         # A module of its own: the buffers of the passes here leave no graph behind.
         network = HomogeneousNetwork(
@@ -184,7 +213,7 @@ class PerceptronDynamics:
         ).fill(weights, [b[0] for b in biases] if self.biased else None)
         return module_hessian_eigenvalues(
             network,
-            lambda network: self.data_term.value(network(self.hidden[0])),
+            lambda network: self.data_term.value(network(self.X)),
             weight_decay=self.weight_decay,
             k=k,
             which=which,
@@ -193,7 +222,10 @@ class PerceptronDynamics:
     def unpacked(self, state):
         """``weights`` and, if there are any, ``biases`` of a state, as views of it."""
         weights, biases = self._layers(state)
-        return {"weights": weights, **({"biases": [b[0] for b in biases]} if self.biased else {})}
+        return {
+            "weights": weights,
+            **({"biases": [b.squeeze(-2) for b in biases]} if self.biased else {}),
+        }
 
     def balance_meter(self):
         """Meter of the balance of the layers, biases on the incoming side."""
@@ -207,7 +239,7 @@ class PerceptronDynamics:
 
     def record_cost(self, operations=0.0):
         """Cost of a record, in steps (at least one)."""
-        step = 6 * len(self.outputs) * sum(W.numel() for W in self.weights)
+        step = 6 * self.X.shape[-2] * sum(W.numel() for W in self.weights)
         return max(1, round((step + operations) / step))
 
 
@@ -236,26 +268,26 @@ def perceptron_dynamics(weights, biases, *data, activation, **options):
 
 
 class SampleLoss:
-    """Weighted mean of a loss over the samples, its value and its gradient `delta`.
+    """Weighted mean of a loss over the samples, its value and its gradient.
 
     Parameters
     ----------
     name : str
         Loss of a sample, one of `LOSSES`.
-    Y : tensor of shape (n, m)
+    Y : tensor of shape (..., n, m)
         Targets.
-    shares : tensor of shape (n,)
+    shares : tensor of shape (..., n)
         Weights of the samples, of sum 1.
     """
 
     def __init__(self, name, Y, shares):
-        self.loss, self.Y, self.shares = LOSSES[name], Y, shares[:, None]
-        self.delta = torch.empty_like(Y)
+        self.name, self.loss = name, LOSSES[name]
+        self.Y, self.shares = Y, shares.unsqueeze(-1)
 
-    def differentiate(self, outputs):
-        """Leave the gradient in the outputs in `delta`."""
-        self.loss.slope(outputs, self.Y, out=self.delta).mul_(self.shares)
+    def differentiate(self, outputs, out):
+        """Write the gradient in the outputs (..., n, m)."""
+        self.loss.slope(outputs, self.Y, out=out).mul_(self.shares)
 
     def value(self, outputs):
-        """Mean loss."""
-        return (self.loss.terms(outputs, self.Y) * self.shares).sum()
+        """Mean loss, of shape (...)."""
+        return (self.loss.terms(outputs, self.Y) * self.shares).sum(dim=(-2, -1))

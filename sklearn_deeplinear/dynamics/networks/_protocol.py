@@ -1,11 +1,12 @@
 """What every network in training offers to the runs that move it and to the meters.
 
 A state is one flat vector of all parameters. Shapes may carry a leading batch, such as
-configurations x folds: networks of one shape that are trained at once, each on moments, decays,
-noise and step sizes of its own. It is ``()`` for a single network. Of the networks,
-`LinearDynamics` takes a batch; compressed networks, pathways, perceptrons and modules are single
-ones, with states of shape (n_parameters,). Of the runs, `runs._descent.descend` trains a batch,
-and returns an array of runs of its shape; flows and mini-batches move single networks.
+configurations x folds: networks of one shape that are trained at once, each from a start of its
+own, on data, decays, noise and step sizes of its own. It is ``()`` for a single network. Of the
+networks, linear ones, pathways and perceptrons take a batch (`Batch`); compressed networks and
+modules are single ones, with states of shape (n_parameters,). Of the runs,
+`runs._descent.descend` trains a batch, and returns an array of runs of its shape; flows and
+mini-batches move single networks.
 """
 
 from __future__ import annotations
@@ -77,6 +78,29 @@ class Dynamics(Protocol):
 
     def record_cost(self, operations: float = 0.0) -> float:
         """Cost of a record, in steps, with meters that take so many operations."""
+
+
+@runtime_checkable
+class Batch(Dynamics, Protocol):
+    """Networks of one shape at once, or one of a kind that could be.
+
+    Attributes
+    ----------
+    batch : tuple of ints
+        Shape of the batch.
+    """
+
+    batch: tuple[int, ...]
+
+    def part(self, index: tuple) -> Dynamics:
+        """Networks of the batch, at their states, as dynamics with memory of their own.
+
+        Parameters
+        ----------
+        index : tuple of ints or of ndarrays of shape (n_networks,)
+            Indices in the dimensions of the batch: of one network, which is a single one
+            then, or of several, which are a batch of one dimension.
+        """
 
 
 @runtime_checkable

@@ -7,6 +7,8 @@ of folds, need not be repeated for the others.
 
 from __future__ import annotations
 
+from operator import attrgetter
+
 import numpy as np
 import torch
 
@@ -39,8 +41,32 @@ def stacked_numbers(value, batch, like):
     return value.expand(batch).reshape(-1, 1, 1)
 
 
+def each(function, *nested):
+    """The values of a function, in lists like those of its arguments."""
+    if isinstance(nested[0], list):
+        return [each(function, *parts) for parts in zip(*nested, strict=True)]
+    return function(*nested)
+
+
+def stacked(matrices, like):
+    """A matrix, or a (nested) list of them, as a tensor (..., rows, columns).
+
+    Zeros fill those that are smaller: rows of data that have no weight, rows of a factor that
+    leave its moments as they are, or modes of no strength. The tensor `like` is of the device
+    and the precision that are wanted.
+    """
+    if not isinstance(matrices, list):
+        return torch.as_tensor(matrices, dtype=like.dtype, device=like.device)
+    parts = [stacked(matrix, like) for matrix in matrices]
+    rows, columns = (max(part.shape[axis] for part in parts) for axis in (-2, -1))
+    pad = torch.nn.functional.pad
+    return torch.stack(
+        [pad(part, (0, columns - part.shape[-1], 0, rows - part.shape[-2])) for part in parts]
+    )
+
+
 def stacked_factors(moments, like):
-    """Factors of one distribution, or of an array of them, as tensors.
+    """Factors of one distribution, or of a (nested) list of them, as :func:`stacked` tensors.
 
     Parameters
     ----------
@@ -52,22 +78,99 @@ def stacked_factors(moments, like):
     Returns
     -------
     input_factor : tensor of shape (..., k, d)
-        R_x, with (...) the shape of the list. Rows of zeros, which leave the moments as they
-        are, fill factors of fewer rows.
+        R_x, with (...) the shape of the list.
     output_factor : tensor of shape (..., k, m)
         R_y.
     """
-    each = np.asarray(moments, dtype=object)
-    d, factor = each.flat[0].n_inputs, each.flat[0].factor
-    if each.ndim:
-        rows = max(len(one.factor) for one in each.flat)
-        factor = np.zeros((*each.shape, rows, factor.shape[1]))
-        for index, one in np.ndenumerate(each):
-            factor[index][: len(one.factor)] = one.factor
-    return tuple(
-        torch.as_tensor(part, dtype=like.dtype, device=like.device)
-        for part in (factor[..., :d], factor[..., d:])
-    )
+    names = ("input_factor", "output_factor")
+    return tuple(stacked(each(attrgetter(name), moments), like) for name in names)
+
+
+def chosen(value, batch, index, trailing=0):
+    """What belongs to the networks that an index chooses from a batch.
+
+    Parameters
+    ----------
+    value : float, or tensor of shape (..., *s)
+        What each network has, with `trailing` dimensions s, or what all share.
+    batch : tuple
+        Shape of the batch, of which (...) may be the last dimensions alone, or none.
+    index : tuple of ints or of arrays of indices
+        Of one network, or of several that become a batch of one dimension.
+    trailing : int
+        Number of dimensions that are not the batch's.
+
+    Returns
+    -------
+    value : float or tensor
+        A number of a single network is a float.
+    """
+    if not isinstance(value, torch.Tensor) or (trailing and value.ndim == trailing):
+        return value
+    found = value.expand(*batch, *value.shape[value.ndim - trailing :])[index]
+    return found if found.ndim else float(found)
+
+
+def of_each(dynamics, state, **options):
+    """Eigenvalues of the Hessians of a batch, one network after the other: shape (..., k)."""
+    found = [
+        dynamics.part(index).hessian_eigenvalues(state[index], **options)
+        for index in np.ndindex(*dynamics.batch)
+    ]
+    return np.reshape(found, (*dynamics.batch, -1))
+
+
+def spread(samples, batch):
+    """Samples (..., n, k) for every network of a batch, in columns."""
+    if not batch:
+        return samples
+    columns = samples.mT.contiguous()
+    every = columns.expand(*batch, *columns.shape[-2:])
+    # Strides of zero are fine where all networks share the samples; other products copy.
+    return (every if samples.ndim == 2 else every.contiguous()).mT
+
+
+def through(H, W, b=None, out=None):
+    """Values H W^T + b of a layer at samples (..., n, k).
+
+    Those of a batch are laid out by columns, which are long: products of layers of 10 to 30
+    units then take about half as long.
+    """
+    if W.ndim == 2:
+        return torch.mm(H, W.T, out=out) if b is None else torch.addmm(b, H, W.T, out=out)
+    values = torch.matmul(W, H.mT, out=None if out is None else out.mT).mT
+    return values if b is None else values.add_(b)
+
+
+def sample_buffer(like, batch, n, k):
+    """Memory for values (..., n, k) of a layer."""
+    return like.new_empty((*batch, k, n)).mT if batch else like.new_empty((n, k))
+
+
+def lower(W, left, right, eta, decay):
+    """Make the step W - eta (left @ right + 2 decay W), in place."""
+    if W.ndim == 2:
+        W.addmm_(left, right, beta=1 - 2 * eta * decay, alpha=-eta)
+    else:
+        # Batched products cannot be added to the layers of a state, which are not adjacent.
+        eta = column(eta)
+        W.mul_(1 - 2 * eta * column(decay)).sub_((left @ right).mul_(eta))
+
+
+def lower_by(b, slope, eta):
+    """Make the step b - eta slope, in place."""
+    if isinstance(eta, torch.Tensor):
+        b.sub_(slope * column(eta))
+    else:
+        b.sub_(slope, alpha=eta)
+
+
+def with_decay(slope, W, gamma, out):
+    """Write slope + 2 gamma W, the gradient of loss and penalty in W, into `out`."""
+    if isinstance(gamma, torch.Tensor):
+        torch.addcmul(slope, W, 2 * column(gamma), out=out)
+    elif gamma or slope is not out:
+        torch.add(slope, W, alpha=2 * gamma, out=out)
 
 
 def from_right(rows, matrix):

@@ -16,6 +16,8 @@ from sklearn_deeplinear.dynamics.networks._module import module_dynamics
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
 from sklearn_deeplinear.theory import SecondMoments
+from tests.dynamics.networks.every_batch import KINDS, Kind, Sweep
+from tests.dynamics.networks.every_batch import linear as linear_batch
 
 N, D, M = 15, 3, 2
 RNG = np.random.RandomState(0)
@@ -54,6 +56,8 @@ class Case:
         Makes the same network without compression, whose state are the unpacked weights.
     where : str
         "anywhere", or "numbers" if its making needs to see them.
+    batch : tuple
+        Shape of a batch of networks.
     """
 
     make: Any
@@ -62,6 +66,7 @@ class Case:
     linear: bool = False
     full: Any = None
     where: str = "anywhere"
+    batch: tuple = ()
 
 
 def moved(parts, like):
@@ -159,6 +164,16 @@ def module(unit):
     return Case(make, found, kinked=isinstance(unit, (torch.nn.ReLU, torch.nn.LeakyReLU)))
 
 
+def batch(kind, several=False, **options):
+    """Six networks at once, on three folds; of several pathways or of one chain of layers."""
+    shape = (2, 3)
+    weights = [[(*shape, *s) for s in path] for path in kind.shapes]
+    found = {"weights": weights if several else weights[0]}
+    if kind.biased:
+        found["biases"] = [(*shape, rows) for rows, _ in kind.shapes[0]]
+    return Case(lambda like: Sweep(kind, like, shape).batch, found, batch=shape, **options)
+
+
 WIDE = ((12,), (15,))
 CASES = {
     "linear": linear((4, 3)),
@@ -185,4 +200,12 @@ CASES = {
     "tanh module": module(torch.nn.Tanh()),
     "relu module": module(torch.nn.ReLU()),
     "leaky module": module(torch.nn.LeakyReLU(0.3)),
+    "linear batch": batch(Kind(linear_batch), linear=True, where="numbers"),
+    "noisy batch": batch(Kind(linear_batch, noise=0.3), linear=True, where="numbers"),
+    "batch of linear pathways": batch(KINDS["linear pathways"], several=True, linear=True),
+    "batch of relu pathways": batch(KINDS["relu pathways"], several=True, kinked=True),
+    "batch of tanh pathways": batch(KINDS["tanh pathways"], several=True),
+    "batch of linear perceptrons": batch(KINDS["linear perceptron"], linear=True),
+    "batch of relu perceptrons": batch(KINDS["relu perceptron"], kinked=True),
+    "batch of classifiers": batch(KINDS["classifier"], kinked=True),
 }

@@ -1,70 +1,64 @@
 """A batch of networks against its networks, each trained on its own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._stacks import from_left, from_right, stacked_factors
-from sklearn_deeplinear.theory import SecondMoments
+from tests.dynamics.networks.every_batch import BATCH, KINDS, Kind, Sweep, linear
 
-BATCH = (6, 3)  # configurations x folds
-# d, m, hidden widths, samples of each fold: depths 1 to 4, one output, more outputs than
-# inputs, fewer rows than half of the columns, and folds whose factors have other numbers of
-# rows.
-CASES = {
-    "depth 1": (3, 2, (), (20, 21, 22)),
-    "depth 2": (6, 2, (5,), (20, 21, 22)),
-    "one output": (4, 1, (5, 3, 4), (20, 21, 22)),
-    "depth 3, transposed": (2, 6, (5, 7), (20, 21, 22)),
-    "one input": (1, 3, (4, 2), (20, 21, 22)),
-    "few rows": (30, 3, (4,), (5, 7, 6)),
-    "few rows, transposed": (20, 25, (6, 3), (4, 9, 6)),
+# Depths 1 to 4, one output, more outputs than inputs, fewer rows than half of the columns, and
+# folds whose factors have other numbers of rows.
+LINEAR = {
+    "depth 1": Kind(linear, 3, 2, ((),)),
+    "depth 2": Kind(linear, 6, 2, ((5,),)),
+    "one output": Kind(linear, 4, 1, ((5, 3, 4),)),
+    "depth 3, transposed": Kind(linear, 2, 6, ((5, 7),)),
+    "one input": Kind(linear, 1, 3, ((4, 2),)),
+    "few rows": Kind(linear, 30, 3, ((4,),), (5, 7, 6)),
+    "few rows, transposed": Kind(linear, 20, 25, ((6, 3),), (4, 9, 6)),
+}
+NOISY = {f"{name}, noise": replace(kind, noise=0.4) for name, kind in LINEAR.items()}
+EVERY = {**LINEAR, **NOISY, **KINDS}
+SOME = {
+    name: EVERY[name]
+    for name in (
+        "depth 2",
+        "one output",
+        "depth 3, transposed",
+        "depth 3, transposed, noise",
+        "linear pathways",
+        "linear pathways, transposed",
+        "relu pathways",
+        "tanh pathways",
+        "relu perceptron",
+        "classifier",
+    )
 }
 # Sums of some dozen terms in another order, over 50 steps that are stable: errors add up.
 ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-4}
 
 
-class Sweep:
-    """The same networks as a batch and one by one, with decays and noise of their own."""
-
-    def __init__(self, d, m, hidden, samples, noise=0.0, like=None, scale=0.5):
-        like = torch.empty(0, dtype=torch.float64) if like is None else like
-        rng = np.random.RandomState(0)
-        sizes = [d, *hidden, m]
-        shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
-        self.moments = [SecondMoments.from_data(rng.randn(n, d), rng.randn(n, m)) for n in samples]
-        weights = [rng.randn(*BATCH, *shape) * scale / np.sqrt(max(shape)) for shape in shapes]
-        self.weights = [torch.from_numpy(W).to(like) for W in weights]
-        self.decay = [torch.from_numpy(rng.uniform(0, 0.2, BATCH)).to(like) for _ in shapes]
-        self.noise = [torch.from_numpy(rng.uniform(0, noise, BATCH)).to(like) for _ in hidden]
-        self.batch = LinearDynamics.from_moments(self.weights, self.moments, self.decay, self.noise)
-        self.networks = {index: self.network(*index) for index in np.ndindex(*BATCH)}
-
-    def network(self, configuration, fold):
-        """One of the networks, on its own."""
-        index = configuration, fold
-        return LinearDynamics.from_moments(
-            [W[index] for W in self.weights],
-            self.moments[fold],
-            [float(gamma[index]) for gamma in self.decay],
-            [float(s[index]) for s in self.noise],
-        )
+@pytest.fixture(autouse=True)
+def _without_graphs():
+    with torch.no_grad():
+        yield
 
 
 def step_sizes(like):
     return torch.from_numpy(np.random.RandomState(1).uniform(0.001, 0.01, BATCH)).to(like)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.4])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-@pytest.mark.parametrize("case", CASES)
-def test_a_batch_is_its_networks(case, dtype, noise, device):
+@pytest.mark.parametrize("kind", EVERY)
+def test_a_batch_is_its_networks(kind, dtype, device):
     if device == "mps" and dtype == torch.float64:
         pytest.skip("no float64 there")
     like = torch.empty(0, dtype=dtype, device=device)
-    sweep = Sweep(*CASES[case], noise, like)
+    sweep = Sweep(EVERY[kind], like)
     batch, etas, states = sweep.batch, step_sizes(like), []
     own = {index: [] for index in sweep.networks}
     for _ in range(50):
@@ -73,53 +67,68 @@ def test_a_batch_is_its_networks(case, dtype, noise, device):
         for index, network in sweep.networks.items():
             own[index].append(network.state.clone())
             network.step(float(etas[index]))
-    curves = batch.measure(torch.stack(states))
+    curves = batch.measure(torch.stack(states[::7]))
     batch.evaluate()
     close = {"rtol": ROUNDING[dtype], "atol": ROUNDING[dtype]}
     for index, network in sweep.networks.items():
         torch.testing.assert_close(batch.state[index], network.state, **close)
         network.evaluate()
         torch.testing.assert_close(batch.gradient[index], network.gradient, **close)
-        for name, curve in network.measure(torch.stack(own[index])).items():
-            torch.testing.assert_close(curves[name][:, *index], curve, **close)
-        assert_allclose(batch.rounding[index], network.rounding, rtol=10 * ROUNDING[dtype])
-        unpacked = batch.unpacked(batch.state)["weights"]
-        for W, own_W in zip(unpacked, network.weights, strict=True):
-            torch.testing.assert_close(W[index], own_W, **close)
+        for name, curve in network.measure(torch.stack(own[index][::7])).items():
+            if name == "mode_strengths":
+                compare_strengths(curves[name][:, *index], curve, close)
+            else:
+                torch.testing.assert_close(curves[name][:, *index], curve, **close)
+        rounding = np.broadcast_to(batch.rounding, BATCH)[index]
+        assert_allclose(rounding, network.rounding, rtol=10 * ROUNDING[dtype])
+        compare_parts(batch.unpacked(batch.state), network.unpacked(network.state), index, close)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.4])
-def test_networks_may_share_numbers_and_data(noise):
-    sweep = Sweep(*CASES["depth 2"])
-    weights = sweep.weights
-    shared = LinearDynamics.from_moments(weights, sweep.moments[1], [0.1, 0.0], [noise])
-    every = [[sweep.moments[1]] * BATCH[1]] * BATCH[0]
-    own = LinearDynamics.from_moments(
-        weights, every, [torch.full(BATCH, 0.1), torch.zeros(BATCH)], [torch.full(BATCH, noise)]
-    )
+def compare_strengths(found, own, close):
+    """Modes that a fold lacks have no strength in it."""
+    torch.testing.assert_close(found[..., : own.shape[-1]], own, **close)
+    assert not found[..., own.shape[-1] :].any()
+
+
+def compare_parts(together, own, index, close):
+    """Parameters of a network out of those of the batch."""
+    if isinstance(own, dict):
+        assert together.keys() == own.keys()
+        together, own = list(together.values()), list(own.values())
+    if isinstance(own, list):
+        for part, own_part in zip(together, own, strict=True):
+            compare_parts(part, own_part, index, close)
+    else:
+        torch.testing.assert_close(together[index], own, **close)
+
+
+@pytest.mark.parametrize("kind", SOME)
+def test_networks_may_share_numbers_and_data(kind):
+    """One fold for all, and floats for the decays and step sizes."""
+    sweep = Sweep(SOME[kind])
+    decay = [[0.1 if layer else 0.0 for layer, _ in enumerate(path)] for path in sweep.kind.shapes]
+    numbers = {"decay": decay, "noise": [SOME[kind].noise] * len(sweep.parts["noise"])}
+    shared = sweep.kind.make({**sweep.parts, **numbers}, sweep.folds[1], sweep.like)
+    every = [[sweep.folds[1]] * BATCH[1]] * BATCH[0]
+    own = sweep.kind.make({**sweep.parts, **repeated(numbers)}, every, sweep.like)
     for _ in range(20):
         shared.step(0.02)
         own.step(torch.full(BATCH, 0.02))
-    # float32 decays and step sizes are taken as they are: 0.1 and 0.02 to 1e-8.
+    # float32 numbers are taken as they are: 0.1 and 0.02 to 1e-8.
     torch.testing.assert_close(shared.state, own.state, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.4])
-def test_one_dimension_or_three_are_a_batch_too(noise):
-    sweep = Sweep(*CASES["depth 3, transposed"], noise)
+@pytest.mark.parametrize("kind", SOME)
+def test_one_dimension_or_three_are_a_batch_too(kind):
+    sweep = Sweep(SOME[kind])
     etas = step_sizes(sweep.batch.state)
-    for shape, moments in [
-        ((18,), sweep.moments * 6),
-        ((2, 3, 3), sweep.moments),
-        ((6, 3, 1), [[one] for one in sweep.moments]),
+    for shape, folds in [
+        ((12,), sweep.folds * 4),
+        ((2, 2, 3), sweep.folds),
+        ((4, 3, 1), [[one] for one in sweep.folds]),
     ]:
-        dynamics = LinearDynamics.from_moments(
-            [W.reshape(*shape, *W.shape[-2:]) for W in sweep.weights],
-            moments,
-            [gamma.reshape(shape) for gamma in sweep.decay],
-            [s.reshape(shape) for s in sweep.noise],
-        )
-        batch = Sweep(*CASES["depth 3, transposed"], noise).batch
+        dynamics = sweep.kind.make(reshaped(sweep.parts, shape), folds, sweep.like)
+        batch = Sweep(SOME[kind]).batch
         for _ in range(10):
             dynamics.step(etas.reshape(shape))
             batch.step(etas)
@@ -129,59 +138,100 @@ def test_one_dimension_or_three_are_a_batch_too(noise):
             torch.testing.assert_close(measured[name].reshape(values.shape), values)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.4])
-@pytest.mark.parametrize("case", ["depth 2", "one output", "depth 3, transposed"])
-def test_a_diverging_network_leaves_the_others_untouched(case, noise):
-    sweep, calm = (Sweep(*CASES[case], noise) for _ in range(2))
+def repeated(numbers):
+    """A tensor of the shape of the batch for each of the floats."""
+    if isinstance(numbers, dict):
+        return {name: repeated(part) for name, part in numbers.items()}
+    if isinstance(numbers, list):
+        return [repeated(part) for part in numbers]
+    return torch.full(BATCH, numbers)
+
+
+def reshaped(parts, shape):
+    if isinstance(parts, dict):
+        return {name: reshaped(part, shape) for name, part in parts.items()}
+    if isinstance(parts, list):
+        return [reshaped(part, shape) for part in parts]
+    return parts.reshape(*shape, *parts.shape[len(BATCH) :])
+
+
+@pytest.mark.parametrize("kind", SOME)
+def test_a_diverging_network_leaves_the_others_untouched(kind):
+    sweep, calm = (Sweep(SOME[kind]) for _ in range(2))
     etas = step_sizes(sweep.batch.state)
     wild = etas.clone()
-    wild[2, 1] = 1e6
+    wild[2, 1] = torch.finfo(etas.dtype).max
     for _ in range(50):
         sweep.batch.step(wild)
         calm.batch.step(etas)
     assert not torch.isfinite(sweep.batch.state[2, 1]).all()
-    others = [index for index in np.ndindex(*BATCH) if index != (2, 1)]
     measured = [dynamics.measure(dynamics.state[None]) for dynamics in (sweep.batch, calm.batch)]
-    for index in others:
+    for dynamics in (sweep.batch, calm.batch):
+        dynamics.evaluate()
+    for index in set(sweep.networks) - {(2, 1)}:
         assert torch.equal(sweep.batch.state[index], calm.batch.state[index])
-        for name in ("loss", "objective", "gradient_norm"):
+        torch.testing.assert_close(
+            sweep.batch.gradient[index], calm.batch.gradient[index], rtol=1e-12, atol=1e-12
+        )
+        for name in measured[0]:
             one, other = (curves[name][:, *index] for curves in measured)
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
-def test_curvature_of_each_network():
-    sweep = Sweep(*CASES["depth 2"], noise=0.3)
+@pytest.mark.parametrize("kind", SOME)
+def test_parts_of_a_batch_are_batches_or_networks(kind):
+    sweep = Sweep(SOME[kind])
+    etas = step_sizes(sweep.like)
+    for _ in range(3):
+        sweep.batch.step(etas)
+    rows = (np.array([0, 3, 2]), np.array([2, 0, 0]))
+    before = sweep.batch.state.clone()
+    some, one = sweep.batch.part(rows), sweep.batch.part((2, 0))
+    assert some.batch == (3,) and some.linear == sweep.batch.linear and type(some) is type(one)
+    for _ in range(20):
+        some.step(etas[rows])
+        one.step(float(etas[2, 0]))
+    assert torch.equal(sweep.batch.state, before)
+    for _ in range(20):
+        sweep.batch.step(etas)
+    close = {"rtol": 1e-12, "atol": 1e-12}
+    torch.testing.assert_close(some.state, sweep.batch.state[rows], **close)
+    torch.testing.assert_close(one.state, sweep.batch.state[2, 0], **close)
+
+
+@pytest.mark.parametrize("kind", SOME)
+def test_curvature_of_each_network(kind):
+    sweep = Sweep(SOME[kind], shape=(2, 3))
     found = sweep.batch.hessian_eigenvalues(sweep.batch.state, k=2)
-    assert found.shape == (*BATCH, 2)
-    for index in [(0, 0), (4, 2)]:
+    assert found.shape == (2, 3, 2)
+    for index in [(0, 0), (1, 2)]:
         network = sweep.networks[index]
         own = network.hessian_eigenvalues(network.state, k=2)
         assert_allclose(found[index], own, rtol=1e-9)  # the dense Hessian of 40 parameters
 
 
-@pytest.mark.parametrize("hidden", [(5, 3, 4), (40,), ()])
-def test_balance_of_each_network(hidden):
+@pytest.mark.parametrize("kind", [*SOME, "depth 1", "wide"])
+def test_balance_of_each_network(kind):
     # Width 40 between 4 inputs and 1 output is measured through narrow factors.
-    sweep = Sweep(4, 1, hidden, (20, 21, 22))
+    sweep = Sweep({**EVERY, "wide": Kind(linear, 4, 1, ((40,),))}[kind])
     states = torch.stack([sweep.batch.state * factor for factor in (1.0, 0.5, 2.0)])
-    meter = sweep.batch.balance_meter()
-    (together,) = meter.measure(states)
+    together = sweep.batch.balance_meter().measure(states)
     for index, network in sweep.networks.items():
-        (own,) = network.balance_meter().measure(states[:, *index])
-        for name, columns in own.items():
-            assert_allclose(together[name][:, *index], columns, atol=1e-13)
+        for chain, own in enumerate(network.balance_meter().measure(states[:, *index])):
+            for name, columns in own.items():
+                assert_allclose(together[chain][name][:, *index], columns, atol=1e-13)
 
 
 def test_numbers_of_another_shape_are_refused():
-    sweep = Sweep(*CASES["depth 2"])
+    sweep = Sweep(LINEAR["depth 2"])
     with pytest.raises(RuntimeError, match="expand"):
-        LinearDynamics.from_moments(sweep.weights, sweep.moments, [torch.ones(3, 6)] * 2, [0.0])
+        sweep.kind.make({**sweep.parts, "decay": [[torch.ones(3, 6)] * 2]}, sweep.folds, None)
     with pytest.raises(RuntimeError, match="expand"):
         sweep.batch.step(torch.full((3, 6), 0.01))
 
 
 def test_rows_of_zeros_leave_moments_as_they_are():
-    moments = Sweep(*CASES["few rows"]).moments
+    moments = [fold.moments for fold in Sweep(LINEAR["few rows"]).folds]
     R_x, R_y = stacked_factors(moments, torch.empty(0, dtype=torch.float64))
     assert R_x.shape == (3, max(len(one.factor) for one in moments), 30)
     for own_x, own_y, one in zip(R_x, R_y, moments, strict=True):
