@@ -7,6 +7,7 @@ little more than copying them.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from sklearn_deeplinear._training_warning import TrainingWarning
@@ -26,6 +27,7 @@ def descend(
     tol=0.0,
     record_weights=False,
     watch=None,
+    ends=None,
 ):
     """Train by gradient descent and record the run.
 
@@ -42,15 +44,17 @@ def descend(
         ``step(eta)`` moves the network; None makes steps of gradient descent.
     meters : sequence of Meter, optional
         What else is recorded; None takes the balance of the layers.
-    tol : float
+    tol : float, or ndarray of the shape of the batch
         Stop at the first record whose gradient norm is at most `tol` times the first
-        one, or rounding error; 0 makes all steps. A network of a batch is kept as it is
-        then, while the others go on.
+        one, or rounding error; 0 makes all steps. A network of a batch that has converged,
+        diverged or come to its end is kept as it is, while the others go on without it.
     record_weights : bool
         Keep the weights of every record.
     watch : callable, optional
         Called before each chunk of steps as ``watch(index, None)`` and after it as
         ``watch(index, curves)``; training stops when it returns True.
+    ends : ndarray of int of the shape of the batch, optional
+        Last iteration of each network, which is recorded; None makes all steps.
 
     Returns
     -------
@@ -60,27 +64,32 @@ def descend(
         warns; what it means that all steps were made is for the caller to judge, as is what
         to say of the networks of a batch.
     """
-    log = Log(dynamics, meters, tol, record_weights)
+    if ends is not None:
+        iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
+    log = Log(dynamics, meters, tol, record_weights, ends)
     reason = log.add(dynamics.state[None].clone(), [0], [0.0])
     if "diverged" in log.reasons:
         raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
-    iteration, time, step = 0, 0.0, step or dynamics.step
+    iteration, time = 0, 0.0
     for index, marks in enumerate(chunks(iterations, dynamics.state)):
         if reason is not None:
             break
         states = dynamics.state.new_empty((len(marks), *dynamics.state.shape))
         times: list[float | torch.Tensor] = []
         try:
+            if step is None:  # a rule of another kind may remember what each network did
+                log.close_up()
+            move = step or log.moving.step
             if watch is not None:
                 watch(index, None)
             with flushed_denormals():
                 for row, mark in enumerate(marks):
                     for t in range(iteration, mark):
                         eta = schedule(t)
-                        step(eta)
+                        move(eta[log.rows] if isinstance(eta, torch.Tensor) else eta)
                         time = time + eta  # a new one, should it be a tensor
                     iteration = mark
-                    states[row].copy_(dynamics.state)
+                    states[row].copy_(log.whole_state())
                     times.append(time)
         except KeyboardInterrupt:
             reason = "interrupted"

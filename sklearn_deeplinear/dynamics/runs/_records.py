@@ -23,6 +23,9 @@ _CHUNK_BYTES = 2**26
 # Temporaries of a batch are as large as its states: of 64 MB they are mapped anew at each use,
 # and recording 108 networks of 620 parameters at every step took 1.5 times as long.
 _BATCH_CHUNK_BYTES = 2**22
+# Share of a batch from which on it is left as it is: to make one of fewer networks takes the time
+# of some steps.
+_CROWDED = 3 / 4
 
 
 @dataclass(frozen=True)
@@ -85,23 +88,31 @@ class Log:
         The network, or a batch of them.
     meters : sequence of Meter, optional
         What else is recorded; None takes the balance of the layers.
-    tol : float
+    tol : float, or ndarray of the shape of the batch
         The run has converged when the norm of the gradient is at most `tol` times the
         first one, or its own rounding error; 0 never ends it.
     record_weights : bool
         Keep the weights of every record.
+    ends : ndarray of int of the shape of the batch, optional
+        Iterations at which networks end, whatever their gradient.
 
     Attributes
     ----------
+    moving : Dynamics
+        The network, or what moves on of a batch.
+    rows : tuple
+        Index of `moving` in the batch.
     kept : tensor
         State of the last good record.
     reasons : ndarray of the shape of the batch, of str or None
         Why networks have ended.
     """
 
-    def __init__(self, dynamics, meters=None, tol=0.0, record_weights=False):
+    def __init__(self, dynamics, meters=None, tol=0.0, record_weights=False, ends=None):
         meters = meters_of(dynamics) if meters is None else meters
         self.dynamics, self.tol, self.record_weights = dynamics, tol, record_weights
+        self.ends = np.inf if ends is None else ends
+        self.moving, self.rows = dynamics, (...,)
         self.readings = [(meter, []) for meter in meters]
         self.kept = dynamics.state.clone()
         self.batch = tuple(dynamics.state.shape[:-1])
@@ -117,7 +128,8 @@ class Log:
         """Append records; return the reason to stop once all networks have one."""
         if not times:
             return None
-        measured = {k: v.numpy(force=True) for k, v in self.dynamics.measure(states).items()}
+        measured = self.moving.measure(states[(slice(None), *self.rows)])
+        measured = {name: self._in_batch(v.numpy(force=True)) for name, v in measured.items()}
         measured |= {"iteration": np.asarray(iterations), "time": self._column(times)}
         good = self._end(measured)
         if good.any():
@@ -130,6 +142,27 @@ class Log:
             if self.record_weights:
                 self.states.append(states[:rows].cpu())
         return None if self.running.any() else self.reasons.flat[-1]
+
+    def _in_batch(self, values):
+        """Values of what moves (n_records, n_moving, ...) in their places, and nan in others."""
+        if self.moving is self.dynamics:
+            return values
+        whole = np.full((len(values), *self.batch, *values.shape[2:]), np.nan, values.dtype)
+        whole[(slice(None), *self.rows)] = values
+        return whole
+
+    def whole_state(self):
+        """The state of the dynamics, which that of what moves is written into."""
+        if self.moving is not self.dynamics:
+            self.dynamics.state[self.rows] = self.moving.state
+        return self.dynamics.state
+
+    def close_up(self):
+        """Let those that have ended leave a batch, once they are many."""
+        if self.running.sum() <= _CROWDED * self.moving.state[..., 0].numel():
+            self.dynamics.state.copy_(self.kept)
+            rows = np.nonzero(self.running)
+            self.moving, self.rows = self.dynamics.part(rows), rows
 
     def _column(self, times):
         """Times of the records (n_records, ...), which a batch may share."""
@@ -146,12 +179,16 @@ class Log:
         first = self.parts[0]["gradient_norm"][0] if self.parts else norm[0]
         with np.errstate(invalid="ignore"):
             small = norm <= np.maximum(self.tol * first, self.rounding)
-        end = _first(small) if self.tol > 0 else len(norm)
-        converged = running & (end < good)
-        diverged = running & (good < len(norm)) & ~converged
-        self.reasons[converged], self.reasons[diverged] = "converged", "diverged"
-        self.running = running & ~converged & ~diverged
-        return np.where(running, np.where(converged, end + 1, good), 0)
+        settled = _first(small & (np.asarray(self.tol) > 0))
+        late = measured["iteration"].reshape(-1, *(1 for _ in self.batch)) >= self.ends
+        end = np.minimum(settled, _first(np.broadcast_to(late, norm.shape)))
+        ended = running & (end < good)
+        diverged = running & (good < len(norm)) & ~ended
+        self.reasons[ended] = "max_iter"
+        self.reasons[ended & (settled == end)] = "converged"
+        self.reasons[diverged] = "diverged"
+        self.running = running & ~ended & ~diverged
+        return np.where(running, np.where(ended, end + 1, good), 0)
 
     def _keep(self, states, good):
         """Take over the last good record of each network."""
