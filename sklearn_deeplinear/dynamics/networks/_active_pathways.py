@@ -14,6 +14,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._pathways import in_float64, singular_modes
 from sklearn_deeplinear.dynamics.networks._stacks import (
+    back,
     chosen,
     each,
     lower,
@@ -182,7 +183,7 @@ class ActivePathways:
         for layer in range(len(weights) - 1, -1, -1):
             yield delta, values[layer]
             if layer:
-                below = through(delta, weights[layer].mT, out=out[layer - 1])
+                below = back(delta, weights[layer], out[layer - 1])
                 delta = damp_(below, units.pop())
 
     def stepper(self, pathways, weight_decay):

@@ -17,6 +17,7 @@ from sklearn_deeplinear.dynamics.networks._balance import Balance, BalanceMeter
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._stacks import (
+    back,
     chosen,
     lower,
     lower_by,
@@ -147,7 +148,7 @@ class PerceptronDynamics:
             delta, H = self.deltas[layer + 1], self.hidden[layer]
             if layer > 0:
                 # Before the step changes W_l.
-                through(delta, weights[layer].mT, out=self.deltas[layer])
+                back(delta, weights[layer], self.deltas[layer])
                 if shares is None:
                     self.activation.damp_(self.deltas[layer], H)
                 else:
@@ -160,7 +161,7 @@ class PerceptronDynamics:
         for layer, delta, H in self._backward(self.weights):
             lower(self.weights[layer], delta.mT, H, eta, self.weight_decay[layer])
             if self.biased:
-                lower_by(self.biases[layer], delta.sum(dim=-2, keepdim=True), eta)
+                lower_by(self.biases[layer], delta.sum(-2, True), eta)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""

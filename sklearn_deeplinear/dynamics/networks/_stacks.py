@@ -142,6 +142,13 @@ def through(H, W, b=None, out=None):
     return values if b is None else values.add_(b)
 
 
+def back(errors, W, out=None):
+    """Errors E W below a layer, laid out like the values there."""
+    if W.ndim == 2:
+        return torch.mm(errors, W, out=out)
+    return torch.matmul(W.mT, errors.mT, out=None if out is None else out.mT).mT
+
+
 def sample_buffer(like, batch, n, k):
     """Memory for values (..., n, k) of a layer."""
     return like.new_empty((*batch, k, n)).mT if batch else like.new_empty((n, k))
