@@ -15,7 +15,6 @@ import torch
 from sklearn_deeplinear.dynamics.networks._pathways import in_float64, singular_modes
 from sklearn_deeplinear.dynamics.networks._stacks import (
     back,
-    chosen,
     each,
     lower,
     sample_buffer,
@@ -73,20 +72,16 @@ class ActivePathways:
         options = ACTIVATIONS[activation], activate_output, one.centered
         return cls(X, Y, share, *options, (U, P))
 
-    def part(self, index, batch):
-        """That of the networks that an index chooses from a batch."""
-        X, Y, share, *modes = (
-            chosen(part, batch, index, 2) for part in (self.X, self.Y, self.share, *self.modes)
-        )
+    def of(self, function):
+        """The same term with a function of its matrices in their place."""
+        X, Y, share, *modes = map(function, (self.X, self.Y, self.share, *self.modes))
         options = self.activation, self.activate_output, self.free_intercept
         return ActivePathways(X, Y, share, *options, tuple(modes))
 
     @cached_property
     def in_float64(self):
         """The same term in float64."""
-        X, Y, share, *modes = map(in_float64, (self.X, self.Y, self.share, *self.modes))
-        options = self.activation, self.activate_output, self.free_intercept
-        return ActivePathways(X, Y, share, *options, tuple(modes))
+        return self.of(in_float64)
 
     def has_kinks(self, depths):
         """Whether pathways of these depths have units with a kink."""

@@ -112,7 +112,7 @@ class PathwayDynamics:
         """The networks of a batch that an index chooses, as dynamics of their own."""
         return type(self)(
             [[W[index] for W in weights] for weights in self.pathways],
-            self.data_term.part(index, self.batch),
+            self.data_term.of(lambda matrix: chosen(matrix, self.batch, index, 2)),
             [[chosen(gamma, self.batch, index) for gamma in d] for d in self.weight_decay],
         )
 
@@ -229,18 +229,16 @@ class LinearPathways:
         R_x, R_y = stacked_factors(moments, like)
         return cls(R_x, R_y, (U, V))
 
-    def part(self, index, batch):
-        """That of the networks that an index chooses from a batch."""
-        single = self.single.part(index, batch)
-        modes = tuple(chosen(part, batch, index, 2) for part in self.modes)
-        return LinearPathways(single.input_factor, single.output_factor, modes)
+    def of(self, function):
+        """The same term with a function of its matrices in their place."""
+        factors = self.single.input_factor, self.single.output_factor
+        R_x, R_y, U, V = map(function, (*factors, *self.modes))
+        return LinearPathways(R_x, R_y, (U, V))
 
     @cached_property
     def in_float64(self):
         """The same term in float64, in which Lanczos iterations converge."""
-        parts = (self.single.input_factor, self.single.output_factor, *self.modes)
-        R_x, R_y, U, V = map(in_float64, parts)
-        return LinearPathways(R_x, R_y, (U, V))
+        return self.of(in_float64)
 
     def has_kinks(self, depths):
         """Whether pathways of these depths have units with a kink."""

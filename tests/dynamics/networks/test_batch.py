@@ -199,6 +199,16 @@ def test_parts_of_a_batch_are_batches_or_networks(kind):
     torch.testing.assert_close(one.state, sweep.batch.state[2, 0], **close)
 
 
+@pytest.mark.parametrize("kind", ["linear pathways", "relu pathways", "tanh pathways"])
+def test_best_intercept_of_each_network(kind):
+    sweep = Sweep(SOME[kind])
+    together = sweep.batch.data_term.mean_residual(sweep.batch.pathways)
+    assert together.shape == (*BATCH, SOME[kind].m)
+    for index, network in sweep.networks.items():
+        own = network.data_term.mean_residual(network.pathways)
+        torch.testing.assert_close(together[index], own, rtol=1e-12, atol=1e-14)
+
+
 @pytest.mark.parametrize("kind", SOME)
 def test_curvature_of_each_network(kind):
     sweep = Sweep(SOME[kind], shape=(2, 3))
