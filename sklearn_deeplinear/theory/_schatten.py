@@ -24,6 +24,7 @@ import numpy as np
 
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._local_minimum import best_local_minimum
+from sklearn_deeplinear.theory._nuclear_norm import nuclear_minimum
 from sklearn_deeplinear.theory._scalar_family import best_modes
 from sklearn_deeplinear.theory._singular_modes import leading_modes
 
@@ -32,6 +33,10 @@ CERTIFIED_GAP = 1e-8
 
 # Decays below this, in units of the data, change nothing that float64 can show.
 NEGLIGIBLE_DECAY = 1e-30
+
+# Steps of the splitting after which the factored iteration takes over, the smallest sigma from
+# which they may do, as about 12 / sigma are needed, and the error that is left.
+_MAX_STEPS, _WELL_CONDITIONED, _SPLITTING_TOL = 1000, 0.0125, 1e-9
 
 # Modes this far below the largest one have died out in the iteration.
 _DEAD = 1e-12
@@ -214,7 +219,15 @@ def _nuclear(problem, B=None):
     if np.linalg.norm(problem.sigma[:, None] * problem.Y, 2) <= problem.g:
         W = np.zeros((p, 0))
         return W, problem.dual_value(W)
-    W = problem.factor(_ridge(problem) if B is None or not B.any() else B, p)
+    B = _ridge(problem) if B is None or not B.any() else B
+    if problem.sigma[-1] >= _WELL_CONDITIONED:
+        sigma, Y, g = problem.sigma, problem.Y, problem.g
+        B = nuclear_minimum(sigma, Y, g, B, tol=_SPLITTING_TOL, max_steps=_MAX_STEPS)
+        W = problem.factor(B, p)
+        value, dual = problem.value(W), problem.dual_value(W)
+        if value - dual <= CERTIFIED_GAP * value:
+            return W, dual
+    W = problem.factor(B, p)
     # A mode that is missing from the start would be missing for ever.
     U, s, _ = np.linalg.svd(np.hstack([W, _SEED * np.linalg.norm(W, 2) * np.eye(p)]))
     W = problem.minimise([U * s])
