@@ -18,13 +18,14 @@ _ONCE, _TWICE = 10.0, 1e6
 # Steps of the power method for ||R^(-1)||, which find it to a factor of two.
 _POWER_STEPS = 4
 
-# Below so many entries QR takes less than a millisecond.
+# Below so many entries QR takes less than a millisecond, and the same moments have the same
+# factor, whatever rows they came from: in single precision its rounding is seen.
 _SMALL = 2**16
 
 
 @np.errstate(over="ignore", invalid="ignore")  # QR knows how to scale
 def tall_factor(Z):
-    """Factor of `Z` (n, p), which is overwritten; a copy of Z where it is not tall.
+    """Factor of `Z` (n, p), which is overwritten; a copy of Z where that is large and not tall.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ def tall_factor(Z):
         With k = min(n, p), in memory of its own.
     """
     n, p = Z.shape
-    if n <= p:
+    if n <= p and Z.size > _SMALL:
         return Z.copy()
     if Z.size > _SMALL:
         first = gram_factor(Z.T @ Z)
