@@ -80,7 +80,7 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         self.step_size_ = outcome.step_size
         self.stop_reason_ = run.stop_reason
         self.converged_ = run.stop_reason == "converged"
-        if self.solver in UPDATES and is_unfinished(run, self.tol):
+        if self.solver in {*UPDATES, "lbfgs"} and is_unfinished(run, self.tol):
             self.converged_ = is_nearly_minimal(problem, self.objective_, self.tol)
             if not self.converged_:
                 warn_unfinished(run, problem.advice(self.max_iter))

@@ -41,14 +41,16 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         Fit biases b_1, ..., b_L, which are not decayed. A hidden bias counts as one more
         incoming weight of its unit in the balance. The constant 1 that a bias multiplies has no
         units: inputs, and targets of regression, much smaller than 1 are learnt slowly beside it.
-    solver : {"gd", "momentum", "flow", "sgd", "adam"}, default="gd"
-        "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "flow" follows the
+    solver : {"gd", "momentum", "lbfgs", "flow", "sgd", "adam"}, default="gd"
+        "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "lbfgs" is scipy's
+        quasi-Newton method, for those who want the fitted network only; "flow" follows the
         gradient flow that descent approximates, by an adaptive method; "sgd" and "adam" train on
         mini-batches, in a skorch net.
     step_size : float, "auto" or callable, default="auto"
         Step eta, or a function of the iteration t = 0, 1, ... (the epoch, with "sgd" and "adam")
         that returns it. "auto" follows from the curvature of J, for "adam" from the size of the
-        weights, in any units of the data: :ref:`automatic-step-sizes` has the formulas.
+        weights, in any units of the data: :ref:`automatic-step-sizes` has the formulas. "lbfgs"
+        finds steps of its own.
     momentum : float, default=0.9
         Share of the last step that the next one keeps, for "momentum" only.
     max_iter : int, default=1000
@@ -115,7 +117,8 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         ``loss_`` plus the penalty, the J that was minimised.
     trajectory_ : Trajectory
         Curves of the run. The iterations are steps, for "flow" gradient evaluations, for "sgd"
-        and "adam" epochs; the time is the sum of the step sizes of all steps.
+        and "adam" epochs; the time is the sum of the step sizes of all steps, for "lbfgs" their
+        number.
     balance_history_ : BalanceHistory
         Balance of adjacent layers along the run, which the flow of the loss conserves
         (:doc:`/theory/balance`).
@@ -123,7 +126,7 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that led to
         `weights_`.
     step_size_ : float or callable
-        Step size used.
+        Step size used; None with "lbfgs".
     converged_ : bool
         Whether `tol` was reached, by the gradient or else by the objective.
     stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}

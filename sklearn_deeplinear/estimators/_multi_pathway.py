@@ -62,15 +62,17 @@ class MultiPathwayRegressor(NetworkRegressor):
         :ref:`conversions` has them in the words of other libraries.
     fit_intercept : bool, default=True
         Fit the intercept b, by centring the data. It is never penalised.
-    solver : {"gd", "momentum", "flow", "sgd", "adam", "analytic"}, default="gd"
-        "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "flow" follows the
+    solver : {"gd", "momentum", "lbfgs", "flow", "sgd", "adam", "analytic"}, default="gd"
+        "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "lbfgs" is scipy's
+        quasi-Newton method, for those who want the fitted network only; "flow" follows the
         gradient flow that descent approximates, by an adaptive method; "sgd" and "adam" train on
         mini-batches, in a skorch net; "analytic" puts the weights of linear networks at the
         global minimum.
     step_size : float, "auto" or callable, default="auto"
         Step eta, or a function of the iteration t = 0, 1, ... (the epoch, with "sgd" and "adam")
         that returns it. "auto" follows from the curvature of J, for "adam" from the size of the
-        weights, in any units of the data: :ref:`automatic-step-sizes` has the formulas.
+        weights, in any units of the data: :ref:`automatic-step-sizes` has the formulas. "lbfgs"
+        finds steps of its own.
     momentum : float, default=0.9
         Share of the last step that the next one keeps, for "momentum" only.
     max_iter : int, default=1000
@@ -166,7 +168,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         ``objective_ - global_minimum_.objective``; linear pathways only.
     trajectory_ : Trajectory
         Curves of the run. The iterations are steps, for "flow" gradient evaluations, for "sgd"
-        and "adam" epochs; the time is the sum of the step sizes of all steps.
+        and "adam" epochs; the time is the sum of the step sizes of all steps, for "lbfgs" their
+        number.
     balance_history_ : list of BalanceHistory
         Balance of adjacent layers along the run, for each pathway (:doc:`/theory/balance`).
     moments_ : SecondMoments
@@ -175,7 +178,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that led to
         `weights_`; 1 with ``solver="analytic"``.
     step_size_ : float or callable
-        Step size used; None with ``solver="analytic"``.
+        Step size used; None with ``solver="analytic"`` and "lbfgs".
     converged_ : bool
         Whether `tol` was reached, by the gradient or else by the objective, or the solver is
         analytic.

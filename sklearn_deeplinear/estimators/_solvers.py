@@ -19,6 +19,7 @@ from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.dynamics.runs._quasi_newton import minimise
 from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
@@ -137,6 +138,17 @@ def mini_batches(problem, options, listener):
     return Outcome(dynamics, run, step_size, run.n_iter, net)
 
 
+def quasi_newton(problem, options, listener):
+    """L-BFGS on all data, in full: the coordinates of compressed networks are not orthonormal."""
+    start = _start(problem, options, torch_generator(options.random_state))
+    dynamics = problem.dynamics(start, options)
+    meters = meters_of(dynamics, options.meters)
+    iterations = record_iterations(options.max_iter, options.record_every)
+    watch = listener.start(len(iterations) - 1, lambda: problem.attributes(dynamics))
+    run = minimise(dynamics, iterations, watch=watch, **_kept(options, meters))
+    return Outcome(dynamics, run, None, run.n_iter)
+
+
 def analytic(problem, options, listener):
     """Weights at the global minimum, as a run of a single record."""
     dynamics = problem.dynamics(problem.optimum(), options)
@@ -163,13 +175,14 @@ def krylov_descent(problem, options, listener):
 
 SOLVERS: dict[str, Callable[..., Outcome]] = {
     **dict.fromkeys(UPDATES, descent),
+    "lbfgs": quasi_newton,
     "flow": gradient_flow,
     **dict.fromkeys(OPTIMIZERS, mini_batches),
     "analytic": analytic,
     "krylov": krylov_descent,
 }
 # The names that users choose from; not every network has a minimum that is known.
-TRAINING = {*UPDATES, "flow", *OPTIMIZERS}
+TRAINING = {*UPDATES, "lbfgs", "flow", *OPTIMIZERS}
 
 
 def _start(problem, options, generator):

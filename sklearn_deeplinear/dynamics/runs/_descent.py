@@ -133,7 +133,7 @@ def is_unfinished(run, tol):
 
 def warn_unfinished(run, advice):
     """Warn that a run is unfinished, with the `advice` what to do about it."""
-    warn_of(run, f"Gradient descent made max_iter steps without reaching tol. {advice}")
+    warn_of(run, f"Training made max_iter steps without reaching tol. {advice}")
 
 
 def warn_of(run, message):
