@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_deeplinear import DeepLinearRegressor, HomogeneousMLPClassifier, MultiPathwayRegressor
 from sklearn_deeplinear.dynamics import hessian_eigenvalues
+from sklearn_deeplinear.dynamics.networks import _curvature
 from sklearn_deeplinear.dynamics.networks._block_lanczos import block_lanczos
 from sklearn_deeplinear.dynamics.networks._curvature import (
     linear_hessian_eigenvalues,
@@ -167,3 +168,25 @@ def test_trained_networks_have_as_many_flat_directions_as_the_dense_hessian(kind
 def _arrays(model):
     layers = [*model.weights_, *(getattr(model, "biases_", None) or [])]
     return [W for layer in layers for W in (layer if isinstance(layer, list) else [layer])]
+
+
+@pytest.mark.parametrize("which", ["LA", "SA", "LM"])
+def test_one_eigenvalue_near_a_saddle_takes_few_products(which, monkeypatch):
+    """Small weights: the Hessian is almost [[0, S], [S^T, 0]] for each unit, of +-sigma(S)."""
+    products = []
+    made = _curvature._hessian_product
+
+    def counted(*arguments):
+        product = made(*arguments)
+        return lambda v: products.append(1) or product(v)
+
+    monkeypatch.setattr(_curvature, "_hessian_product", counted)
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(50, 6))
+    Y = X @ rng.normal(size=(6, 4))
+    init = [1e-3 * rng.normal(size=(40, 6)), 1e-3 * rng.normal(size=(4, 40))]
+    model = DeepLinearRegressor(2, 40, init=init, max_iter=0, fit_intercept=False).fit(X, Y)
+    (found,) = hessian_eigenvalues(model, X, Y, which=which)
+    top = 2 * np.linalg.norm(Y.T @ X / 50, 2)
+    assert len(products) < 5000
+    assert_allclose(abs(found), top, rtol=1e-3)
