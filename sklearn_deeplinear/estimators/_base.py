@@ -22,7 +22,7 @@ from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._moments import check_moments
 
 # Attributes whose values take a search, made when they are asked for.
-_COMPUTED = {"global_minimum_", "optimality_gap_"}
+_COMPUTED = {"global_minimum_", "optimality_gap_", "optimality_certificate_"}
 
 
 class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
@@ -116,7 +116,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
         return self.objective_ - self.global_minimum_.objective
 
     def __dir__(self):
-        # scikit-learn asks every attribute whether it is there, which would compute these two,
+        # scikit-learn asks every attribute whether it is there, which would compute these,
         # and shows in HTML whatever it finds here: they are listed once they are known.
         solved = "global_minimum" in vars(vars(self).get("_problem", self))
         names = set(object.__dir__(self)) - (set() if solved else _COMPUTED)

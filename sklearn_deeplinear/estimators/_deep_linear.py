@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear._parameters import (
@@ -133,6 +134,10 @@ class DeepLinearRegressor(NetworkRegressor):
         contradicts a proven bound a warning asks to report that.
     optimality_gap_ : float
         ``objective_ - global_minimum_.objective``.
+    optimality_certificate_ : float
+        Lower bound on J of all networks that `coef_` proves by itself, nothing being solved
+        (:func:`~sklearn_deeplinear.theory.certify`); near `objective_` if the fit is near a
+        global minimum. Of several outputs it leaves out what noise adds to J.
     trajectory_ : Trajectory
         Curves of the run. The iterations are steps, for "flow" gradient evaluations, for "sgd"
         and "adam" epochs; the time is the sum of the step sizes of all steps, for "lbfgs" their
@@ -244,6 +249,12 @@ class DeepLinearRegressor(NetworkRegressor):
         self.device = device
         self.dtype = dtype
         self.verbose = verbose
+
+    @property
+    def optimality_certificate_(self) -> float:
+        """Lower bound on the objective of all networks, from the fitted map alone."""
+        check_is_fitted(self)
+        return self._problem.certificate(self.weights_)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None) -> Self:

@@ -30,8 +30,11 @@ from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
+from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._known_weights import minimum_beside
+from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._noise import noisy_loss
+from sklearn_deeplinear.theory._problem import Problem
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,12 @@ class LinearProblem:
             weight_decay=self.weight_decay,
             noise=self.noise,
         )
+
+    def certificate(self, weights):
+        """Lower bound on the objective that the map of these weights proves."""
+        decay, width = self.weight_decay, self.width
+        problem = Problem.checked(self.moments, self.depth, width, decay, self.noise)
+        return proven_bound(problem, end_to_end([W.astype(np.float64) for W in weights]))
 
     @property
     def has_cheap_minimum(self):

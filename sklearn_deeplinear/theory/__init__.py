@@ -1,6 +1,7 @@
 """Exact minima, landscape, noise, balance and dynamics of deep linear networks, in numpy."""
 
 from sklearn_deeplinear.theory._balance import balance, balanced_factors
+from sklearn_deeplinear.theory._certify import certify
 from sklearn_deeplinear.theory._flows import end_to_end_flow
 from sklearn_deeplinear.theory._global_minimum import global_minimum
 from sklearn_deeplinear.theory._landscape import (
@@ -19,6 +20,7 @@ from sklearn_deeplinear.theory._pathway_global_minimum import pathway_global_min
 from sklearn_deeplinear.theory._pathway_minimum_result import PathwayMinimum
 from sklearn_deeplinear.theory._step_size_bound import StepSizeBound, flow_step_size_bound
 from sklearn_deeplinear.theory._two_layer_flow import TwoLayerState, two_layer_flow
+from sklearn_deeplinear.theory._verify import Verification, verify
 
 __all__ = [
     "CriticalWeightDecay",
@@ -30,9 +32,11 @@ __all__ = [
     "StationaryPoint",
     "StepSizeBound",
     "TwoLayerState",
+    "Verification",
     "ZeroHessian",
     "balance",
     "balanced_factors",
+    "certify",
     "critical_weight_decay",
     "deep_linear_path",
     "end_to_end_flow",
@@ -44,5 +48,6 @@ __all__ = [
     "pathway_global_minimum",
     "predictive_variance",
     "two_layer_flow",
+    "verify",
     "zero_hessian",
 ]

@@ -53,7 +53,9 @@ def global_minimum(
         S of rank one, e.g. one output                 exact (one scalar equation)
         A = a I, no noise                              exact (one scalar equation a mode)
         depth 2, no noise, wide enough                 certified (nuclear norm)
-        depth > 2, or a bottleneck; noise              stationary
+        depth > 2, or a bottleneck; no noise           certified where the proof closes,
+                                                       else stationary
+        noise, several outputs                         stationary
         decay in some layers only                      unattained
         ============================================== =================================
 

@@ -125,7 +125,7 @@ class GlobalMinimum(Minimum):
         ``sum_l gamma_l ||W_l||_F^2``.
     kind : {"exact", "certified", "stationary", "unattained"}
         "exact": from a closed form up to the roots of one scalar function; "certified":
-        from a convex problem whose duality gap closed; "stationary": the best stationary
+        by a lower bound within 1e-8 of the objective; "stationary": the best stationary
         point found, with no proof that it is global; "unattained": an infimum that weights
         approach but do not reach, because only some layers have decay.
     lower_bound : float

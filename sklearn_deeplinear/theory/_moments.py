@@ -393,13 +393,13 @@ class SecondMoments:
             If a shape does not match, or an intercept that is not zero is given and the
             moments are not centred: they hold no means.
         """
-        coef = self._as_map(coef)
+        coef = self.as_map(coef)
         loss = float(np.sum((self.input_factor @ coef.T - self.output_factor) ** 2))
         return loss if intercept is None else loss + self._shift(coef, intercept)
 
     def intercept(self, coef) -> np.ndarray:
         """Intercept that goes with the map `coef` (m, d), shape (m,)."""
-        return self.mean_y - self._as_map(coef) @ self.mean_x
+        return self.mean_y - self.as_map(coef) @ self.mean_x
 
     def _shift(self, coef, intercept):
         """What an intercept costs that is not the best one."""
@@ -413,7 +413,8 @@ class SecondMoments:
             )
         return float(np.sum((self.intercept(coef) - b) ** 2))
 
-    def _as_map(self, coef):
+    def as_map(self, coef):
+        """`coef` as an array of shape (m, d), if it is one or, for one output, (d,)."""
         coef, shape = np.asarray(coef, dtype=np.float64), (self.n_outputs, self.n_inputs)
         if coef.shape != shape and (coef.shape != shape[1:] or shape[0] > 1):
             raise ValueError(f"coef must have shape {shape}, got {coef.shape}.")

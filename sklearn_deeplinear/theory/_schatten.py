@@ -13,7 +13,8 @@ first layer is ridge regression and can be eliminated:
 
 times g is the least objective. F is smooth, its r x p unknowns do not grow with the number
 of inputs, and the conditioning of the data has been eliminated with the first layer. For
-L = 2 it is convex in W W^T, and the residuals of its minimiser certify it.
+L = 2 it is convex in W W^T, and the residuals of its minimiser certify it. For other depths
+and for bottlenecks :mod:`._certified_search` looks for a minimum and for its certificate.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_deeplinear.theory._certified_search import CertifiedSearch
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
-from sklearn_deeplinear.theory._local_minimum import best_local_minimum
+from sklearn_deeplinear.theory._local_minimum import best_local_minimum, descend
+from sklearn_deeplinear.theory._mode_costs import ModeCosts
 from sklearn_deeplinear.theory._nuclear_norm import nuclear_minimum
 from sklearn_deeplinear.theory._scalar_family import best_modes
 from sklearn_deeplinear.theory._singular_modes import leading_modes
@@ -96,14 +99,17 @@ class SchattenProblem:
 
     def minimise(self, starts):
         """Best stationary point reached from the starts, without modes that died out."""
-
-        def function(matrices):
-            value, gradient = self.objective(*matrices)
-            return value, [gradient]
-
-        (W,) = best_local_minimum(function, [[W] for W in starts])
+        (W,) = best_local_minimum(self._of_matrices, [[W] for W in starts])
         U, s, _ = leading_modes(W, rtol=np.sqrt(_DEAD))
         return U * s
+
+    def descended(self, start, ftol):
+        """Where descent from W ends whose steps gain less than `ftol`, relatively."""
+        return descend(self._of_matrices, [start], ftol=ftol)[0]
+
+    def _of_matrices(self, matrices):
+        value, gradient = self.objective(*matrices)
+        return value, [gradient]
 
     def value(self, W):
         """Objective, g F(W), in units of ||Y||_F^2."""
@@ -152,24 +158,28 @@ def schatten_minimum(spectrum, log_g, depth, rank, start=None):
     lower_bound : float
         Lower bound on excess loss plus penalty.
     certified : bool
-        Whether B is the global minimum: depth 2, and the duality gap closed.
+        Whether the bound proves that B is the global minimum.
     """
     problem, basis, unit = _normalised(spectrum, log_g, depth)
     p = problem.Y.shape[1]
     rank = min(rank, p)
     scale = unit / spectrum.sigma[0]
+    dual = -np.inf
     if depth == 2:
         B = None if start is None else start @ basis / scale
         W, dual = _nuclear(problem, B)
         if W.shape[1] <= rank:
             certified = problem.value(W) - dual <= CERTIFIED_GAP * problem.value(W)
             return problem.coordinates(W) @ basis.T * scale, dual * unit**2, certified
-    W = min([np.zeros((p, 0)), problem.minimise(_starts(problem, rank))], key=problem.value)
-    B = problem.coordinates(W)
-    if depth > 2:
-        dual = _nuclear_bound(problem, problem.value(W))
+    log_decay, units = normalised_log_decay(spectrum, log_g, depth), log_units(spectrum, log_g)
+    costs = ModeCosts(problem.sigma, problem.Y, log_decay, depth, units)
+    search = CertifiedSearch(problem, costs, rank, spectrum.residual / unit**2)
+    search.run(_starts(search))
+    B = problem.coordinates(search.W)
+    dual = max(dual, search.bound)
+    certified = search.value - dual <= CERTIFIED_GAP * (search.value + search.residual)
     unavoidable = excess_loss(spectrum, reduced_rank_ridge(spectrum, 0.0, rank))
-    return B @ basis.T * scale, max(dual * unit**2, unavoidable), False
+    return B @ basis.T * scale, max(dual * unit**2, unavoidable), certified
 
 
 def descended_map(spectrum, log_g, depth, rank, start):
@@ -204,6 +214,12 @@ def normalised_log_decay(spectrum, log_g, depth):
     return log_g + 2 / depth * (log_unit - np.log(spectrum.sigma[0])) - 2 * log_unit
 
 
+def log_units(spectrum, log_g):
+    """Sum of the logarithms, taken positive, that :func:`normalised_log_decay` combines."""
+    log_unit, log_sigma = np.log(np.linalg.norm(spectrum.targets)), np.log(spectrum.sigma[0])
+    return float(abs(log_g) + 2 * abs(log_unit) + abs(log_sigma))
+
+
 def _normalised(spectrum, log_g, depth):
     """The problem in its own units, the basis (m, p) of its outputs, and the unit of y."""
     U, s, Vt = leading_modes(spectrum.targets)
@@ -234,17 +250,6 @@ def _nuclear(problem, B=None):
     return W, problem.dual_value(W)
 
 
-def _nuclear_bound(problem, value):
-    """Lower bound for L > 2: the nuclear norm lies below the penalty on [0, R].
-
-    sigma^(2/L) >= sigma R^(2/L - 1) for sigma <= R, and neither the penalty nor the loss
-    of a minimiser exceeds `value`, which bounds its largest singular value by R.
-    """
-    log_by_loss = np.log((1 + np.sqrt(value)) / problem.sigma[-1])
-    decay = chord_decay(value, [(problem.depth, problem.g)], log_by_loss)
-    return _nuclear(SchattenProblem(problem.sigma, problem.Y, decay, 2))[1]
-
-
 def chord_decay(value, costs, log_largest=np.inf):
     """A decay of the nuclear norm that costs a mode no more than any (L, g) in `costs` do.
 
@@ -260,22 +265,21 @@ def _ridge(problem):
     return (problem.sigma / (problem.sigma**2 + problem.g))[:, None] * problem.Y
 
 
-def _starts(problem, rank):
-    """Deterministic starting points W of the non-convex problem."""
+def _starts(search):
+    """Deterministic starting points W of the non-convex problem, the likely ones first."""
+    problem, rank = search.problem, search.rank
+    # Descent keeps the modes of symmetric problems apart: choose those that gain most.
+    for targets in (problem.Y, problem.sigma[:, None] * problem.Y):
+        W = search.start_at(np.linalg.svd(targets, full_matrices=False)[2].T)
+        if W is not None:
+            yield W
     U, s, Vt = leading_modes(problem.Y)
     ranks = np.unique(np.geomspace(1, rank, _MAX_RANKS).round().astype(int))
-    ranks = range(1, rank + 1) if rank <= _MAX_RANKS else ranks
+    ranks = range(rank, 0, -1) if rank <= _MAX_RANKS else ranks[::-1]
     for r in ranks:
         least_squares = (U[:, :r] * s[:r]) @ Vt[:r] / problem.sigma[:, None]
         yield problem.factor(least_squares, r)
         yield problem.factor(_ridge(problem), r)
-    # Descent keeps the modes of symmetric problems apart: choose those that gain most.
-    for targets in (problem.Y, problem.sigma[:, None] * problem.Y):
-        directions = np.linalg.svd(targets, full_matrices=False)[2]
-        log_decay = problem.depth * np.log(problem.g)
-        B = best_modes(problem.sigma, problem.Y, directions, rank, problem.depth, log_decay)
-        if B.any():
-            yield problem.factor(B, rank)
     nuclear, _ = _nuclear(SchattenProblem(problem.sigma, problem.Y, problem.g, 2))
     if nuclear.shape[1]:
         yield nuclear[:, :rank]
