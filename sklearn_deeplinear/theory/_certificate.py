@@ -48,17 +48,18 @@ class Multipliers:
     points: list
 
 
-def feasible(costs, boxes, Lambda, mu):
-    """The nearest multipliers that are proven to be feasible."""
-    p = costs.n_modes
-    found = [
-        violation(costs, Lambda + shift * np.eye(p), box)
-        for box, shift in zip(boxes, mu, strict=True)
-    ]
-    mu = np.array(mu) - [v.size for v in found]
+def feasible(networks, boxes, Lambda, mu):
+    """The nearest multipliers that are proven to be feasible, for the costs of all `networks`."""
+    sizes, points = np.zeros(len(boxes)), []
+    for j, box in enumerate(boxes):
+        shifted = Lambda + mu[j] * np.eye(len(Lambda))
+        found = [violation(costs, shifted, box) for costs in networks]
+        sizes[j] = max(v.size for v in found)
+        points.append(np.concatenate([v.points for v in found]))
+    mu = np.array(mu) - sizes
     terms = np.concatenate([np.diag(Lambda), mu * [box.count for box in boxes]])
     rounding = len(terms) * np.finfo(float).eps * np.sum(np.abs(terms))
-    return Multipliers(Lambda, mu, float(np.sum(terms) - rounding), [v.points for v in found])
+    return Multipliers(Lambda, mu, float(np.sum(terms) - rounding), points)
 
 
 def safely_below(costs, bound):
@@ -72,43 +73,53 @@ def safely_below(costs, bound):
     return max(bound - rounding * (bound + np.sqrt(bound)), 0.0)
 
 
-def best_strengths(costs, directions, rank):
-    """Best strength x = log tau of networks of one output v_k, the columns of `directions`.
+def certificate(networks, directions, rank):
+    """Multipliers for all maps of bounded rank, from an orthonormal basis of the outputs.
+
+    Parameters
+    ----------
+    networks : sequence of ModeCosts
+        Of the network, or of parallel pathways, each of which may carry a mode.
+    directions : ndarray of shape (p, p)
+        Basis, one direction per column.
+    rank : int
+        Bound on the number of modes.
 
     Returns
     -------
-    x : ndarray of shape (p,)
-        -inf for modes that are better left out, and beyond the `rank` that gain most.
-    value : float
-        Excess loss plus penalty of the map with these modes.
+    multipliers : Multipliers
     """
+    p = len(directions)
+    found = [_best_strengths(costs, directions) for costs in networks]
+    gains = np.array([gain for _, gain in found])
+    cheapest, kept = np.argmax(gains, axis=0), np.argsort(gains.max(axis=0))[p - rank :]
+    kept = kept[np.isfinite(np.array([x for x, _ in found])[cheapest[kept], kept])]
+    columns = networks[0].at(np.array([-np.inf]))[0] @ directions
+    for k in kept:
+        x = found[cheapest[k]][0][k : k + 1]
+        columns[:, k] = networks[cheapest[k]].at(x)[0] @ directions[:, k]
+    Lambda = columns @ directions.T
+    Lambda = (Lambda + Lambda.T) / 2
+    boxes = everything(p, rank)
+    mu = np.zeros(len(boxes))
+    if rank < p:
+        live = directions[:, kept] @ directions[:, kept].T
+        mu[0] = -_price_of_a_mode(networks[0], Lambda, live)
+        Lambda = Lambda - mu[0] * live
+    return feasible(networks, boxes, Lambda, mu)
+
+
+def _best_strengths(costs, directions):
+    """Best strengths x = log tau (p,) of networks of one output v_k, and what they gain."""
     targets = costs.Y @ directions
     log_decay = np.array([costs.depth * costs.log_g])
-    x, values = np.full(costs.n_modes, -np.inf), np.sum(targets**2, axis=0)
-    gains = np.zeros(costs.n_modes)
+    x, gains = np.full(costs.n_modes, -np.inf), np.zeros(costs.n_modes)
     for k, target in enumerate(targets.T):
         if target.any():
             family = ScalarFamily(costs.sigma, target, costs.depth)
             found, excess, penalty = family.minimum(log_decay)
-            x[k], gains[k] = -found[0], values[k] - excess[0] - penalty[0]
-    left_out = np.argsort(gains)[: costs.n_modes - rank]
-    x[left_out], gains[left_out] = -np.inf, 0.0
-    return x, float(np.sum(values - gains))
-
-
-def certificate(costs, directions, rank):
-    """Multipliers for all maps of bounded rank, from an orthonormal basis of the outputs."""
-    x, _ = best_strengths(costs, directions, rank)
-    columns = np.einsum("kij,jk->ik", costs.at(x), directions)
-    Lambda = columns @ directions.T
-    Lambda = (Lambda + Lambda.T) / 2
-    boxes = everything(costs.n_modes, rank)
-    mu = np.zeros(len(boxes))
-    if rank < costs.n_modes:
-        live = directions[:, np.isfinite(x)]
-        mu[0] = -_price_of_a_mode(costs, Lambda, live @ live.T)
-        Lambda = Lambda - mu[0] * live @ live.T
-    return feasible(costs, boxes, Lambda, mu)
+            x[k], gains[k] = -found[0], np.sum(target**2) - excess[0] - penalty[0]
+    return x, gains
 
 
 def _price_of_a_mode(costs, Lambda, live):

@@ -80,7 +80,7 @@ class CertifiedSearch:
     def _look(self):
         """What the output directions of the best point prove."""
         directions = np.linalg.svd(self.W)[0] if self.W.size else self._natural()
-        found = certificate(self.costs, directions, self.rank)
+        found = certificate([self.costs], directions, self.rank)
         self._raise(found.bound)
         self._points = found.points
 

@@ -102,25 +102,30 @@ def proven_bound(problem, coef, value=None):
     if L > 1 and not problem.undecayed:
         above = None if value is None else value - spectrum.residual
         B = (coef @ spectrum.directions).T
-        excess = max(excess, _with_decay(spectrum, log_g, L, problem.rank, B, above))
+        excess = max(excess, excess_bound(spectrum, [(L, log_g)], problem.rank, B, above))
     units = log_units(spectrum, log_g) if np.isfinite(log_g) else 0.0
     rounding = (_ROUNDINGS + units) * np.finfo(float).eps
     return float((spectrum.residual + excess) * (1 - rounding))
 
 
-def _with_decay(spectrum, log_g, depth, rank, B, value):
-    """Lower bound on excess loss plus penalty, from coordinates B (k, m) of a map."""
+def excess_bound(spectrum, networks, rank, B, value=None):
+    """Lower bound on excess loss plus penalty, from coordinates B (k, m) of a map.
+
+    `networks` holds depth and log g of the network, or of pathways among which the modes
+    choose. With the `value` of the map the bound is closed, for one network, by branching.
+    """
     _, s, Vt = leading_modes(spectrum.targets)
     unit, basis = float(np.linalg.norm(s)), Vt.T
     sigma, Y = spectrum.sigma / spectrum.sigma[0], spectrum.targets @ basis / unit
-    units = log_units(spectrum, log_g)
-    costs = ModeCosts(sigma, Y, normalised_log_decay(spectrum, log_g, depth), depth, units)
-    rank = min(rank, costs.n_modes)
+    costs = [
+        ModeCosts(sigma, Y, normalised_log_decay(spectrum, g, L), L, log_units(spectrum, g))
+        for L, g in networks
+    ]
+    rank = min(rank, len(s))
     size = np.abs(B).max(initial=0.0) or 1.0
-    directions = np.linalg.svd((B / size @ basis).T)[0]
-    found = certificate(costs, directions, rank)
-    bound = safely_below(costs, found.bound)
-    if value is not None:
+    found = certificate(costs, np.linalg.svd((B / size @ basis).T)[0], rank)
+    bound = min(safely_below(each, found.bound) for each in costs)
+    if value is not None and len(costs) == 1:
         residual, value = spectrum.residual / unit**2, value / unit**2
-        bound = max(bound, closed(costs, rank, residual, value, bound, found.points))
+        bound = max(bound, closed(*costs, rank, residual, value, bound, found.points))
     return bound * unit**2

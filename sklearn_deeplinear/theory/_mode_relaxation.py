@@ -81,7 +81,7 @@ def relax(costs, boxes, start, enough=np.inf) -> Relaxation:
         if Lambda is None:
             Lambda, mu = -np.eye(costs.n_modes) * program.size, np.zeros(len(boxes))
         Lambda, mu, weights = program.maximise(*program.inside(Lambda, mu), barrier)
-        found = feasible(costs, boxes, Lambda, mu)
+        found = feasible([costs], boxes, Lambda, mu)
         gain = np.inf if best is None else found.bound - best.multipliers.bound
         if gain > 0:
             best = Relaxation(found, program.x, weights, program.box)

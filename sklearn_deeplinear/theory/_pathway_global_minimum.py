@@ -21,6 +21,7 @@ from functools import cached_property
 import numpy as np
 import scipy
 
+from sklearn_deeplinear.theory._certify import excess_bound
 from sklearn_deeplinear.theory._global_minimum import global_minimum
 from sklearn_deeplinear.theory._minimum_result import escapes
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
@@ -71,7 +72,8 @@ def pathway_global_minimum(moments, *, depths, widths=None, weight_decay=0.0) ->
         S of rank one, e.g. one output                 exact (cheapest pathway takes all)
         A = a I, wide enough                           exact (cheapest pathway per mode)
         no decay                                       exact ((reduced-rank) regression)
-        others                                         stationary
+        others                                         certified where the proof closes,
+                                                       else stationary
         a decay missing in some layers only, and used  unattained
         ============================================== =================================
 
@@ -272,24 +274,33 @@ def _descent(race):
     starts = [start for M in maps for start in shared(M, groups)]
     maps = [N @ V.T for N in descended_maps(moments.spectrum, groups, starts)]
     value = race.result(maps, "stationary").objective
-    bound = _lower_bound(race, value)
+    bound = proven_pathway_bound(race, sum(maps), value)
     tight = value - bound <= CERTIFIED_GAP * value
     return race.result(maps, "certified" if tight else "stationary", bound)
 
 
-def _lower_bound(race, value):
-    """A bound that no weights can fall below, given that `value` has been reached.
+def proven_pathway_bound(race, N, value):
+    """A bound that no weights can fall below, from the sum N of the maps of all groups.
 
-    Below `value` all costs lie above one nuclear norm.
+    A mode costs what it does in the cheapest pathway, whatever their widths; and, as `value`
+    has been reached, more than in one nuclear norm.
     """
-    moments, groups = race.reduced.moments, race.groups
-    rank = min(sum(group.rank for group in groups), moments.n_inputs, moments.n_outputs)
-    least_loss = global_minimum(moments, depth=2, rank=rank).objective
+    problem, groups = race.reduced, race.groups
+    spectrum = problem.moments.spectrum
+    if not groups:
+        return spectrum.residual + float(np.sum(spectrum.targets**2))
+    rank = min(sum(group.rank for group in groups), problem.rank)
+    least_loss = global_minimum(problem.moments, depth=2, rank=rank).objective
     if any(group.decay == 0 for group in groups):
         return least_loss
+    networks = [(group.depth, float(np.log(group.decay))) for group in groups]
+    excess = excess_bound(spectrum, networks, rank, (N @ spectrum.directions).T)
+    bound = max(least_loss, spectrum.residual + excess)
+    if value - bound <= CERTIFIED_GAP * value:
+        return bound
     decay = chord_decay(value, [(group.depth, group.decay) for group in groups])
-    relaxed = global_minimum(moments, depth=2, weight_decay=decay)
-    return max(least_loss, relaxed.lower_bound)
+    relaxed = global_minimum(problem.moments, depth=2, weight_decay=decay)
+    return max(bound, relaxed.lower_bound)
 
 
 # The first case that applies is taken.

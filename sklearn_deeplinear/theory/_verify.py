@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._certify import proven_bound
+from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._noise import noisy_loss
+from sklearn_deeplinear.theory._pathway_global_minimum import Race, proven_pathway_bound
+from sklearn_deeplinear.theory._pathway_minimum_result import PathwayMinimum
 from sklearn_deeplinear.theory._problem import Problem
 
 # Relative to the objective, what two evaluations of it may differ by, and what is a closed gap.
@@ -55,8 +60,9 @@ def verify(minimum, moments) -> Verification:
 
     Parameters
     ----------
-    minimum : GlobalMinimum
-        Result of :func:`global_minimum` for `moments`.
+    minimum : GlobalMinimum or PathwayMinimum
+        Result for `moments` of :func:`global_minimum`, without its parameter ``rank``, or of
+        :func:`pathway_global_minimum`.
     moments : SecondMoments
         Moments of the data.
 
@@ -76,48 +82,77 @@ def verify(minimum, moments) -> Verification:
     shape = (moments.n_outputs, moments.n_inputs)
     if minimum.coef.shape != shape or not np.isfinite(minimum.coef).all():
         return Verification(False, np.inf, np.inf, 0.0, (f"coef is no finite map {shape}",))
-    problem = Problem.checked(
-        moments, minimum.depth, minimum.width, minimum.weight_decay, minimum.noise
-    )
-    objectives = dict(_objectives(minimum, problem))
-    objective = next(iter(objectives.values()))
+    known = (_pathways if isinstance(minimum, PathwayMinimum) else _network)(minimum, moments)
+    objective = next(iter(known.objectives.values()))
     tolerance = _EQUAL * abs(objective) + _ROUNDING * moments.output_moment
-    bound = proven_bound(problem, minimum.coef, objective)
+    bound = known.bound(objective)
     gap = (objective - bound) / objective if objective > 0 else 0.0
     problems = [
         f"objective is {minimum.objective:g}, but {value:g} from the {name}"
-        for name, value in objectives.items()
+        for name, value in known.objectives.items()
         if not abs(value - minimum.objective) <= tolerance
     ]
     if not minimum.lower_bound <= minimum.objective:
         problems.append("lower_bound exceeds the objective")
     if bound > objective + tolerance:
         problems.append("the objective lies below a proven bound")
-    if _is_claimed(minimum, problem) and not objective - bound <= _CLOSED * objective + tolerance:
+    if known.claimed and not objective - bound <= _CLOSED * objective + tolerance:
         problems.append(f"{minimum.kind}, but the gap to a proven bound is {gap:.1e}")
     return Verification(not problems, float(gap), float(objective), bound, tuple(problems))
 
 
-def _objectives(minimum, problem):
-    """J by what it is computed from."""
-    moments, L, gamma = problem.moments, problem.depth, problem.gamma
-    if not problem.noise.any():
-        loss = np.sum((moments.input_factor @ minimum.coef.T - moments.output_factor) ** 2)
-        s = np.linalg.svd(minimum.coef, compute_uv=False)
-        s = s[s > max(minimum.coef.shape) * np.finfo(float).eps * s[0]]
-        penalty = np.sum(np.exp(np.log(s) * 2 / L + problem.mean_log_decay)) * L
-        yield "map", float(loss + penalty)
-    if minimum.kind == "unattained":
-        if problem.noise.any():
-            yield "report", minimum.objective
-        return
-    weights = minimum.weights(minimum.width)
-    loss = noisy_loss(weights, moments, problem.noise)
-    decayed = sum(np.sum((np.sqrt(c) * W) ** 2) for c, W in zip(gamma, weights, strict=True))
-    yield "weights", float(loss + decayed)
+class _Known(NamedTuple):
+    """J by what it is computed from, a bound given J, and whether this must be near."""
+
+    objectives: dict
+    bound: Callable
+    claimed: bool
 
 
-def _is_claimed(minimum, problem):
-    """Whether the minimum is said to be global; with noise no infimum of several outputs is."""
-    known = not problem.noise.any() or problem.direction is not None
-    return minimum.kind in ("exact", "certified") or (minimum.kind == "unattained" and known)
+def _network(minimum, moments):
+    noise, gamma, M = minimum.noise, minimum.weight_decay, minimum.coef
+    problem = Problem.checked(moments, minimum.depth, minimum.width, gamma, noise)
+    objectives = {}
+    if not noise.any():
+        objectives["map"] = _loss(moments, M) + _penalty(M, gamma)
+    if minimum.kind != "unattained":
+        weights = minimum.weights()
+        objectives["weights"] = noisy_loss(weights, moments, noise) + _decay(weights, gamma)
+    # With noise no infimum of several outputs is known.
+    claimed = minimum.kind in ("exact", "certified") or (
+        minimum.kind == "unattained" and (not noise.any() or problem.direction is not None)
+    )
+    objectives = objectives or {"report": minimum.objective}
+    return _Known(objectives, lambda J: proven_bound(problem, M, J), claimed)
+
+
+def _pathways(minimum, moments):
+    maps, gamma = minimum.pathway_coefs, minimum.weight_decay
+    race = Race(moments, minimum.depths, minimum.widths, gamma)
+    penalty = sum(map(_penalty, maps, gamma))
+    objectives = {"maps": _loss(moments, sum(maps)) + penalty}
+    if minimum.kind != "unattained":
+        weights = minimum.weights()
+        decay = sum(map(_decay, weights, gamma))
+        objectives["weights"] = _loss(moments, sum(map(end_to_end, weights))) + decay
+    deep = sum(M for p, M in enumerate(maps) if p not in race.shallow)
+    deep = deep + np.zeros_like(minimum.coef)
+    claimed = minimum.kind in ("exact", "certified", "unattained")
+    return _Known(objectives, lambda J: proven_pathway_bound(race, deep, J), claimed)
+
+
+def _loss(moments, M):
+    return float(np.sum((moments.input_factor @ M.T - moments.output_factor) ** 2))
+
+
+def _penalty(M, gamma):
+    """What the cheapest factors of a map cost, not counting modes that are rounding."""
+    L = len(gamma)
+    s = np.linalg.svd(M, compute_uv=False)
+    s = s[s > max(M.shape) * np.finfo(float).eps * s[0]]
+    log_g = np.mean(np.log(gamma)) if np.all(gamma) else -np.inf
+    return L * float(np.sum(np.exp(log_g + 2 / L * np.log(s))))
+
+
+def _decay(weights, gamma):
+    return float(sum(np.sum((np.sqrt(c) * W) ** 2) for c, W in zip(gamma, weights, strict=True)))

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.theory import SecondMoments, certify, global_minimum, verify
+from sklearn_deeplinear.theory import (
+    SecondMoments,
+    certify,
+    global_minimum,
+    pathway_global_minimum,
+    verify,
+)
+from sklearn_deeplinear.theory._layers import end_to_end
 from tests import structured
 from tests.theory.brute_force import brute_force
 
@@ -184,6 +191,41 @@ def test_noise_of_one_output_is_verified_and_that_of_several_bounded():
     assert report.ok and report.gap <= 1e-9
     report = verify(global_minimum(moments, **options), moments)
     assert report.ok and report.gap > 1e-3
+
+
+@pytest.mark.parametrize("depths", [(2, 3), (3, 4), (1, 2, 4), (1, 1), (3, 3)])
+@pytest.mark.parametrize("seed", range(4))
+def test_pathways_are_certified_by_the_directions_of_their_sum(seed, depths):
+    moments = random_moments(seed)
+    decays = [[decay_of(moments, 0.1 * (p + 1), L)] * L for p, L in enumerate(depths)]
+    minimum = pathway_global_minimum(moments, depths=depths, weight_decay=decays)
+    assert minimum.kind in ("exact", "certified")
+    report = verify(minimum, moments)
+    assert report.ok and abs(report.gap) <= 1e-8
+    random = np.random.default_rng(seed)
+    for _ in range(20):
+        weights = minimum.weights()
+        weights = [[W + 0.1 * random.normal(size=W.shape) for W in path] for path in weights]
+        M = sum(end_to_end(path) for path in weights)
+        penalty = sum(
+            np.sum(gamma * np.sum(W**2))
+            for path, decay in zip(weights, decays, strict=True)
+            for W, gamma in zip(path, decay, strict=True)
+        )
+        assert moments.loss(M) + penalty >= minimum.lower_bound
+    assert not verify(replace(minimum, objective=0.9 * minimum.objective), moments).ok
+
+
+def test_pathways_without_decay_are_verified():
+    moments = random_moments(11)
+    for depths, decay in (
+        ((2, 3), 0.0),
+        ((2, 3), [[0.1, 0.0], [0.1] * 3]),
+        ((1, 2), [[0.1], [0.0] * 2]),
+    ):
+        assert verify(
+            pathway_global_minimum(moments, depths=depths, weight_decay=decay), moments
+        ).ok
 
 
 def test_verification_tells_what_is_false():
