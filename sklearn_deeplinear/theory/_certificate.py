@@ -22,9 +22,6 @@ from sklearn_deeplinear.theory._scalar_family import ScalarFamily
 # Rounding errors that a bound allows for, per input and per unit of a logarithm.
 _ROUNDINGS = 4
 
-# Halvings in the search for the multiplier of a rank bound.
-_HALVINGS = 60
-
 
 @dataclass(frozen=True, eq=False)
 class Multipliers:
@@ -94,19 +91,28 @@ def certificate(networks, directions, rank):
     gains = np.array([gain for _, gain in found])
     cheapest, kept = np.argmax(gains, axis=0), np.argsort(gains.max(axis=0))[p - rank :]
     kept = kept[np.isfinite(np.array([x for x, _ in found])[cheapest[kept], kept])]
-    columns = networks[0].at(np.array([-np.inf]))[0] @ directions
+    at_zero = networks[0].at(np.array([-np.inf]))[0]
+    columns = at_zero @ directions
     for k in kept:
         x = found[cheapest[k]][0][k : k + 1]
         columns[:, k] = networks[cheapest[k]].at(x)[0] @ directions[:, k]
-    Lambda = columns @ directions.T
-    Lambda = (Lambda + Lambda.T) / 2
+    K = directions.T @ columns
+    Lambda = (K + K.T) / 2
+    # Away from stationary maps the sum is not symmetric. Of modes that are left out it is kept
+    # as it is: they have no slack to spare at zero, and the others have.
+    out = np.setdiff1d(np.arange(p), kept)
+    Lambda[:, out], Lambda[out] = K[:, out], K[:, out].T
     boxes = everything(p, rank)
     mu = np.zeros(len(boxes))
-    if rank < p:
-        live = directions[:, kept] @ directions[:, kept].T
-        mu[0] = -_price_of_a_mode(networks[0], Lambda, live)
-        Lambda = Lambda - mu[0] * live
-    return feasible(networks, boxes, Lambda, mu)
+    if rank < p and len(kept):
+        # The bound does not depend on the price of a mode while the multipliers are feasible;
+        # the larger it is the more strengths of modes that are left out are feasible.
+        slack = directions.T @ at_zero @ directions - Lambda
+        price = max(np.linalg.eigvalsh(slack[np.ix_(kept, kept)])[0], 0.0)
+        mu[0] = -price
+        Lambda[kept, kept] += price
+    Lambda = directions @ Lambda @ directions.T
+    return feasible(networks, boxes, (Lambda + Lambda.T) / 2, mu)
 
 
 def _best_strengths(costs, directions):
@@ -120,19 +126,3 @@ def _best_strengths(costs, directions):
             found, excess, penalty = family.minimum(log_decay)
             x[k], gains[k] = -found[0], np.sum(target**2) - excess[0] - penalty[0]
     return x, gains
-
-
-def _price_of_a_mode(costs, Lambda, live):
-    """Largest mu with Lambda + mu P <= C(0) for the projection P on the live modes.
-
-    The bound does not depend on mu while the multipliers are feasible, and a large mu lets
-    more strengths of modes that are left out be feasible.
-    """
-    slack = costs.at(np.array([-np.inf]))[0] - Lambda
-    allowed = np.linalg.eigvalsh(slack)[0] - 1e-15 * np.linalg.norm(slack, 2)
-    low, high = 0.0, np.linalg.norm(slack, 2)
-    for _ in range(_HALVINGS):
-        mu = (low + high) / 2
-        fits = np.linalg.eigvalsh(slack - mu * live)[0] >= min(allowed, 0.0)
-        low, high = (mu, high) if fits else (low, mu)
-    return low

@@ -127,5 +127,5 @@ def excess_bound(spectrum, networks, rank, B, value=None):
     bound = min(safely_below(each, found.bound) for each in costs)
     if value is not None and len(costs) == 1:
         residual, value = spectrum.residual / unit**2, value / unit**2
-        bound = max(bound, closed(*costs, rank, residual, value, bound, found.points))
+        bound = max(bound, closed(costs[0], rank, residual, value, bound, found.points))
     return bound * unit**2

@@ -23,10 +23,11 @@ import numpy as np
 from sklearn_deeplinear.theory._certificate import Multipliers, feasible
 
 # Strengths of a box to begin with, and rounds in which others are added.
-_N_STRENGTHS, _MAX_CUTS = 16, 5
+_N_STRENGTHS, _MAX_CUTS = 16, 4
 
-# The barrier goes down from the first to the last of these, in units of the bound, by steps.
-_FIRST_BARRIER, _LAST_BARRIER, _BARRIER_STEP = 1e-1, 1e-10, 0.03
+# The barrier goes down from the first to the last of these, in units of the bound, by steps;
+# from the warm one if the solution with fewer strengths is known.
+_FIRST_BARRIER, _WARM_BARRIER, _LAST_BARRIER, _BARRIER_STEP = 1e-1, 1e-7, 1e-10, 0.03
 
 # Newton steps at one barrier, and the decrement below which it goes on to the next.
 _MAX_STEPS, _DECREMENT = 30, 1.0
@@ -75,20 +76,21 @@ def relax(costs, boxes, start, enough=np.inf) -> Relaxation:
         A bound above this will do.
     """
     x = [_strengths(costs, box, points) for box, points in zip(boxes, start, strict=True)]
-    best, Lambda, mu, barrier = None, None, None, _FIRST_BARRIER
+    program = _Program.at(costs, boxes, x)
+    below_all = -program.size * np.eye(costs.n_modes)
+    best = program.solution(costs, boxes, below_all, np.zeros(len(boxes)), _FIRST_BARRIER)
+    found = best.multipliers
     for _ in range(_MAX_CUTS):
-        program = _Program.at(costs, boxes, x)
-        if Lambda is None:
-            Lambda, mu = -np.eye(costs.n_modes) * program.size, np.zeros(len(boxes))
-        Lambda, mu, weights = program.maximise(*program.inside(Lambda, mu), barrier)
-        found = feasible([costs], boxes, Lambda, mu)
-        gain = np.inf if best is None else found.bound - best.multipliers.bound
-        if gain > 0:
-            best = Relaxation(found, program.x, weights, program.box)
-        if best.multipliers.bound > enough or gain <= _GAIN * abs(found.bound):
+        if best.multipliers.bound > enough:
             break
         x = [np.union1d(old, new) for old, new in zip(x, found.points, strict=True)]
-        barrier = _LAST_BARRIER * 1e3
+        program = _Program.at(costs, boxes, x)
+        new = program.solution(costs, boxes, found.Lambda, found.mu, _WARM_BARRIER)
+        found, gain = new.multipliers, new.multipliers.bound - best.multipliers.bound
+        if gain > 0:
+            best = new
+        if gain <= _GAIN * abs(found.bound):
+            break
     return best
 
 
@@ -133,6 +135,11 @@ class _Program:
         excess = np.full(len(mu), -np.inf)
         np.maximum.at(excess, self.box, -least)
         return Lambda, mu - np.maximum(excess, 0.0) - 1e-6 * self.size
+
+    def solution(self, costs, boxes, Lambda, mu, barrier):
+        """The relaxation from multipliers near which to begin."""
+        Lambda, mu, weights = self.maximise(*self.inside(Lambda, mu), barrier)
+        return Relaxation(feasible([costs], boxes, Lambda, mu), self.x, weights, self.box)
 
     def maximise(self, Lambda, mu, barrier):
         """Follow the path of barriers; returns the multipliers and the weights."""

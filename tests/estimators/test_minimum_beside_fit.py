@@ -157,3 +157,15 @@ def test_what_has_been_computed_is_listed(name):
     if hasattr(model, "_get_fitted_attr_html"):  # newer versions of scikit-learn
         assert "optimality_gap_" in model._repr_html_()
     assert model.optimality_gap_ == gap
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if "pathway" not in name])
+def test_a_fit_certifies_itself_without_solving_anything(name, monkeypatch):
+    model = fitted(name)
+    least = model.global_minimum_
+    monkeypatch.setattr(_linear_problem, "global_minimum", unsolvable)
+    vars(model._problem).pop("global_minimum")
+    bound = model.optimality_certificate_
+    assert bound <= least.objective * (1 + 1e-14)
+    if "noise" not in name:  # what it adds to the objective of several outputs is left out
+        assert bound >= least.objective * (1 - 1e-6)
