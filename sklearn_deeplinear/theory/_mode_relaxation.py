@@ -138,7 +138,8 @@ class _Program:
 
     def solution(self, costs, boxes, Lambda, mu, barrier):
         """The relaxation from multipliers near which to begin."""
-        Lambda, mu, weights = self.maximise(*self.inside(Lambda, mu), barrier)
+        Lambda, mu = self.inside(Lambda, mu)
+        Lambda, mu, weights = self.maximise(Lambda, mu, barrier)
         return Relaxation(feasible([costs], boxes, Lambda, mu), self.x, weights, self.box)
 
     def maximise(self, Lambda, mu, barrier):
