@@ -47,7 +47,8 @@ def data(n, d, kind, folder):
     """Inputs of mean one and targets."""
     rng = np.random.default_rng(0)
     if kind == "sparse":
-        X = scipy.sparse.random_array((n, d), density=0.01, rng=rng, format="csr")
+        filled = np.sort(rng.choice(n * d, size=n * d // 100, replace=False))
+        X = scipy.sparse.csr_array((rng.normal(size=len(filled)), divmod(filled, d)), shape=(n, d))
         return X, rng.normal(size=n)
     if kind != "memmap":
         X = rng.normal(size=(n, d)) + 1

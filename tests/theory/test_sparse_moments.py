@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from sklearn_deeplinear.theory import SecondMoments, _moments, global_minimum
 
 RNG = np.random.default_rng(0)
-X = scipy.sparse.random_array((300, 12), density=0.2, rng=1, format="csr")
+X = scipy.sparse.csr_array(RNG.normal(size=(300, 12)) * (RNG.uniform(size=(300, 12)) < 0.2))
 Y = X @ RNG.normal(size=(12, 2)) + RNG.normal(size=(300, 2))
 WEIGHTS = {
     "equal": None,
