@@ -250,7 +250,6 @@ class SecondMoments:
             if factor is not None:
                 yield cls._at(location, factor, X.shape[1], n_samples=n, centered=center)
                 return
-            X = X.tocsr()
         size = min(_block_rows(n, n_columns), n)
         buffer = np.empty((size, n_columns))  # of all blocks: new memory is slow
         for start in range(0, n, size):
@@ -423,6 +422,8 @@ class SecondMoments:
 
 def _check_batch(X, y, sample_weight=None):
     """Data that can be sliced by rows, and weights."""
+    if hasattr(y, "tocsr"):
+        raise ValueError("y must be dense, got a sparse matrix: only X may be sparse.")
     X, y = _sliceable(X, "X"), _sliceable(y, "y")
     if len(X.shape) != 2 or X.shape[0] == 0 or X.shape[1] == 0:
         raise ValueError(f"X must have shape (n_samples, d), not empty; got {X.shape}.")
@@ -437,6 +438,8 @@ def _check_batch(X, y, sample_weight=None):
 
 def _sliceable(array, name):
     """Leave arrays that can be sliced by rows as they are; make lists into arrays."""
+    if hasattr(array, "tocsr"):  # of sparse formats this one can be sliced
+        return array.tocsr()
     if hasattr(array, "iloc"):  # slices of a data frame are columns
         array = array.to_numpy()
     if not (hasattr(array, "shape") and hasattr(array, "__getitem__")):

@@ -94,3 +94,8 @@ def test_values_that_are_not_finite_are_named():
     bad.data[3] = np.nan
     with pytest.raises(ValueError, match="X and y must be finite"):
         SecondMoments.from_data(bad, Y)
+
+
+def test_sparse_targets_are_refused():
+    with pytest.raises(ValueError, match="y must be dense"):
+        SecondMoments.from_data(X, scipy.sparse.csr_array(Y))
