@@ -15,6 +15,9 @@ from scipy.linalg import blas, lapack
 # ||R^(-1)|| up to which one Cholesky factor loses about a digit, and up to which two lose none:
 # near eps ||R^(-1)||^2 = 1 there is no second one.
 _ONCE, _TWICE = 10.0, 1e6
+# Rows per column from which products are faster than QR, which took a fifth of their time for
+# 1,000 x 794 entries.
+_TALL = 8
 # Steps of the power method for ||R^(-1)||, which find it to a factor of two.
 _POWER_STEPS = 4
 
@@ -40,7 +43,7 @@ def tall_factor(Z):
     n, p = Z.shape
     if n <= p and Z.size > _SMALL:
         return Z.copy()
-    if Z.size > _SMALL:
+    if Z.size > _SMALL and n >= _TALL * p:
         first = gram_factor(Z.T @ Z)
         if first is not None and first[1] <= _ONCE:
             return first[0]
