@@ -22,7 +22,7 @@ from sklearn_deeplinear.theory._sparse_rows import sparse_moments
 # A block of rows is copied to float64 and centred: what fits into the cache of a processor
 # core is read once from memory. Merging a block must take less time than its products.
 _BLOCK_BYTES = 2**22
-_ROWS_PER_COLUMN = 20
+_ROWS_PER_COLUMN = 40
 
 # BLAS libraries work on larger blocks with threads, which then spin for tens of
 # milliseconds: longer than it takes to train on a small data set.
