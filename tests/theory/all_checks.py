@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import chain
 
+from tests.theory.checks_certificates import certificate_checks
 from tests.theory.checks_flows import (
     end_to_end_checks,
     mode_checks,
@@ -20,6 +21,7 @@ SOURCES = (
     moment_checks,
     minimum_checks,
     path_checks,
+    certificate_checks,
     landscape_checks,
     collapse_checks,
     factor_checks,
