@@ -21,8 +21,12 @@ from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._moments import check_moments
 
-# Attributes whose values take a search, made when they are asked for.
-_COMPUTED = {"global_minimum_", "optimality_gap_", "optimality_certificate_"}
+# Attributes whose values take time, made when they are asked for, and what the problem keeps then.
+_COMPUTED = {
+    "global_minimum_": "global_minimum",
+    "optimality_gap_": "global_minimum",
+    "optimality_certificate_": "certificate",
+}
 
 
 class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
@@ -118,9 +122,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
     def __dir__(self):
         # scikit-learn asks every attribute whether it is there, which would compute these,
         # and shows in HTML whatever it finds here: they are listed once they are known.
-        solved = "global_minimum" in vars(vars(self).get("_problem", self))
-        names = set(object.__dir__(self)) - (set() if solved else _COMPUTED)
-        return [name for name in names if hasattr(self, name)]
+        known = vars(vars(self).get("_problem", self))
+        hidden = {name for name, value in _COMPUTED.items() if value not in known}
+        return [name for name in set(object.__dir__(self)) - hidden if hasattr(self, name)]
 
     def _keep(self, problem, outcome):
         super()._keep(problem, outcome)

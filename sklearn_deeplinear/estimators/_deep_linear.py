@@ -254,7 +254,7 @@ class DeepLinearRegressor(NetworkRegressor):
     def optimality_certificate_(self) -> float:
         """Lower bound on the objective of all networks, from the fitted map alone."""
         check_is_fitted(self)
-        return self._problem.certificate(self.weights_)
+        return self._problem.certify(self.weights_)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None) -> Self:

@@ -152,11 +152,24 @@ def test_what_has_been_computed_is_listed(name):
     before = set(dir(model))
     assert {"coef_", "weights_", "objective_"} <= before
     gap = model.optimality_gap_
-    found = set(dir(model)) - before - {"optimality_certificate_"}
-    assert found == {"global_minimum_", "optimality_gap_"}
+    assert set(dir(model)) - before == {"global_minimum_", "optimality_gap_"}
     if hasattr(model, "_get_fitted_attr_html"):  # newer versions of scikit-learn
         assert "optimality_gap_" in model._repr_html_()
     assert model.optimality_gap_ == gap
+
+
+def test_certificates_are_computed_once_and_only_when_asked_for(monkeypatch):
+    calls, prove = [], _linear_problem.proven_bound
+    monkeypatch.setattr(
+        _linear_problem, "proven_bound", lambda *args: calls.append(1) or prove(*args)
+    )
+    model = fitted("depth 3")
+    assert model.optimality_gap_ is not None
+    assert "optimality_certificate_" not in dir(model)
+    assert model._repr_html_() and not calls
+    bound = model.optimality_certificate_
+    assert "optimality_certificate_" in dir(model)
+    assert (model.optimality_certificate_, len(calls)) == (bound, 1)
 
 
 @pytest.mark.parametrize("name", [name for name in MODELS if "pathway" not in name])

@@ -67,9 +67,7 @@ def descend(
     if ends is not None:
         iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
     log = Log(dynamics, meters, tol, record_weights, ends)
-    reason = log.add(dynamics.state[None].clone(), [0], [0.0])
-    if "diverged" in log.reasons:
-        raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
+    reason = log.begin()
     iteration, time = 0, 0.0
     for index, marks in enumerate(chunks(iterations, dynamics.state)):
         if reason is not None:

@@ -41,9 +41,7 @@ def flow(
         `iteration` counts the gradient evaluations made up to each record.
     """
     log = Log(dynamics, meters, tol, record_weights)
-    reason = log.add(dynamics.state[None].clone(), [0], [0.0])
-    if reason == "diverged":
-        raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
+    reason = log.begin()
     states = flow_states(dynamics, times, float(times[-1]), rtol=rtol, atol=atol, method=method)
     trouble = None
     next(states)  # time 0 has been recorded

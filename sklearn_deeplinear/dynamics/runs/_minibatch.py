@@ -127,11 +127,7 @@ class _Recorder(Callback):
         self.log, self.before_epoch = log, before_epoch
         self.marks = {int(mark): index for index, mark in enumerate(iterations[1:])}
         self.epoch, self.time, self.in_epoch = 0, 0.0, False
-        self.reason = self.log.add(dynamics.state[None].clone(), [0], [0.0])
-        if self.reason == "diverged":
-            raise ValueError(
-                "init gives a network whose objective is not finite: use a smaller one."
-            )
+        self.reason = self.log.begin()
 
     def eps(self):
         """Adam's usual eps, unless gradients are in units in which it is not small."""

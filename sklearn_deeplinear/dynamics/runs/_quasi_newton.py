@@ -36,8 +36,7 @@ def minimise(dynamics, iterations, *, meters=None, tol=0.0, record_weights=False
         from going down any further has converged.
     """
     log = Log(dynamics, meters, tol, record_weights)
-    if log.add(dynamics.state[None].clone(), [0], [0.0]) == "diverged":
-        raise ValueError("init gives a network whose objective is not finite: use a smaller one.")
+    log.begin()
     search = _Search(dynamics, log, iterations, watch)
     try:
         while search.reason is None and search.iteration < search.max_iter:

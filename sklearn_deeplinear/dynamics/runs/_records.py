@@ -124,6 +124,15 @@ class Log:
         self.good: list[np.ndarray] = []  # records of each part that belong to a network
         self.states: list[torch.Tensor] = []
 
+    def begin(self):
+        """Record the initial network; return the reason to stop there, if there is one."""
+        reason = self.add(self.dynamics.state[None].clone(), [0], [0.0])
+        if "diverged" in self.reasons:
+            raise ValueError(
+                "init gives a network whose objective is not finite: use a smaller one."
+            )
+        return reason
+
     def add(self, states, iterations, times):
         """Append records; return the reason to stop once all networks have one."""
         if not times:
