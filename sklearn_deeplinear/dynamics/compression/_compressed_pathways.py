@@ -94,7 +94,10 @@ class CompressedPathways(PathwayDynamics):
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
         super().evaluate()
-        self.gradient[-len(self.rates) :] = self.rates * self.rests
+        self._leave_rests(self.state)
+
+    def _leave_rests(self, state):
+        self.gradient[-len(self.rates) :] = self.rates * state[-len(self.rates) :]
 
     def shrinkage(self, states):
         """sigma_l of the layers of all pathways in turn; zero where N_l is."""
@@ -104,6 +107,7 @@ class CompressedPathways(PathwayDynamics):
     def measure(self, states):
         """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         measured = super().measure(states)
+        self._leave_rests(states[-1])
         squares = self.shrinkage(states).square() * self.rest_norms
         measured["objective"] = measured["objective"] + (self.rates / 2 * squares).sum(-1)
         rest_slopes = (self.rates.square() * squares).sum(-1)

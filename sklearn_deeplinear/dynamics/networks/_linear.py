@@ -55,7 +55,7 @@ class LinearDynamics:
     state : tensor of shape (..., n_parameters)
         All weights; writing into it moves the network.
     gradient : tensor of shape (..., n_parameters)
-        Gradient of the objective where it was last evaluated.
+        Gradient of the objective where it was last evaluated or measured.
     rounding : float, or ndarray of the shape of the batch
         Size of the rounding error in the norm of the gradient, at the initial weights.
     flow_options : dict
@@ -112,8 +112,10 @@ class LinearDynamics:
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
-        parts = layers(self.gradient, self.shapes)
-        for part, g in zip(parts, self._gradients(self.weights), strict=True):
+        self._leave(self._gradients(self.weights))
+
+    def _leave(self, gradients):
+        for part, g in zip(layers(self.gradient, self.shapes), gradients, strict=True):
             part.copy_(g)
 
     def _gradients(self, weights):
@@ -131,7 +133,9 @@ class LinearDynamics:
             gamma * W.square().sum(dim=(-2, -1))
             for W, gamma in zip(weights, self.weight_decay, strict=True)
         )
-        square = sum(g.square().sum(dim=(-2, -1)) for g in self._gradients(weights))
+        gradients = self._gradients(weights)
+        self._leave([g[-1] for g in gradients])
+        square = sum(g.square().sum(dim=(-2, -1)) for g in gradients)
         return {
             "loss": loss,
             "objective": loss + penalty,

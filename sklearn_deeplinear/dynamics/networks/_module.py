@@ -50,7 +50,7 @@ class ModuleDynamics:
     state : tensor of shape (n_parameters,)
         All parameters; writing into it moves the module.
     gradient : tensor of shape (n_parameters,)
-        Gradient of the objective where it was last evaluated.
+        Gradient of the objective where it was last evaluated or measured.
     """
 
     rounding, linear = 0.0, False

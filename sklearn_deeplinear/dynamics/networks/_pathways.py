@@ -71,7 +71,7 @@ class PathwayDynamics:
     state : tensor of shape (..., n_parameters)
         All weights; writing into it moves the network.
     gradient : tensor of shape (..., n_parameters)
-        Gradient of the objective where it was last evaluated.
+        Gradient of the objective where it was last evaluated or measured.
     pathways : list of lists of tensors
         The weights that are trained, as views of `state`.
     """
@@ -122,12 +122,12 @@ class PathwayDynamics:
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
-        self._keep(self.data_term.gradients(self.pathways))
+        self._leave(self.data_term.gradients(self.pathways), self.pathways)
 
-    def _keep(self, gradients):
+    def _leave(self, gradients, pathways):
         """Write the gradients of the loss, and those of the penalty, into `gradient`."""
         for parts, slopes, weights, decays in zip(
-            self.views(self.gradient), gradients, self.pathways, self.weight_decay, strict=True
+            self.views(self.gradient), gradients, pathways, self.weight_decay, strict=True
         ):
             for part, slope, W, gamma in zip(parts, slopes, weights, decays, strict=True):
                 with_decay(slope, W, gamma, out=part)
@@ -136,6 +136,7 @@ class PathwayDynamics:
         """Measure states of shape (n_records, ..., n_parameters): a dict of tensors."""
         pathways = self.views(states)
         loss, gradients, others = self.data_term.measure(pathways)
+        self._leave(*(each(itemgetter(-1), parts) for parts in (gradients, pathways)))
         penalty, square = torch.zeros_like(loss), torch.zeros_like(loss)
         for weights, slopes, decays in zip(pathways, gradients, self.weight_decay, strict=True):
             for W, slope, gamma in zip(weights, slopes, decays, strict=True):
@@ -183,7 +184,7 @@ class KinkedPathways(PathwayDynamics):
         inputs, gradients = self.data_term.linearised(self.pathways)
 
         def gradient(shares=None):
-            self._keep(gradients(shares))
+            self._leave(gradients(shares), self.pathways)
             return self.gradient
 
         return inputs, gradient

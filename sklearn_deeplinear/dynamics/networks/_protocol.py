@@ -27,8 +27,8 @@ class Dynamics(Protocol):
     state : tensor of shape (..., n_parameters)
         All parameters; writing into it moves the network.
     gradient : tensor of the shape of `state`
-        Gradient of the objective, where :meth:`evaluate` was last called; measuring may
-        overwrite it.
+        Gradient of the objective where :meth:`evaluate` was last called, or at the last state
+        that was measured.
     rounding : float, or ndarray of the shape of the batch
         Size of the rounding error in the norm of the gradient, at the initial weights: a
         run that has come that far cannot go further. Zero where it is not known.

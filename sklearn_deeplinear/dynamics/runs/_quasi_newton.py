@@ -91,7 +91,6 @@ class _Search:
         """Objective and gradient in the units of the search, large where they overflow."""
         self._place(x)
         value = self.dynamics.measure(self.dynamics.state[None])["objective"][0]
-        self.dynamics.evaluate()
         gradient = self.dynamics.gradient.numpy(force=True).astype(np.float64)
         value, gradient = float(value) / self.unit, gradient * (self.size / self.unit)
         return np.nan_to_num(min(value, _LARGE), nan=_LARGE), np.nan_to_num(gradient)

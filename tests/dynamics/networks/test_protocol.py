@@ -104,6 +104,12 @@ def test_gradients_are_those_of_the_objective(case, like):
         found = flat(moved_by) - flat(dynamics.unpacked(before))
     error = np.abs(found.reshape(wanted.shape) - wanted).max(axis=-1)
     assert (error <= tolerance * size).all()
+    evaluated = dynamics.gradient.clone()
+    dynamics.gradient.fill_(torch.nan)
+    states = torch.stack([2 * dynamics.state, dynamics.state])
+    dynamics.measure(states)  # which leaves the gradient at the last of them
+    eps = 100 * torch.finfo(like.dtype).eps
+    torch.testing.assert_close(dynamics.gradient, evaluated, rtol=eps, atol=eps * float(size.max()))
     measured, reference = (d.measure(d.state[None].clone()) for d in (dynamics, full))
     assert_allclose(measured["gradient_norm"][0].numpy(force=True), size, rtol=tolerance)
     objectives = (m["objective"][0].numpy(force=True) for m in (measured, reference))
