@@ -15,19 +15,10 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.theory._batches import block_rows, check_batch
 from sklearn_deeplinear.theory._factor import tall_factor
 from sklearn_deeplinear.theory._location import Location
 from sklearn_deeplinear.theory._sparse_rows import sparse_moments
-
-# A block of rows is copied to float64 and centred: what fits into the cache of a processor
-# core is read once from memory. Merging a block must take less time than its products.
-_BLOCK_BYTES = 2**22
-_ROWS_PER_COLUMN = 40
-
-# BLAS libraries work on larger blocks with threads, which then spin for tens of
-# milliseconds: longer than it takes to train on a small data set.
-_SMALL_DATA_BYTES = 2**19
-_SMALL_BLOCK_BYTES = 2**16
 
 # Relative errors that moments made by others may have, and S after the division by the root of A
 # and the multiplication with it.
@@ -169,7 +160,7 @@ class SecondMoments:
         """
         total, n_samples, single_target = None, 0, True
         for batch in batches:
-            X, y, weight = _check_batch(*batch)
+            X, y, weight = check_batch(*batch)
             n_samples += X.shape[0]
             single_target &= len(y.shape) == 1
             for block in cls._blocks(X, y, weight, center):
@@ -250,7 +241,7 @@ class SecondMoments:
             if factor is not None:
                 yield cls._at(location, factor, X.shape[1], n_samples=n, centered=center)
                 return
-        size = min(_block_rows(n, n_columns), n)
+        size = min(block_rows(n, n_columns), n)
         buffer = np.empty((size, n_columns))  # of all blocks: new memory is slow
         for start in range(0, n, size):
             rows = slice(start, start + size)
@@ -418,61 +409,6 @@ class SecondMoments:
         if coef.shape != shape and (coef.shape != shape[1:] or shape[0] > 1):
             raise ValueError(f"coef must have shape {shape}, got {coef.shape}.")
         return coef.reshape(shape)
-
-
-def _check_batch(X, y, sample_weight=None):
-    """Data that can be sliced by rows, and weights."""
-    if hasattr(y, "tocsr"):
-        raise ValueError("y must be dense, got a sparse matrix: only X may be sparse.")
-    X, y = _sliceable(X, "X"), _sliceable(y, "y")
-    if len(X.shape) != 2 or X.shape[0] == 0 or X.shape[1] == 0:
-        raise ValueError(f"X must have shape (n_samples, d), not empty; got {X.shape}.")
-    if len(y.shape) not in (1, 2) or y.shape[0] != X.shape[0] or 0 in y.shape:
-        raise ValueError(
-            f"y must have shape ({X.shape[0]},) or ({X.shape[0]}, m) to match X; got {y.shape}."
-        )
-    if sample_weight is not None:
-        sample_weight = _check_sample_weight(sample_weight, X.shape[0])
-    return X, y, sample_weight
-
-
-def _sliceable(array, name):
-    """Leave arrays that can be sliced by rows as they are; make lists into arrays."""
-    if hasattr(array, "tocsr"):  # of sparse formats this one can be sliced
-        return array.tocsr()
-    if hasattr(array, "iloc"):  # slices of a data frame are columns
-        array = array.to_numpy()
-    if not (hasattr(array, "shape") and hasattr(array, "__getitem__")):
-        array = np.asarray(array)
-    if isinstance(array, np.ndarray) and array.dtype.kind not in "biufc":
-        array = _as_real(array, name)
-    if isinstance(array, np.ndarray) and np.iscomplexobj(array):
-        raise ValueError(f"{name} must be real: complex data is not supported.")
-    return array
-
-
-def _as_real(array, name):
-    try:
-        return array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}.") from None
-
-
-def _check_sample_weight(sample_weight, n_samples):
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.shape != (n_samples,):
-        raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}.")
-    if not np.isfinite(weight).all() or (weight < 0).any():
-        raise ValueError("sample_weight must be finite and not negative.")
-    return weight
-
-
-def _block_rows(n_samples, n_columns):
-    """Rows of a block: at least ten times as many as columns."""
-    row_bytes = 8 * n_columns
-    if n_samples * row_bytes <= _SMALL_DATA_BYTES:
-        return max(_SMALL_BLOCK_BYTES // row_bytes, 10 * n_columns)
-    return max(_BLOCK_BYTES // row_bytes, _ROWS_PER_COLUMN * n_columns)
 
 
 def check_moments(moments):

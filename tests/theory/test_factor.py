@@ -32,13 +32,11 @@ def test_least_squares_keeps_the_digits_of_qr(condition, units):
     X = matrix(400, 8, condition)
     coef = np.arange(1.0, 9.0)
     Z = np.column_stack([X * units, X @ coef])  # no residual: the error is eps * condition
-    exact = coef / units
     error, qr_error = (
         np.abs(least_squares(R) * units - coef).max()
         for R in (tall_factor(Z.copy()), np.linalg.qr(Z, mode="r"))
     )
-    assert error <= 10 * qr_error + 1e-13 * condition
-    assert np.isfinite(exact).all()
+    assert error <= 10 * qr_error + 1e-15 * condition
 
 
 @pytest.mark.parametrize("condition", [1, 5, 1e2, 1e4, 1e6, 1e9])

@@ -172,7 +172,7 @@ class RowsOnly:
 
 
 def test_data_are_read_in_blocks_and_never_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr("sklearn_deeplinear.theory._moments._SMALL_BLOCK_BYTES", 8 * 6 * 70)
+    monkeypatch.setattr("sklearn_deeplinear.theory._batches._SMALL_BLOCK_BYTES", 8 * 6 * 70)
     X, y, weight = weighted_data(n=500)
     np.save(tmp_path / "X.npy", X.astype(np.float32))
     stored = RowsOnly(np.load(tmp_path / "X.npy", mmap_mode="r"))

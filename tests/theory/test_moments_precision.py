@@ -65,7 +65,7 @@ def test_the_order_of_the_rows_and_of_the_merges_does_not_matter():
 
 
 def test_a_data_set_in_blocks_is_as_exact_as_its_batches(monkeypatch):
-    monkeypatch.setattr("sklearn_deeplinear.theory._moments._SMALL_BLOCK_BYTES", 8)
+    monkeypatch.setattr("sklearn_deeplinear.theory._batches._SMALL_BLOCK_BYTES", 8)
     X, Y = far_data(130)  # five blocks: ten rows a column at least
     assert_exact(SecondMoments.from_data(X, Y), X, Y)
 

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.theory import SecondMoments, _moments, global_minimum
+from sklearn_deeplinear.theory import SecondMoments, _batches, global_minimum
 
 RNG = np.random.default_rng(0)
 X = scipy.sparse.csr_array(RNG.normal(size=(300, 12)) * (RNG.uniform(size=(300, 12)) < 0.2))
@@ -67,7 +67,7 @@ def test_products_that_lose_digits_are_not_taken(spread):
 
 def test_indicators_are_filled_in_block_by_block(monkeypatch):
     """Their centred columns sum to zero, which products know to eight digits only."""
-    monkeypatch.setattr(_moments, "_SMALL_BLOCK_BYTES", 8 * 6 * 70)
+    monkeypatch.setattr(_batches, "_SMALL_BLOCK_BYTES", 8 * 6 * 70)
     indicators = scipy.sparse.csr_array(np.eye(5)[RNG.integers(0, 5, 400)])
     y = RNG.normal(size=400)
     moments = SecondMoments.from_data(indicators, y)

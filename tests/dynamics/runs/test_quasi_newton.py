@@ -112,7 +112,7 @@ def test_a_search_that_is_cut_off_says_so():
 
 def test_no_tolerance_makes_all_iterations_that_lead_down():
     model = DeepLinearRegressor(2, solver="lbfgs", tol=0, max_iter=100).fit(X, Y)
-    assert model.stop_reason_ in ("max_iter", "converged")
+    assert model.n_iter_ > 30  # beyond what the default tolerance asks for
     assert abs(model.optimality_gap_) <= 1e-12 * model.objective_
 
 
