@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_deeplinear.theory._mode_costs import everything, violation
-from sklearn_deeplinear.theory._scalar_family import ScalarFamily
+from sklearn_deeplinear.theory._scalar_family import mode_minima
 
 # Rounding errors that a bound allows for, per input and per unit of a logarithm.
 _ROUNDINGS = 4
@@ -118,11 +118,6 @@ def certificate(networks, directions, rank):
 def _best_strengths(costs, directions):
     """Best strengths x = log tau (p,) of networks of one output v_k, and what they gain."""
     targets = costs.Y @ directions
-    log_decay = np.array([costs.depth * costs.log_g])
-    x, gains = np.full(costs.n_modes, -np.inf), np.zeros(costs.n_modes)
-    for k, target in enumerate(targets.T):
-        if target.any():
-            family = ScalarFamily(costs.sigma, target, costs.depth)
-            found, excess, penalty = family.minimum(log_decay)
-            x[k], gains[k] = -found[0], np.sum(target**2) - excess[0] - penalty[0]
-    return x, gains
+    log_decay = costs.depth * costs.log_g
+    _, excess, penalty, x = mode_minima(costs.sigma, targets, costs.depth, log_decay)
+    return -x, np.sum(targets**2, axis=0) - excess - penalty

@@ -194,7 +194,7 @@ def _mode_starts(problem, copies, noise):
     L, log_g = len(noise) + 1, np.log(problem.g) if problem.g > 0 else -np.inf
     log_rho = log_shrinkage(noise, [q.sum() for q in copies])
     V = leading_modes(problem.sigma[:, None] * problem.Y, _MAX_MODES, _ROUNDING)[2].T
-    coords, _, penalty = mode_minima(problem.sigma, problem.Y @ V, L, L * log_g, log_rho)
+    coords, _, penalty, _ = mode_minima(problem.sigma, problem.Y @ V, L, L * log_g, log_rho)
     for u, size, cost in zip(V.T, np.linalg.norm(coords, axis=0), penalty, strict=True):
         if size > 0:
             norm = np.sqrt(cost / L / problem.g) if problem.g > 0 else size ** (1 / L)

@@ -249,7 +249,7 @@ def _separate_modes(race):
         mode_minima(spectrum.sigma, targets, group.depth, group.depth * mean_log(group.decay))
         for group in groups
     ]
-    costs = np.array([excess + penalty for _, excess, penalty in minima])  # (groups, modes)
+    costs = np.array([excess + penalty for _, excess, penalty, _ in minima])  # (groups, modes)
     n_modes = len(directions)
     slots = np.repeat(np.arange(len(groups)), [min(group.rank, n_modes) for group in groups])
     unused = np.tile(np.sum(targets**2, axis=0), (n_modes, 1))  # or no pathway at all

@@ -53,13 +53,16 @@ def mode_minima(sigma, targets, depth, log_decay, log_rho=0.0):
     coordinates : ndarray of shape (k, p)
     excess, penalty : ndarrays of shape (p,)
         See :meth:`ScalarFamily.terms`.
+    x : ndarray of shape (p,)
+        Where on the curve the minima are, infinite for zero.
     """
     coordinates, (excess, penalty) = np.zeros_like(targets), np.zeros((2, targets.shape[1]))
+    x = np.full(targets.shape[1], np.inf)
     for j in np.flatnonzero(targets.any(axis=0)):
         family = ScalarFamily(sigma, targets[:, j], depth, log_rho)
-        x, excess[[j]], penalty[[j]] = family.minimum(np.array([log_decay]))
-        coordinates[:, j] = family.coordinates(x[0])
-    return coordinates, excess, penalty
+        x[[j]], excess[[j]], penalty[[j]] = family.minimum(np.array([log_decay]))
+        coordinates[:, j] = family.coordinates(x[j])
+    return coordinates, excess, penalty, x
 
 
 def best_modes(sigma, targets, directions, rank, depth, log_decay):
@@ -68,7 +71,7 @@ def best_modes(sigma, targets, directions, rank, depth, log_decay):
     `targets` has shape (k, m), `directions` (p, m); the sum is a map of shape (k, m).
     """
     alone = targets @ directions.T
-    coordinates, excess, penalty = mode_minima(sigma, alone, depth, log_decay)
+    coordinates, excess, penalty, _ = mode_minima(sigma, alone, depth, log_decay)
     best = np.argsort(excess + penalty - np.sum(alone**2, axis=0))[:rank]
     return coordinates[:, best] @ directions[best]
 
