@@ -12,7 +12,6 @@ from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weigh
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
-from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
 from sklearn_deeplinear.estimators._run_options import RunOptions, former
@@ -84,7 +83,7 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         self.step_size_ = outcome.step_size
         self.stop_reason_ = run.stop_reason
         self.converged_ = run.stop_reason == "converged"
-        if self.solver in {*UPDATES, "lbfgs"} and is_unfinished(run, self.tol):
+        if outcome.to_rest and is_unfinished(run, self.tol):
             self.converged_ = is_nearly_minimal(problem, self.objective_, self.tol)
             if not self.converged_:
                 warn_unfinished(run, problem.advice(self.max_iter))

@@ -30,7 +30,10 @@ _SMALL_WEIGHT = 1e-3
 
 @dataclass(frozen=True)
 class Outcome:
-    """The network as it was left, the run that led there, and what it used."""
+    """The network as it was left, the run that led there, and what it used.
+
+    `to_rest` says that the solver goes on until the gradient is small.
+    """
 
     dynamics: Dynamics
     run: Run
@@ -38,6 +41,7 @@ class Outcome:
     n_iter: int
     net: object = None
     compression_error: float = 0.0
+    to_rest: bool = False
 
 
 def solve(problem, options, listener):
@@ -77,7 +81,7 @@ def descent(problem, options, listener):
     step = UPDATES[options.solver](dynamics, options)
     kept = _kept(options, meters)
     run = descend(dynamics, schedule, iterations, step=step, watch=watch, **kept)
-    return Outcome(dynamics, run, step_size, run.n_iter)
+    return Outcome(dynamics, run, step_size, run.n_iter, to_rest=True)
 
 
 def gradient_flow(problem, options, listener):
@@ -146,7 +150,7 @@ def quasi_newton(problem, options, listener):
     iterations = record_iterations(options.max_iter, options.record_every)
     watch = listener.start(len(iterations) - 1, lambda: problem.attributes(dynamics))
     run = minimise(dynamics, iterations, watch=watch, **_kept(options, meters))
-    return Outcome(dynamics, run, None, run.n_iter)
+    return Outcome(dynamics, run, None, run.n_iter, to_rest=True)
 
 
 def analytic(problem, options, listener):
@@ -170,7 +174,7 @@ def krylov_descent(problem, options, listener):
 
     term = problem.data_term(options)
     dynamics, run, error = krylov_run(start, term, problem.weight_decay, train)
-    return Outcome(dynamics, run, step_size, run.n_iter, compression_error=error)
+    return Outcome(dynamics, run, step_size, run.n_iter, compression_error=error, to_rest=True)
 
 
 SOLVERS: dict[str, Callable[..., Outcome]] = {
