@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from sklearn_deeplinear.theory._balance import balance, balanced_factors
     from sklearn_deeplinear.theory._certify import certify
     from sklearn_deeplinear.theory._flows import end_to_end_flow
+    from sklearn_deeplinear.theory._generalised_minimum import generalised_minimum
+    from sklearn_deeplinear.theory._generalised_minimum_result import GeneralisedMinimum
     from sklearn_deeplinear.theory._global_minimum import global_minimum
     from sklearn_deeplinear.theory._landscape import (
         CriticalWeightDecay,
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CriticalWeightDecay",
     "DeepLinearPath",
+    "GeneralisedMinimum",
     "GlobalMinimum",
     "PathwayMinimum",
     "SecondMoments",
@@ -48,6 +51,7 @@ __all__ = [
     "end_to_end_flow",
     "expected_loss",
     "flow_step_size_bound",
+    "generalised_minimum",
     "global_minimum",
     "mode_flow",
     "pathway_flow",
@@ -63,6 +67,7 @@ __all__ = [
 _HOMES = {
     "CriticalWeightDecay": "_landscape",
     "DeepLinearPath": "_path",
+    "GeneralisedMinimum": "_generalised_minimum_result",
     "GlobalMinimum": "_minimum_result",
     "PathwayMinimum": "_pathway_minimum_result",
     "SecondMoments": "_moments",

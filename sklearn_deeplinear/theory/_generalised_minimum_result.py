@@ -1,0 +1,107 @@
+"""What is known about the minimum of a deep generalised linear model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sklearn_deeplinear._parameters import check_width
+from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.theory._minimum_result import least_factors
+
+
+@dataclass(frozen=True, eq=False)
+class GeneralisedMinimum:
+    """The least value of J and the map that attains it; see :func:`generalised_minimum`.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (1, d)
+        End-to-end map M; if the infimum is not attained, one whose loss is close to it.
+    intercept : ndarray of shape (1,)
+        Intercept that goes with it.
+    objective : float
+        J at the minimum, or its infimum.
+    loss : float
+        Weighted mean of the losses.
+    penalty : float
+        ``sum_l gamma_l ||W_l||_F^2``.
+    kind : {"exact", "certified", "stationary", "unattained"}
+        "exact": depth 1 or no decay, a convex problem solved to rounding; "certified": by a
+        lower bound within 1e-8 of the objective; "stationary": the best stationary point
+        found, with a bound that is farther away; "unattained": an infimum that weights
+        approach but do not reach.
+    lower_bound : float
+        Proven lower bound on J up to rounding.
+    is_zero : bool
+        Whether M is zero.
+    depth : int
+        Number of weight matrices L.
+    width : tuple of L - 1 ints, or None
+        Hidden widths; None stands for one unit.
+    weight_decay : ndarray of shape (L,)
+        Decays gamma_l.
+    """
+
+    coef: np.ndarray
+    intercept: np.ndarray
+    objective: float
+    loss: float
+    penalty: float
+    kind: str
+    lower_bound: float
+    is_zero: bool
+    depth: int
+    width: tuple | None
+    weight_decay: np.ndarray
+
+    def __repr__(self):
+        return one_line(self, "kind", "objective", "lower_bound", "depth", "coef")
+
+    def decision_function(self, X) -> np.ndarray:
+        """Output f(x) = M x + b of the network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, d)
+            Inputs.
+
+        Returns
+        -------
+        f : ndarray of shape (n_samples,)
+
+        Raises
+        ------
+        ValueError
+            If X does not have d columns.
+        """
+        X = np.asarray(X, dtype=np.float64)
+        if X.ndim != 2 or X.shape[1] != self.coef.shape[1]:
+            raise ValueError(f"X must have shape (n_samples, {self.coef.shape[1]}), got {X.shape}.")
+        return X @ self.coef[0] + self.intercept[0]
+
+    def weights(self, width=None) -> list[np.ndarray]:
+        """Weights of a network that attains the minimum.
+
+        Parameters
+        ----------
+        width : int or sequence of L - 1 ints, default=None
+            Hidden widths; None takes those of the problem, or one unit if it had none.
+
+        Returns
+        -------
+        weights : list of L ndarray
+            ``[W_1, ..., W_L]`` with W_l of shape (h_l, h_{l-1}).
+
+        Raises
+        ------
+        ValueError
+            If the infimum is not attained.
+        """
+        if self.kind == "unattained":
+            raise ValueError(
+                "no weights attain this infimum: it is approached as weights grow without bound."
+            )
+        width = self.width if width is None else check_width(width, self.depth)
+        return least_factors(self.coef, width, self.weight_decay)
