@@ -26,6 +26,9 @@ from sklearn_deeplinear.theory._ridge_path import RidgePath
 # A relative gap to the lower bound below this certifies a minimum.
 CERTIFIED_GAP = 1e-8
 
+# Rounding errors of bounds, relative to the loss of the best constant.
+_ROUNDING = 1e-13
+
 
 def generalised_minimum(
     X,
@@ -148,8 +151,9 @@ def minimum_on_path(path, *, depth, gamma, width=None, tol=1e-9) -> GeneralisedM
     penalty = float(depth * np.exp(log_g + 2 / depth * np.log(norm))) if norm > 0 else 0.0
     loss = best.loss * unit
     objective = loss + penalty
-    bound = min(lower_bound * unit, objective)
-    certified = objective - bound <= CERTIFIED_GAP * objective
+    bound = min(max(lower_bound, path.floor) * unit, objective)
+    rounding = _ROUNDING * path.points[0].loss * unit
+    certified = objective - bound <= CERTIFIED_GAP * objective + rounding
     kind = ("exact" if depth == 1 else "certified") if certified else "stationary"
     return _result(coef, intercept, loss, penalty, kind, bound, **setting)
 

@@ -7,13 +7,11 @@ where F, the logarithm of -v' over the slope of the penalty, is zero.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_deeplinear.theory._ridge_path import Point
-
-# As many points are added to a path at most, and at most so many while F is brought to zero.
+# As many points are added to a path at most, and so many while F is brought to zero.
 _MAX_POINTS, _MAX_STEPS = 300, 50
 
 # |F| at which a root is taken for found, and to which it is improved if rounding allows.
@@ -22,15 +20,19 @@ _NEAR_ROOT, _AT_ROOT = 1e-9, 1e-14
 # Beside a root only tangents very near it are tight: intervals get shorter by such factors.
 _SHRINK = 0.25
 
+# Objectives that differ by less, relatively, differ by rounding.
+_TIE = 16 * np.finfo(float).eps
 
-@dataclass(frozen=True, eq=False)
-class _Corner:
-    """The lowest corner: its value, its radius, and the points that its tangents belong to."""
+# Penalties, in the units of the path, below which the unpenalised minimum is as near.
+_LAST_TAU = 1e-12
+
+
+class Corner(NamedTuple):
+    """Where the lower bound is least: beyond the point of number `place`, before the next."""
 
     value: float
     radius: float
-    left: Point
-    right: Point | None
+    place: int
 
 
 class NormSearch:
@@ -50,104 +52,119 @@ class NormSearch:
     best : Point
         Point of the least objective.
     lower_bound : float
-        Proven lower bound on the objective.
+        Lower bound on the objective, proven up to rounding.
     """
 
     def __init__(self, path, depth, log_g):
         self.path, self.depth, self.log_g = path, depth, log_g
+        self._survey()
 
     def run(self, tol):
         """Close the gap to `tol` times the objective, or as far as it can be."""
         most = len(self.path.points) + _MAX_POINTS
-        while True:
-            points = self.path.points
-            self.best = min(points, key=self.objective)
-            corner, n_points = self._lowest_corner(), len(points)
-            self.lower_bound = min(corner.value, self.objective(self.best))
-            if self.lower_bound >= (1 - tol) * self.objective(self.best) or n_points >= most:
-                return self
-            self._refine(corner)
-            if len(points) == n_points:
-                return self
+        while self.lower_bound < (1 - tol) * self._objective and len(self.path.points) < most:
+            n_points = len(self.path.points), self.path.floor
+            self._refine()
+            if n_points == (len(self.path.points), self.path.floor):
+                break
+            self._survey()
+        place = self.path.points.index(self.best)
+        if any(self._found_root(i, i + 1) for i in (place - 1, place)):
+            self._survey()
+        self._settle()
+        return self
 
-    def objective(self, point):
-        """Loss and least penalty of a point."""
-        return point.loss + float(self._penalty(point.radius))
+    def _settle(self):
+        """Of points that are equally good up to rounding, take the one nearest to a root of F."""
+        if self.best.radius > 0:
+            R, loss, _, _ = self.path.table
+            objectives = loss + self._penalty(R)
+            equal = np.flatnonzero(objectives <= objectives.min() * (1 + _TIE))
+            self.best = min((self.path.points[i] for i in equal), key=lambda p: abs(self._F(p)))
 
     def _penalty(self, R):
+        """Least penalty of maps of norm R."""
         with np.errstate(divide="ignore", over="ignore"):
             return self.depth * np.exp(self.log_g + 2 / self.depth * np.log(R))
 
-    def _lowest_corner(self):
-        points = sorted(self.path.points, key=lambda point: point.radius)
-        R, level, slope = np.array([[p.radius, p.level, p.slope] for p in points]).T
-        # Beyond the last point there is the constant zero.
-        right, next_level, next_slope = (
-            np.append(a[1:], b) for a, b in ((R, np.inf), (level, 0.0), (slope, 0.0))
-        )
-        with np.errstate(divide="ignore", invalid="ignore"):
-            corner = (level - next_level) / (slope - next_slope)
-        corner = np.clip(np.where(np.isnan(corner), R, corner), R, right)
-        at = np.stack([R, corner])
-        with np.errstate(invalid="ignore"):
-            v = np.maximum(level - slope * at, next_level - next_slope * at)
-        v = np.maximum(np.where(np.isnan(v), 0.0, v), 0.0)
-        values = v + self._penalty(at)
-        i = int(np.argmin(values.min(axis=0)))
-        k = int(np.argmin(values[:, i]))
-        return _Corner(
-            float(values[k, i]),
-            float(corner[i]),
-            points[i],
-            points[i + 1] if i + 1 < len(R) else None,
-        )
-
-    def _refine(self, corner):
-        """Add points to the interval of a corner: a root of F if it has one, else one point."""
-        left, right = corner.left, corner.right
-        inside = right is not None and left.radius > 0
-        if inside and self._F(left) > _NEAR_ROOT and self._F(right) < -_NEAR_ROOT:
-            self._find_root(left, right)
-            return
-        R, slope = corner.radius, left.slope / 4 if right is None else None
-        if right is not None:
-            for near, far in ((left, right), (right, left)):
-                if abs(self._F(near)) <= _NEAR_ROOT:
-                    R = near.radius + _SHRINK * (R - near.radius)
-                    share = abs(R - near.radius) / (right.radius - left.radius)
-                    slope = near.slope + share * (far.slope - near.slope)
-                    break
-            else:
-                slope = (left.slope + right.slope) / 2
-        tau = slope / (2 * R) if R > 0 else 0.0
-        smallest, largest = (right.tau if right is not None else 0.0), left.tau
-        if smallest < tau < largest:
-            self.path.at(tau)
-
     def _F(self, point):
         with np.errstate(divide="ignore"):
-            power = (1 - 2 / self.depth) * np.log(point.radius) if self.depth != 2 else 0.0
+            power = (1 - 2 / self.depth) * np.log(point.radius) if self.depth > 2 else 0.0
             return np.log(point.slope / 2) + power - self.log_g
 
-    def _find_root(self, left, right):
-        """Newton's method for F as a function of log tau, between two points."""
-        high, low = np.log(left.tau), np.log(right.tau)
+    def _survey(self):
+        """The best of all points, and the lowest corner."""
+        R, loss, level, slope = self.path.table
+        penalties = self._penalty(R)
+        best = int(np.argmin(loss + penalties))
+        self.best, self._objective = self.path.points[best], float(loss[best] + penalties[best])
+        # Beyond the last point there is a constant.
+        floor = self.path.floor
+        after, level_2, slope_2 = (
+            np.append(a[1:], end) for a, end in ((R, np.inf), (level, floor), (slope, 0.0))
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            corner = (level - level_2) / (slope - slope_2)
+            corner = np.clip(corner, np.minimum(R, after), np.maximum(R, after))
+            at_corner = np.maximum(level_2 - slope_2 * corner, floor) + self._penalty(corner)
+        # Parallel lines have no corner.
+        at_corner[~np.isfinite(corner)] = np.inf
+        at_point = np.maximum(level - slope * R, floor) + penalties
+        values = np.minimum(at_point, at_corner)
+        place = int(np.argmin(values))
+        self._corner = Corner(float(values[place]), float(corner[place]), place)
+        self.lower_bound = min(self._corner.value, self._objective)
+
+    def _refine(self):
+        """Add points near the lowest corner, and tell whether any are new."""
+        _, R, place = self._corner
+        left, slope = self.path.points[place], 0.0
+        if place + 1 == len(self.path.points):
+            return self._extend(left, R)
+        right = self.path.points[place + 1]
+        if self._found_root(place, place + 1):
+            return True
+        slope = (left.slope + right.slope) / 2
+        for root, other in ((left, right), (right, left)):
+            if abs(self._F(root)) <= _NEAR_ROOT:
+                share = _SHRINK * (R - root.radius) / (other.radius - root.radius)
+                R = root.radius + _SHRINK * (R - root.radius)
+                slope = root.slope + share * (other.slope - root.slope)
+                break
+        return R > 0 and self._added(slope / (2 * R), left.tau, right.tau)
+
+    def _extend(self, last, R):
+        """Go on to smaller penalties, or to none at all."""
+        if last.tau <= _LAST_TAU and self.path.raised_floor():
+            return True
+        # Slopes fall faster than they would if it were linear from here to the corner.
+        return R > 0 and self._added(last.slope / 4 / (2 * R), last.tau, 0.0)
+
+    def _added(self, tau, largest, smallest):
+        if smallest < tau < largest:
+            self.path.at(tau)
+            return True
+        return False
+
+    def _found_root(self, left, right):
+        """Newton's method for F as a function of log tau, between two points if F falls there."""
+        points = self.path.points
+        if not 0 < left < right < len(points):
+            return False
+        left, right = points[left], points[right]
+        if not self._F(left) > _NEAR_ROOT or not self._F(right) < -_NEAR_ROOT:
+            return False
+        high, low, least = np.log(left.tau), np.log(right.tau), np.inf
         point = min((left, right), key=lambda p: abs(self._F(p)))
-        least = np.inf
         for _ in range(_MAX_STEPS):
-            F = self._F(point)
-            x = np.log(point.tau)
-            if F > 0:
-                high = min(high, x)
-            else:
-                low = max(low, x)
-            if abs(F) <= _AT_ROOT or (abs(F) >= least / 2 and abs(F) <= _NEAR_ROOT):
-                return
-            least = min(least, abs(F))
+            F, x = self._F(point), np.log(point.tau)
+            if abs(F) <= _AT_ROOT or least / 2 <= abs(F) <= _NEAR_ROOT:
+                break
+            high, low, least = (x, low, abs(F)) if F > 0 else (high, x, abs(F))
             growth = 1 + (2 - 2 / self.depth) * point.elasticity
             target = x - F / growth if growth > 0 else np.nan
+            target = target if low < target < high else (low + high) / 2
             if not low < target < high:
-                target = (low + high) / 2
-            if not low < target < high:
-                return
+                break
             point = self.path.at(np.exp(target))
+        return True

@@ -21,10 +21,16 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from sklearn_deeplinear.theory._glm_losses import GLM_LOSSES
 
-# Newton's method: iterations, the share of the predicted decrease that is asked for, and the
-# predicted decrease, relative to the objective, at which a last step leaves an error that is
-# rounding, as it squares the error.
-_MAX_ITERATIONS, _ARMIJO, _LAST_STEP = 200, 1e-4, 1e-13
+# Newton's method: iterations, and the predicted decrease, relative to the objective, after which
+# a last step leaves an error that is rounding, as it squares the error.
+_MAX_ITERATIONS, _LAST_STEP = 200, 1e-13
+
+# From point to point of the path tau falls by this factor at most: across larger gaps Newton's
+# method may have to find its way through many kinks of the slope of the loss.
+_FARTHEST = 1e3
+
+# Lengths that are tried along one direction, and the share of a step below which it led too far.
+_MAX_LENGTHS, _TOO_FAR = 40, 1e-8
 
 # Newton's steps of outputs that are smaller, relative to these, show that a minimum is attained.
 _STANDING = 1e-6
@@ -83,6 +89,12 @@ class RidgePath:
 
     Attributes
     ----------
+    points : list of Point
+        Those known so far, from the zero map on, by decreasing tau.
+    table : ndarray of shape (4, n_points)
+        Their radius, loss, level and slope.
+    floor : float
+        Known lower bound of all losses.
     unit_x, unit_y : float
         Norms of maps are measured in unit_y / unit_x, losses in unit_y^2.
     """
@@ -102,8 +114,9 @@ class RidgePath:
             size = np.abs(y).max()
             self.unit_y = float(size * np.sqrt(w @ (y / size) ** 2)) if size > 0 else 1.0
         self.y, self.w, self.delta = y / self.unit_y, w, delta / self.unit_y
-        self._points = [self._zero()]
-        self._keys = [-np.inf]
+        self.points, self._keys, self.table = [], [], np.empty((4, 0))
+        self.floor, self._unpenalised = 0.0, None
+        self._insert(0, self._zero())
 
     def _reduce_inputs(self, X, w):
         """Coordinates Z (n, k) of the rows along the principal axes, of size one."""
@@ -118,20 +131,26 @@ class RidgePath:
         ones = np.full((len(X), 1), float(self.fit_intercept))
         self.Z = np.hstack([(X / self.unit_x) @ self.axes, ones])
 
-    @property
-    def points(self):
-        """Points known so far, from zero on, by decreasing tau."""
-        return self._points
-
     def at(self, tau):
-        """The point of penalty `tau`, solved for unless it is known."""
+        """The point of penalty `tau`, reached along the path unless it is known."""
+        before = self.points[bisect_left(self._keys, -np.log(tau)) - 1]
+        reached = min(before.tau, 1.0)
+        while reached > _FARTHEST * tau:
+            reached /= _FARTHEST
+            self._add(reached)
+        return self._add(tau)
+
+    def _add(self, tau):
         place = bisect_left(self._keys, -np.log(tau))
-        if place < len(self._keys) and self._keys[place] == -np.log(tau):
-            return self._points[place]
-        point = self._solve(tau, self._start(tau, place))
-        self._keys.insert(place, -np.log(tau))
-        self._points.insert(place, point)
-        return point
+        if place == len(self._keys) or self._keys[place] != -np.log(tau):
+            self._insert(place, self._solve(tau, self._start(tau, place)))
+        return self.points[place]
+
+    def _insert(self, place, point):
+        self._keys.insert(place, -np.log(point.tau))
+        self.points.insert(place, point)
+        row = [point.radius, point.loss, point.level, point.slope]
+        self.table = np.insert(self.table, place, row, axis=1)
 
     def coef(self, point):
         """Map (1, d) and intercept (1,) of a point in the units of the data."""
@@ -149,13 +168,19 @@ class RidgePath:
 
         Where it does Newton's steps vanish; else each lengthens the map as the one before.
         """
-        point = self._points[-1]
-        theta, solve = self._newton(self.Z, point.theta, 0.0)
-        f = self.Z @ theta
-        step = solve(self.Z.T @ (self.w * self.loss.slope(f, self.y, self.delta)))
-        size = np.abs(f).max(initial=0.0)
-        attained = np.abs(self.Z @ step).max() <= _STANDING * max(size, 1e-300)
-        return self._point(0.0, theta, np.zeros_like(theta)), bool(attained)
+        if self._unpenalised is None:
+            theta, solve = self._newton(self.Z, self.points[-1].theta, 0.0)
+            f = self.Z @ theta
+            step = solve(self.Z.T @ (self.w * self.loss.slope(f, self.y, self.delta)))
+            attained = np.abs(self.Z @ step).max() <= _STANDING * np.abs(f).max()
+            self._unpenalised = self._point(0.0, theta, np.zeros_like(theta)), bool(attained)
+        return self._unpenalised
+
+    def raised_floor(self):
+        """Whether the least loss, if it is attained, makes a new lower bound of all losses."""
+        point, attained = self.unpenalised()
+        floor, self.floor = self.floor, (1 - _ROUNDING) * point.loss if attained else 0.0
+        return self.floor > floor
 
     def separates(self, point):
         """Whether the map of a point is on the right side for all samples."""
@@ -163,8 +188,8 @@ class RidgePath:
 
     def _start(self, tau, place):
         """Where the neighbour of larger or smaller tau leads to, whichever is better."""
-        starts = [self._points[place - 1].theta]
-        for point in self._points[max(place - 1, 0) : place + 1]:
+        starts = [self.points[place - 1].theta]
+        for point in self.points[max(place - 1, 0) : place + 1]:
             if np.isfinite(point.tau):
                 starts.append(point.theta)
                 starts.append(point.theta + np.log(tau / point.tau) * point.change)
@@ -199,30 +224,68 @@ class RidgePath:
         )
 
     def _newton(self, Z, theta, tau):
-        """Minimise the mean loss plus tau ||theta||^2, less the last of theta, the intercept."""
-        ridge = np.full(Z.shape[1], 2 * tau)
-        ridge[-1] = 0.0
-        f = Z @ theta
-        value = self._value(f, theta, tau)
+        """Minimise the mean loss plus tau ||theta||^2, less the last of theta, the intercept.
+
+        Where Newton's step leads much too far, as where the curvature of the loss is zero, the
+        parabolas that lie above the loss give the direction.
+        """
+        ridge = np.append(np.full(Z.shape[1] - 1, 2 * tau), 0.0)
         for _ in range(_MAX_ITERATIONS):
+            f = Z @ theta
             gradient = Z.T @ (self.w * self.loss.slope(f, self.y, self.delta)) + ridge * theta
-            D = self.w * self.loss.curvature(f, self.y, self.delta)
-            solve = _solver((Z.T * D) @ Z + np.diag(ridge))
-            step = -solve(gradient)
-            decrease = float(-gradient @ step)
-            if not decrease > _LAST_STEP * value:
-                return theta + step, solve
-            t, change = 1.0, Z @ step
-            while t > 1e-10:
-                new, new_f = theta + t * step, f + t * change
-                new_value = self._value(new_f, new, tau)
-                if new_value <= value - _ARMIJO * t * decrease:
+            value = self._value(f, theta, tau)
+            for curvature in (self.loss.curvature, self.loss.majorant):
+                D = self.w * curvature(f, self.y, self.delta)
+                solve = _solver((Z.T * D) @ Z + np.diag(ridge))
+                step = -solve(gradient)
+                decrease = float(-gradient @ step)
+                if not decrease > _LAST_STEP * value:
+                    return theta + step, solve
+                line = _Line(self, f, Z @ step, theta, step, ridge)
+                t = line.length(decrease, value)
+                if t > _TOO_FAR:
                     break
-                t /= 2
-            else:
+            theta = theta + t * step
+            if np.abs(t * line.change).max() <= 2 * np.finfo(float).eps * np.abs(f).max():
                 break
-            theta, f, value = new, new_f, new_value
         return theta, solve
+
+
+class _Line:
+    """The objective of a path along a direction from where it falls."""
+
+    def __init__(self, path, f, change, theta, step, ridge):
+        self.path, self.f, self.change = path, f, change
+        self.curvature = step @ (ridge * step)
+        self.slope = theta @ (ridge * step)
+        self.square = theta @ (ridge * theta)
+
+    def value_at(self, t):
+        square = self.square + 2 * t * self.slope + t**2 * self.curvature
+        f = self.f + t * self.change
+        with np.errstate(over="ignore"):
+            loss = self.path.w @ self.path.loss.value(f, self.path.y, self.path.delta)
+        return loss + square / 2
+
+    def slope_at(self, t):
+        a = self.path.loss.slope(self.f + t * self.change, self.path.y, self.path.delta)
+        return (self.path.w * a) @ self.change + self.slope + t * self.curvature
+
+    def length(self, decrease, value):
+        """A length at which the slope is at most half of what it was at zero, -`decrease`."""
+        low, high, s_low, s_high, t = 0.0, np.inf, -decrease, np.inf, 1.0
+        for i in range(_MAX_LENGTHS):
+            s = self.slope_at(t)
+            if abs(s) <= decrease / 2 and (s <= 0 or self.value_at(t) <= value * (1 + _ROUNDING)):
+                return t
+            low, high, s_low, s_high = (t, high, s, s_high) if s < 0 else (low, t, s_low, s)
+            if high == np.inf:
+                t *= 4
+            elif i % 2:
+                t = (low + high) / 2 if low > 0 else high / 16
+            else:
+                t = low + (high - low) * s_low / (s_low - s_high)
+        return low
 
 
 def _solver(H):
