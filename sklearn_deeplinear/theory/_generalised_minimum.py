@@ -29,6 +29,9 @@ CERTIFIED_GAP = 1e-8
 # Rounding errors of bounds, relative to the loss of the best constant.
 _ROUNDING = 1e-13
 
+# Logarithms of decays, in units of the data, are cut off here, before their powers overflow.
+_EXTREME = 600.0
+
 
 def generalised_minimum(
     X,
@@ -140,15 +143,16 @@ def minimum_on_path(path, *, depth, gamma, width=None, tol=1e-9) -> GeneralisedM
     log_g = mean_log(gamma)
     log_decay = path.log_decay(log_g, depth)
     if depth == 1:
-        best = path.at(np.exp(log_decay))
+        tau = float(np.exp(np.clip(log_decay, -_EXTREME, _EXTREME)))
+        best = path.at(tau)
         # level - slope R + g R^2 is least at R = slope / (2 g).
-        lower_bound = best.level - best.slope**2 / 4 / np.exp(log_decay)
+        lower_bound = best.level - best.slope * (best.slope / tau) / 4
     else:
         search = NormSearch(path, depth, log_decay).run(tol)
         best, lower_bound = search.best, search.lower_bound
     coef, intercept = path.coef(best)
-    norm = np.linalg.norm(coef)
-    penalty = float(depth * np.exp(log_g + 2 / depth * np.log(norm))) if norm > 0 else 0.0
+    with np.errstate(divide="ignore"):
+        penalty = float(depth * np.exp(log_decay + 2 / depth * np.log(best.radius)) * unit)
     loss = best.loss * unit
     objective = loss + penalty
     bound = min(max(lower_bound, path.floor) * unit, objective)

@@ -57,6 +57,7 @@ class NormSearch:
 
     def __init__(self, path, depth, log_g):
         self.path, self.depth, self.log_g = path, depth, log_g
+        self.best = path.points[0]
         self._survey()
 
     def run(self, tol):
@@ -88,9 +89,10 @@ class NormSearch:
             return self.depth * np.exp(self.log_g + 2 / self.depth * np.log(R))
 
     def _F(self, point):
-        with np.errstate(divide="ignore"):
-            power = (1 - 2 / self.depth) * np.log(point.radius) if self.depth > 2 else 0.0
-            return np.log(point.slope / 2) + power - self.log_g
+        """Logarithm of -v' = 2 tau R over the slope of the penalty, 2 g R^(2/L - 1)."""
+        if point.radius > 0:
+            return np.log(point.tau) + (2 - 2 / self.depth) * np.log(point.radius) - self.log_g
+        return np.log(point.slope / 2) - self.log_g if self.depth == 2 else -np.inf
 
     def _survey(self):
         """The best of all points, and the lowest corner."""

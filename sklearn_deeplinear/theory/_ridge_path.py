@@ -169,6 +169,7 @@ class RidgePath:
         Where it does Newton's steps vanish; else each lengthens the map as the one before.
         """
         if self._unpenalised is None:
+            self.at(_FARTHEST**-3)
             theta, solve = self._newton(self.Z, self.points[-1].theta, 0.0)
             f = self.Z @ theta
             step = solve(self.Z.T @ (self.w * self.loss.slope(f, self.y, self.delta)))
@@ -239,9 +240,11 @@ class RidgePath:
                 solve = _solver((Z.T * D) @ Z + np.diag(ridge))
                 step = -solve(gradient)
                 decrease = float(-gradient @ step)
-                if not decrease > _LAST_STEP * value:
-                    return theta + step, solve
                 line = _Line(self, f, Z @ step, theta, step, ridge)
+                # Along directions that are all but flat the last step may lead astray, too.
+                last = not decrease > _LAST_STEP * value
+                if last and line.value_at(1.0) <= value * (1 + _ROUNDING):
+                    return theta + step, solve
                 t = line.length(decrease, value)
                 if t > _TOO_FAR:
                     break
