@@ -11,6 +11,7 @@ from tests.theory.checks_flows import (
     pathway_flow_checks,
     two_layer_checks,
 )
+from tests.theory.checks_generalised import generalised_checks
 from tests.theory.checks_landscape import collapse_checks, landscape_checks
 from tests.theory.checks_minima import minimum_checks, path_checks
 from tests.theory.checks_moments import moment_checks
@@ -22,6 +23,7 @@ SOURCES = (
     minimum_checks,
     path_checks,
     certificate_checks,
+    generalised_checks,
     landscape_checks,
     collapse_checks,
     factor_checks,
