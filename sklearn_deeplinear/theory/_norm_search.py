@@ -118,14 +118,15 @@ class NormSearch:
         self.lower_bound = min(self._corner.value, self._objective)
 
     def _refine(self):
-        """Add points near the lowest corner, and tell whether any are new."""
+        """Add points near the lowest corner, if rounding leaves room for any."""
         _, R, place = self._corner
-        left, slope = self.path.points[place], 0.0
+        left = self.path.points[place]
         if place + 1 == len(self.path.points):
-            return self._extend(left, R)
+            self._extend(left, R)
+            return
         right = self.path.points[place + 1]
         if self._found_root(place, place + 1):
-            return True
+            return
         slope = (left.slope + right.slope) / 2
         for root, other in ((left, right), (right, left)):
             if abs(self._F(root)) <= _NEAR_ROOT:
@@ -133,20 +134,19 @@ class NormSearch:
                 R = root.radius + _SHRINK * (R - root.radius)
                 slope = root.slope + share * (other.slope - root.slope)
                 break
-        return R > 0 and self._added(slope / (2 * R), left.tau, right.tau)
+        self._add(slope, R, left.tau, right.tau)
 
     def _extend(self, last, R):
         """Go on to smaller penalties, or to none at all."""
-        if last.tau <= _LAST_TAU and self.path.raised_floor():
-            return True
-        # Slopes fall faster than they would if it were linear from here to the corner.
-        return R > 0 and self._added(last.slope / 4 / (2 * R), last.tau, 0.0)
+        if last.tau > _LAST_TAU or not self.path.raised_floor():
+            # Slopes fall faster than they would if v were a parabola up to the corner.
+            self._add(last.slope / 4, R, last.tau, 0.0)
 
-    def _added(self, tau, largest, smallest):
+    def _add(self, slope, R, largest, smallest):
+        """Add the point at which v is likely to have this slope at R, between two others."""
+        tau = slope / (2 * R) if R > 0 else 0.0
         if smallest < tau < largest:
             self.path.at(tau)
-            return True
-        return False
 
     def _found_root(self, left, right):
         """Newton's method for F as a function of log tau, between two points if F falls there."""

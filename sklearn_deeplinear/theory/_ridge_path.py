@@ -214,15 +214,40 @@ class RidgePath:
         return self._point(tau, theta, -factor(right))
 
     def _point(self, tau, theta, change):
+        theta, balanced = self._balanced(theta)
         f = self.Z @ theta
         G = self.Z[:, :-1].T @ (self.w * self.loss.slope(f, self.y, self.delta))
         M = theta[:-1]
         loss, radius, slope = self._value(f, theta, 0.0), np.linalg.norm(M), np.linalg.norm(G)
         level = loss - G @ M - _ROUNDING * (loss + slope * radius)
+        if not balanced:
+            level, slope = 0.0, 0.0  # as losses are positive, this is true of any point
         elasticity = M @ change[:-1] / radius**2 if radius > 0 else -1.0
         return Point(
             tau, theta, loss, float(radius), float(level), float(slope), change, elasticity
         )
+
+    def _balanced(self, theta):
+        """Move the intercept to where the mean slope is zero, and tell whether it is, to rounding.
+
+        The line of a point is a bound only if no other intercept is better for its map.
+        """
+        if not self.fit_intercept:
+            return theta, True
+        f, shift, last = self.Z @ theta, 0.0, np.inf
+        for _ in range(_MAX_ITERATIONS):
+            at = (f + shift, self.y, self.delta)
+            a, D = self.w * self.loss.slope(*at), self.w * self.loss.curvature(*at)
+            rounding = _ROUNDING * (np.abs(a).sum() + D @ (np.abs(f + shift) + 1))
+            excess = float(a.sum())
+            if abs(excess) <= rounding:
+                return np.append(theta[:-1], theta[-1] + shift), True
+            curvature = float(D.sum())
+            # Newton's step while it helps, else one that leads nearer without fail.
+            if not (curvature > 0 and abs(excess) <= last / 2):
+                curvature = float(self.w @ self.loss.majorant(*at))
+            shift, last = shift - excess / curvature, abs(excess)
+        return np.append(theta[:-1], theta[-1] + shift), False
 
     def _newton(self, Z, theta, tau):
         """Minimise the mean loss plus tau ||theta||^2, less the last of theta, the intercept.

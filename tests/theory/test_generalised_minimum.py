@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from scipy.optimize import brentq, minimize
+from scipy.optimize import minimize
 from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
@@ -194,25 +194,22 @@ def test_one_path_serves_all_settings(cancer):
             assert_allclose(shared.coef, alone.coef, rtol=1e-7, atol=1e-9)
 
 
-def test_tangents_of_inexact_points_are_bounds():
-    """Lines of random maps lie below losses of all maps of any norm."""
-    X, y = data("log_loss")
-    path = RidgePath(X, y, "log_loss")
+@pytest.mark.parametrize("loss", GLM_LOSSES)
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_lines_of_maps_that_are_not_optimal_are_bounds_all_the_same(loss, fit_intercept):
+    X, y = data(loss)
+    path = RidgePath(X, y, loss, fit_intercept=fit_intercept)
+    optimal = [path.at(tau) for tau in np.geomspace(1e-4, 10, 12)]
     random = np.random.RandomState(0)
-    Z = path.Z
-    for _ in range(30):
-        theta = random.randn(Z.shape[1])
-        f = Z[:, :-1] @ theta[:-1]
-        theta[-1] = _best_intercept(f, y)
+    for size in np.geomspace(1e-3, 30, 30):
+        theta = size * random.randn(path.Z.shape[1])
         point = path._point(1.0, theta, np.zeros_like(theta))
-        for other in (path.at(tau) for tau in np.geomspace(1e-4, 10, 12)):
-            assert point.level - point.slope * other.radius <= other.loss * (1 + 1e-12)
-
-
-def _best_intercept(f, y):
-    """Where the mean slope of the logistic loss is zero."""
-    slope = GLM_LOSSES["log_loss"].slope
-    return brentq(lambda b: slope(f + b, y, DELTA).mean(), -50, 50, xtol=1e-14)
+        assert point.slope > 0
+        for other in optimal:
+            assert point.level - point.slope * other.radius <= other.loss * (1 + 1e-13)
+    # Those of optimal ones touch.
+    for point in optimal:
+        assert point.level - point.slope * point.radius == pytest.approx(point.loss, rel=1e-12)
 
 
 @pytest.mark.parametrize("loss", GLM_LOSSES)
