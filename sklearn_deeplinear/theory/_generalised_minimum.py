@@ -19,7 +19,7 @@ from sklearn_deeplinear._parameters import (
 from sklearn_deeplinear.theory._batches import check_batch
 from sklearn_deeplinear.theory._generalised_minimum_result import GeneralisedMinimum
 from sklearn_deeplinear.theory._glm_losses import GLM_LOSSES
-from sklearn_deeplinear.theory._norm_search import NormSearch
+from sklearn_deeplinear.theory._norm_search import LAST_TAU, NormSearch
 from sklearn_deeplinear.theory._problem import mean_log
 from sklearn_deeplinear.theory._ridge_path import RidgePath
 
@@ -145,6 +145,8 @@ def minimum_on_path(path, *, depth, gamma, width=None, tol=1e-9) -> GeneralisedM
     if depth == 1:
         tau = float(np.exp(np.clip(log_decay, -_EXTREME, _EXTREME)))
         best = path.at(tau)
+        if tau <= LAST_TAU:
+            path.raised_floor()  # of slopes so small only rounding errors are left
         # level - slope R + g R^2 is least at R = slope / (2 g).
         lower_bound = best.level - best.slope * (best.slope / tau) / 4
     else:

@@ -24,7 +24,7 @@ _SHRINK = 0.25
 _TIE = 16 * np.finfo(float).eps
 
 # Penalties, in the units of the path, below which the unpenalised minimum is as near.
-_LAST_TAU = 1e-12
+LAST_TAU = 1e-12
 
 
 class Corner(NamedTuple):
@@ -138,7 +138,7 @@ class NormSearch:
 
     def _extend(self, last, R):
         """Go on to smaller penalties, or to none at all."""
-        if last.tau > _LAST_TAU or not self.path.raised_floor():
+        if last.tau > LAST_TAU or not self.path.raised_floor():
             # Slopes fall faster than they would if v were a parabola up to the corner.
             self._add(last.slope / 4, R, last.tau, 0.0)
 

@@ -292,6 +292,23 @@ def test_few_rows(loss, shape):
             assert value == pytest.approx(minimum.objective, rel=1e-9)
 
 
+@pytest.mark.parametrize("loss", GLM_LOSSES)
+@pytest.mark.parametrize("scale", [1e-150, 1.0, 1e150])
+def test_decays_of_any_size(loss, scale):
+    """Next to nothing, they leave the minimum without decay; huge ones leave the constant."""
+    X, y = data(loss, noise=3.0)
+    free = generalised_minimum(X * scale, y, loss=loss, depth=1)
+    for depth in (1, 2, 3):
+        none, tiny, huge = (
+            generalised_minimum(X * scale, y, loss=loss, depth=depth, weight_decay=g)
+            for g in (0.0, 1e-25 * scale ** (2 / depth), 1e300)
+        )
+        assert none.objective == free.objective
+        assert {none.kind, tiny.kind, huge.kind} <= {"exact", "certified"}
+        assert tiny.objective == pytest.approx(free.objective, rel=1e-12)
+        assert huge.is_zero or depth == 1
+
+
 def test_one_class_may_have_hardly_any_weight():
     X, y = data("log_loss")
     w = np.where(y > 0, 1e-12, 1.0)
