@@ -17,9 +17,9 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from sklearn_deeplinear.theory._glm_losses import GLM_LOSSES
+from sklearn_deeplinear.theory._newton_steps import ROUNDING, Line, solver
 
 # Newton's method: iterations, and the predicted decrease, relative to the objective, after which
 # a last step leaves an error that is rounding, as it squares the error.
@@ -29,14 +29,11 @@ _MAX_ITERATIONS, _LAST_STEP = 200, 1e-13
 # method may have to find its way through many kinks of the slope of the loss.
 _FARTHEST = 1e3
 
-# Lengths that are tried along one direction, and the share of a step below which it led too far.
-_MAX_LENGTHS, _TOO_FAR = 40, 1e-8
+# Share of a step below which it led much too far.
+_TOO_FAR = 1e-8
 
 # Newton's steps of outputs that are smaller, relative to these, show that a minimum is attained.
 _STANDING = 1e-6
-
-# Relative error of sums of rounded terms that bounds allow for.
-_ROUNDING = 16 * np.finfo(float).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +177,7 @@ class RidgePath:
     def raised_floor(self):
         """Whether the least loss, if it is attained, makes a new lower bound of all losses."""
         point, attained = self.unpenalised()
-        floor, self.floor = self.floor, (1 - _ROUNDING) * point.loss if attained else 0.0
+        floor, self.floor = self.floor, (1 - ROUNDING) * point.loss if attained else 0.0
         return self.floor > floor
 
     def separates(self, point):
@@ -219,7 +216,7 @@ class RidgePath:
         G = self.Z[:, :-1].T @ (self.w * self.loss.slope(f, self.y, self.delta))
         M = theta[:-1]
         loss, radius, slope = self._value(f, theta, 0.0), np.linalg.norm(M), np.linalg.norm(G)
-        level = loss - G @ M - _ROUNDING * (loss + slope * radius)
+        level = loss - G @ M - ROUNDING * (loss + slope * radius)
         if not balanced:
             level, slope = 0.0, 0.0  # as losses are positive, this is true of any point
         elasticity = M @ change[:-1] / radius**2 if radius > 0 else -1.0
@@ -238,7 +235,7 @@ class RidgePath:
         for _ in range(_MAX_ITERATIONS):
             at = (f + shift, self.y, self.delta)
             a, D = self.w * self.loss.slope(*at), self.w * self.loss.curvature(*at)
-            rounding = _ROUNDING * (np.abs(a).sum() + D @ (np.abs(f + shift) + 1))
+            rounding = ROUNDING * (np.abs(a).sum() + D @ (np.abs(f + shift) + 1))
             excess = float(a.sum())
             if abs(excess) <= rounding:
                 return np.append(theta[:-1], theta[-1] + shift), True
@@ -262,13 +259,13 @@ class RidgePath:
             value = self._value(f, theta, tau)
             for curvature in (self.loss.curvature, self.loss.majorant):
                 D = self.w * curvature(f, self.y, self.delta)
-                solve = _solver((Z.T * D) @ Z + np.diag(ridge))
+                solve = solver((Z.T * D) @ Z + np.diag(ridge))
                 step = -solve(gradient)
                 decrease = float(-gradient @ step)
-                line = _Line(self, f, Z @ step, theta, step, ridge)
+                line = Line(self, f, Z @ step, theta, step, ridge)
                 # Along directions that are all but flat the last step may lead astray, too.
                 last = not decrease > _LAST_STEP * value
-                if last and line.value_at(1.0) <= value * (1 + _ROUNDING):
+                if last and line.value_at(1.0) <= value * (1 + ROUNDING):
                     return theta + step, solve
                 t = line.length(decrease, value)
                 if t > _TOO_FAR:
@@ -277,58 +274,6 @@ class RidgePath:
             if np.abs(t * line.change).max() <= 2 * np.finfo(float).eps * np.abs(f).max():
                 break
         return theta, solve
-
-
-class _Line:
-    """The objective of a path along a direction from where it falls."""
-
-    def __init__(self, path, f, change, theta, step, ridge):
-        self.path, self.f, self.change = path, f, change
-        self.curvature = step @ (ridge * step)
-        self.slope = theta @ (ridge * step)
-        self.square = theta @ (ridge * theta)
-
-    def value_at(self, t):
-        square = self.square + 2 * t * self.slope + t**2 * self.curvature
-        f = self.f + t * self.change
-        with np.errstate(over="ignore"):
-            loss = self.path.w @ self.path.loss.value(f, self.path.y, self.path.delta)
-        return loss + square / 2
-
-    def slope_at(self, t):
-        a = self.path.loss.slope(self.f + t * self.change, self.path.y, self.path.delta)
-        return (self.path.w * a) @ self.change + self.slope + t * self.curvature
-
-    def length(self, decrease, value):
-        """A length at which the slope is at most half of what it was at zero, -`decrease`."""
-        low, high, s_low, s_high, t = 0.0, np.inf, -decrease, np.inf, 1.0
-        for i in range(_MAX_LENGTHS):
-            s = self.slope_at(t)
-            if abs(s) <= decrease / 2 and (s <= 0 or self.value_at(t) <= value * (1 + _ROUNDING)):
-                return t
-            low, high, s_low, s_high = (t, high, s, s_high) if s < 0 else (low, t, s_low, s)
-            if high == np.inf:
-                t *= 4
-            elif i % 2:
-                t = (low + high) / 2 if low > 0 else high / 16
-            else:
-                t = low + (high - low) * s_low / (s_low - s_high)
-        return low
-
-
-def _solver(H):
-    """Solve with a positive semi-definite matrix, after scaling its diagonal to one."""
-    diagonal = np.diag(H)
-    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = H * scale[:, None] * scale
-    damping = np.finfo(float).eps
-    while True:
-        try:
-            factor = cho_factor(scaled + damping * np.eye(len(H)), lower=True, check_finite=False)
-        except LinAlgError:
-            damping *= 10
-            continue
-        return lambda right: scale * cho_solve(factor, scale * right, check_finite=False)
 
 
 def _mean(X, w):
