@@ -59,6 +59,8 @@ def solver(H):
         try:
             factor = cho_factor(scaled + damping * np.eye(len(H)), lower=True, check_finite=False)
         except LinAlgError:
+            if damping > len(H):  # no finite matrix of this scale needs as much
+                raise
             damping *= 10
             continue
         return lambda right: scale * cho_solve(factor, scale * right, check_finite=False)
