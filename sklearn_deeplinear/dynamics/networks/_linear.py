@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics.networks._balance import BALANCE_RATE, Balance, BalanceMeter
-from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._noisy_gradient import NoisyMomentGradient
@@ -45,7 +44,7 @@ class LinearDynamics:
     ----------
     weights : list of tensors of shape (..., h_l, h_{l-1})
         Initial W_1, ..., W_L; copied into one flat buffer, `state`.
-    data_term : MomentGradient or NoisyMomentGradient
+    data_term : MapGradient or NoisyMomentGradient
         Mean loss of the data and its gradient.
     weight_decay : sequence of L floats, or of tensors of the shape of the batch
         gamma_1, ..., gamma_L.
@@ -108,7 +107,7 @@ class LinearDynamics:
         """The networks of a batch that an index chooses, as dynamics of their own."""
         decays = [chosen(gamma, self.batch, index) for gamma in self.weight_decay]
         weights = [W[index] for W in self.weights]
-        return LinearDynamics(weights, self.data_term.part(index, self.batch), decays)
+        return type(self)(weights, self.data_term.part(index, self.batch), decays)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
@@ -153,16 +152,11 @@ class LinearDynamics:
         )
 
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
-        """Extreme eigenvalues of the Hessian, from second moments; of a batch (..., k)."""
+        """Extreme eigenvalues of the Hessian; of a batch (..., k)."""
         if self.batch:
             return of_each(self, state, k=k, which=which)
-        term = self.data_term
-        moments = term.input_factor.mT @ term.input_factor  # A
-        cross = term.output_factor.mT @ term.input_factor  # S
-        noise = getattr(term, "noise", 0.0)
-        return linear_hessian_eigenvalues(
-            layers(state, self.shapes), moments, cross, self.weight_decay, noise, k=k, which=which
-        )
+        weights = layers(state, self.shapes)
+        return self.data_term.hessian_eigenvalues(weights, self.weight_decay, k, which)
 
     def record_cost(self, operations=0.0):
         """Cost of a record, in steps."""
@@ -188,14 +182,14 @@ def step_seconds(shapes, n_networks=1):
 
 
 def gradient_rounding(norms, data_term, weight_decay):
-    """Rounding error of the terms 2 B_l^T S F_{l-1}^T and 2 gamma_l W_l of the gradient.
+    """Rounding error of the terms 2 B_l^T S F_{l-1}^T, say, and 2 gamma_l W_l of the gradient.
 
     Parameters
     ----------
     norms : list of floats, or of arrays of the shape of the batch
         ||W_l||_F.
-    data_term : MomentGradient or NoisyMomentGradient
-        Knows the moments, in the precision of the gradient.
+    data_term : MapGradient or NoisyMomentGradient
+        Knows the size of the gradient, in its precision.
     weight_decay : list of floats, or of tensors of the shape of the batch
         gamma_l.
 
@@ -204,7 +198,7 @@ def gradient_rounding(norms, data_term, weight_decay):
     rounding : float, or ndarray of the shape of the batch
     """
     outer = np.max([math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms))], axis=0)
-    cross = data_term.output_factor.mT @ data_term.input_factor  # S
+    slope = data_term.slope_size()
     decay = sum(_array(g) * norm for g, norm in zip(weight_decay, norms, strict=True))
-    size = 2 * (_norm(cross) * outer + decay)
-    return _ROUNDING * torch.finfo(cross.dtype).eps * size
+    size = 2 * (_array(slope) * outer + decay)
+    return _ROUNDING * torch.finfo(slope.dtype).eps * size

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import torch
 
+from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._noisy_batch_step import NoisyBatchStep
 from sklearn_deeplinear.dynamics.networks._stacks import (
     chosen,
@@ -89,6 +90,16 @@ class NoisyMomentGradient:
                 form = T + column(self.noise[layer - 1]) * torch.diag_embed(_diagonal(T))
                 back = W.mT @ back
         return gradients[::-1]
+
+    def slope_size(self):
+        """||S||_F."""
+        return torch.linalg.vector_norm(self.cross_moment, dim=(-2, -1))
+
+    def hessian_eigenvalues(self, weights, weight_decay, k, which):
+        """Extreme eigenvalues of the Hessian of the expected objective of a single network."""
+        moments = self.input_moment, self.cross_moment
+        options = {"k": k, "which": which}
+        return linear_hessian_eigenvalues(weights, *moments, weight_decay, self.noise, **options)
 
     def stepper(self, weights, weight_decay):
         """Return ``step(eta)``, which makes one descent step on `weights` in place.
