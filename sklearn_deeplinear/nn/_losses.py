@@ -32,6 +32,9 @@ class Loss:
         Root mean square that outputs should have, from that of the targets.
     probabilities : callable
         Class probabilities (n, m) out of outputs, arrays of that shape, if y are indicators.
+    mean_hessian : callable
+        ``mean_hessian(f, shares)``, shape (..., m, m): its Hessian in f, averaged over samples
+        with `shares` (..., n, 1).
     """
 
     terms: Callable
@@ -41,6 +44,7 @@ class Loss:
     batch_targets: Callable
     output_size: Callable
     probabilities: Callable
+    mean_hessian: Callable
 
 
 def nearest_distribution(outputs):
@@ -81,12 +85,39 @@ def _squared_error_slope(f, y, out):
     return torch.sub(f, y, out=out).mul_(2)
 
 
+def _squared_error_hessian(f, shares):
+    return 2 * torch.diag_embed(shares.sum(dim=-2).expand(*f.shape[:-2], f.shape[-1]))
+
+
 def _cross_entropy(f, y):
     return -(torch.log_softmax(f, dim=-1) * y)
 
 
 def _cross_entropy_slope(f, y, out):
     return torch.softmax(f, dim=-1, out=out).sub_(y)
+
+
+def _cross_entropy_hessian(f, shares):
+    p = torch.softmax(f, dim=-1)
+    return torch.diag_embed((p * shares).sum(dim=-2)) - p.mT @ (p * shares)
+
+
+def _log_loss(f, y):
+    return -torch.nn.functional.logsigmoid((2 * y - 1) * f)
+
+
+def _log_loss_slope(f, y, out):
+    sign = 1 - 2 * y  # what is left of sure predictions is not lost beside 1
+    return torch.mul(sign, torch.sigmoid(sign * f), out=out)
+
+
+def _log_loss_hessian(f, shares):
+    return (torch.sigmoid(f) * torch.sigmoid(-f) * shares).sum(dim=-2, keepdim=True)
+
+
+def _two_probabilities(f):
+    p = torch.sigmoid(torch.from_numpy(f)).numpy()
+    return np.hstack([1 - p, p])
 
 
 LOSSES: dict[str, Loss] = {
@@ -98,6 +129,7 @@ LOSSES: dict[str, Loss] = {
         batch_targets=lambda y: y,
         output_size=lambda size: size,
         probabilities=nearest_distribution,
+        mean_hessian=_squared_error_hessian,
     ),
     "cross_entropy": Loss(
         terms=_cross_entropy,
@@ -107,6 +139,18 @@ LOSSES: dict[str, Loss] = {
         batch_targets=lambda y: y.argmax(dim=1),
         output_size=lambda size: 1.0,
         probabilities=lambda f: torch.softmax(torch.from_numpy(f), dim=1).numpy(),
+        mean_hessian=_cross_entropy_hessian,
+    ),
+    # Of two classes, with one output; y is 0 or 1.
+    "log_loss": Loss(
+        terms=_log_loss,
+        slope=_log_loss_slope,
+        curvature=0.25,
+        of_batch=lambda f, targets: _log_loss(f, targets).sum(dim=-1),
+        batch_targets=lambda y: y,
+        output_size=lambda size: 1.0,
+        probabilities=_two_probabilities,
+        mean_hessian=_log_loss_hessian,
     ),
 }
 
@@ -119,7 +163,7 @@ class MeanLoss(torch.nn.Module):
 
     Parameters
     ----------
-    name : {"squared_error", "cross_entropy"}
+    name : {"squared_error", "cross_entropy", "log_loss"}
         Loss of a single sample.
     """
 

@@ -8,8 +8,10 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
+from sklearn_deeplinear.dynamics.networks._linear_classifier import LinearClassifierDynamics
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
+from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
 from sklearn_deeplinear.dynamics.networks._stacks import each, stacked
 from sklearn_deeplinear.theory import SecondMoments
 
@@ -77,6 +79,16 @@ def perceptron(activation, loss="squared_error"):
     return make
 
 
+def linear_classifier(loss):
+    def make(parts, folds, like):
+        X, Y, share = (stacked(of(name, folds), like) for name in ("X", "Y", "share"))
+        term = SampleGradient(X, (Y > 0).to(like), share.squeeze(-1), loss, True)
+        (weights,), (decay,) = parts["weights"], parts["decay"]
+        return LinearClassifierDynamics(weights, term, decay)
+
+    return make
+
+
 @dataclass(frozen=True)
 class Kind:
     """How the networks of a sweep are made, of `d` inputs, `m` outputs and hidden `widths`."""
@@ -114,6 +126,11 @@ KINDS = {
     "one layer": Kind(perceptron("relu"), widths=((),), biased=True),
     "classifier": Kind(
         perceptron("relu", "cross_entropy"), m=3, biased=True, classes=True, samples=(3, 20, 9)
+    ),
+    "two linear classes": Kind(linear_classifier("log_loss"), m=1, samples=(30, 20, 25)),
+    "linear classes": Kind(linear_classifier("cross_entropy"), d=5, m=3, classes=True),
+    "more linear classes than inputs": Kind(
+        linear_classifier("cross_entropy"), d=2, m=3, classes=True
     ),
     "leaky classifier": Kind(perceptron("leaky_relu", "cross_entropy"), classes=True),
 }

@@ -12,9 +12,11 @@ from sklearn_deeplinear.dynamics.compression._krylov import KrylovPathways
 from sklearn_deeplinear.dynamics.compression._subspaces import close
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
+from sklearn_deeplinear.dynamics.networks._linear_classifier import LinearClassifierDynamics
 from sklearn_deeplinear.dynamics.networks._module import module_dynamics
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
+from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
 from sklearn_deeplinear.theory import SecondMoments
 from tests.dynamics.networks.every_batch import KINDS, Kind, Sweep
 from tests.dynamics.networks.every_batch import linear as linear_batch
@@ -152,6 +154,19 @@ def perceptron(activation, loss, bias, widths=(4, 3)):
     return Case(make, found, kinked=activation != "identity" and bool(widths), linear=linear)
 
 
+def classifier(loss, widths=(4, 3), free=True):
+    targets = CLASSES if loss == "cross_entropy" else CLASSES[:, :1]
+    weights = layers_of(*widths)
+    weights[-1] = weights[-1][: targets.shape[1]]
+
+    def make(like):
+        data = (moved(part, like) for part in (X, targets, SHARES))
+        term = SampleGradient(*data, loss, free)
+        return LinearClassifierDynamics(moved(weights, like), term, DECAYS[: len(weights)])
+
+    return Case(make, {"weights": shapes(weights)}, linear=True, where="numbers")
+
+
 def module(unit):
     def make(like):
         torch.manual_seed(0)
@@ -197,6 +212,10 @@ CASES = {
     "leaky perceptron": perceptron("leaky_relu", "cross_entropy", True),
     "classifier without biases": perceptron("relu", "cross_entropy", False),
     "perceptron of one layer": perceptron("relu", "cross_entropy", True, widths=()),
+    "linear classifier": classifier("cross_entropy"),
+    "linear classifier of two classes": classifier("log_loss"),
+    "linear classifier of one layer": classifier("log_loss", widths=()),
+    "linear classifier through zero": classifier("cross_entropy", free=False),
     "tanh module": module(torch.nn.Tanh()),
     "relu module": module(torch.nn.ReLU()),
     "leaky module": module(torch.nn.LeakyReLU(0.3)),
@@ -207,5 +226,6 @@ CASES = {
     "batch of tanh pathways": batch(KINDS["tanh pathways"], several=True),
     "batch of linear perceptrons": batch(KINDS["linear perceptron"], linear=True),
     "batch of relu perceptrons": batch(KINDS["relu perceptron"], kinked=True),
+    "batch of linear classifiers": batch(KINDS["linear classes"], linear=True, where="numbers"),
     "batch of classifiers": batch(KINDS["classifier"], kinked=True),
 }
