@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sklearn_deeplinear._training_warning import TrainingWarning
     from sklearn_deeplinear.estimators import (
+        DeepLinearClassifier,
         DeepLinearRegressor,
         HomogeneousMLPClassifier,
         HomogeneousMLPRegressor,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "DeepLinearClassifier",
     "DeepLinearRegressor",
     "HomogeneousMLPClassifier",
     "HomogeneousMLPRegressor",

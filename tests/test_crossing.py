@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone, is_classifier
 
 from sklearn_deeplinear import (
+    DeepLinearClassifier,
     DeepLinearRegressor,
     HomogeneousMLPClassifier,
     HomogeneousMLPRegressor,
@@ -22,6 +23,7 @@ from sklearn_deeplinear.inspection import BalanceDisplay, TrajectoryDisplay
 RNG = np.random.RandomState(0)
 X, Y = RNG.standard_normal((14, 3)), RNG.standard_normal((14, 2))
 CLASSES = np.repeat(["a", "b", "c"], [5, 4, 5])
+TWO_CLASSES = np.repeat(["a", "b"], [8, 6])
 # Few steps, each recorded; of a size that suits all, and from weights that are no saddle.
 RUN = {
     "width": 4,
@@ -52,6 +54,8 @@ MODELS = {
     "perceptron": HomogeneousMLPRegressor(depth=3),
     "perceptron, no biases": HomogeneousMLPRegressor(fit_bias=False, activation="leaky_relu"),
     "linear perceptron": HomogeneousMLPRegressor(activation="identity", dtype="float32"),
+    "linear classifier": DeepLinearClassifier(depth=3),
+    "linear classifier of two classes": DeepLinearClassifier(depth=2),
     "classifier": HomogeneousMLPClassifier(depth=2),
     "classifier of squared error": HomogeneousMLPClassifier(depth=2, loss="squared_error"),
 }
@@ -82,7 +86,9 @@ def model_of(name, solver):
 
 
 def data_of(name):
-    return X, CLASSES if is_classifier(MODELS[name]) else Y
+    if not is_classifier(MODELS[name]):
+        return X, Y
+    return X, TWO_CLASSES if "two classes" in name else CLASSES
 
 
 @lru_cache

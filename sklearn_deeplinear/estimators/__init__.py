@@ -1,11 +1,13 @@
 """scikit-learn estimators."""
 
 from sklearn_deeplinear.estimators._deep_linear import DeepLinearRegressor
+from sklearn_deeplinear.estimators._deep_linear_classifier import DeepLinearClassifier
 from sklearn_deeplinear.estimators._mlp_classifier import HomogeneousMLPClassifier
 from sklearn_deeplinear.estimators._mlp_regressor import HomogeneousMLPRegressor
 from sklearn_deeplinear.estimators._multi_pathway import MultiPathwayRegressor
 
 __all__ = [
+    "DeepLinearClassifier",
     "DeepLinearRegressor",
     "HomogeneousMLPClassifier",
     "HomogeneousMLPRegressor",

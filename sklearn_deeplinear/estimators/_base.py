@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
@@ -93,16 +94,12 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
             self.net_ = outcome.net
 
 
-class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
-    """Squared loss, with the minimum beside the fit.
+class WithMinimum:
+    """Mixin of estimators whose problem knows its minimum, computed on first access."""
 
-    Subclasses define ``_problem_from(moments, data)``; `data` are None where only the moments
-    are known.
-    """
-
-    coef_: np.ndarray
-    intercept_: float | np.ndarray
-    moments_: SecondMoments
+    _problem: Any
+    weights_: list
+    objective_: float
 
     @property
     def global_minimum_(self) -> GlobalMinimum:
@@ -124,6 +121,18 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, TrainedNetwork):
         known = vars(vars(self).get("_problem", self))
         hidden = {name for name, value in _COMPUTED.items() if value not in known}
         return [name for name in set(object.__dir__(self)) - hidden if hasattr(self, name)]
+
+
+class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNetwork):
+    """Squared loss, with the minimum beside the fit.
+
+    Subclasses define ``_problem_from(moments, data)``; `data` are None where only the moments
+    are known.
+    """
+
+    coef_: np.ndarray
+    intercept_: float | np.ndarray
+    moments_: SecondMoments
 
     def _keep(self, problem, outcome):
         super()._keep(problem, outcome)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_deeplinear._compat import StrOptions
+from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
-class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
+class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
     """Classifier with homogeneous activations whose conservation laws are measured.
 
     The network is ``f(x) = W_L a(... a(W_1 x + b_1) ...) + b_L``; fitting minimises
@@ -278,17 +277,8 @@ class HomogeneousMLPClassifier(ClassifierMixin, HomogeneousMLP):
         return self.classes_[best]
 
     def _targets(self, y):
-        """Class indicators, (n_samples, n_classes)."""
-        check_classification_targets(y)
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y must hold at least two classes, got one class: {y[0]!r}.")
-        return self._known_targets(y)
+        self._learn_classes(y)
+        return self._indicators(y)
 
     def _known_targets(self, y):
-        """Indicators of the classes that were fitted."""
-        Y = y[:, None] == self.classes_
-        known = Y.any(axis=1)
-        if not known.all():
-            raise ValueError(f"y must hold classes seen by fit, got {y[~known][0]!r}.")
-        return Y.astype(np.float64)
+        return self._indicators(y)

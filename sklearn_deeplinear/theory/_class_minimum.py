@@ -23,9 +23,16 @@ from scipy.optimize import minimize_scalar
 from scipy.special import entr, log_softmax, softmax
 
 from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._generalised_minimum_result import (
+    CERTIFIED_GAP,
+    GeneralisedMinimum,
+)
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._local_minimum import best_local_minimum, local_minimum
+from sklearn_deeplinear.theory._problem import mean_log
 
+# Norm of the gradient at which a convex problem without decay counts as solved.
+_FLAT = 1e-10
 # Singular values of the inputs this far below the largest one are rounding.
 _ROUNDING = 1e-12
 # Pairs of classes that are tried as the ends of a line, which are as far apart as that takes.
@@ -89,8 +96,11 @@ class ClassProblem:
             delta = delta @ W
         return J, [*gradients[::-1], slope_b]
 
-    def minimise(self):
-        """Best weights and intercept found, as ``[W_1, ..., W_L, b]``."""
+    def minimise(self, maps=()):
+        """Best weights and intercept found, as ``[W_1, ..., W_L, b]``.
+
+        `maps` (K, k), in coordinates, are tried as starts besides.
+        """
         K, k = self.Y.shape[1], self.Z.shape[1]
         b = np.log(self.shares.T @ self.Y) if self.free_intercept else np.zeros((1, K))
         if self.depth == 1:
@@ -105,7 +115,7 @@ class ClassProblem:
         # on one line, which deep networks prefer, however symmetric they are.
         *weights, b = shallow.minimise()
         M = end_to_end(weights)
-        maps = [_truncated(M, r) for r in range(1, self.rank + 1)] + _lines(M)
+        maps = [*maps, *(_truncated(M, r) for r in range(1, self.rank + 1)), *_lines(M)]
         starts = [[*balanced_factors(N, self.rank, depth=self.depth), b] for N in maps if N.any()]
         if not starts:
             return zero
@@ -153,3 +163,61 @@ def _lines(M):
     farthest = sorted(pairs, key=lambda pair: -np.linalg.norm(M[pair[0]] - M[pair[1]]))
     contrasts = [np.eye(len(M))[k] - np.eye(len(M))[j] for k, j in farthest[:_MAX_LINES]]
     return [_LONGER * np.outer(u, u @ M) for u in contrasts]
+
+
+def class_minimum(X, Y, shares, *, width, gamma, free_intercept, coef=None) -> GeneralisedMinimum:
+    """Best weights found for the cross-entropy of several classes, with what bounds them.
+
+    Parameters
+    ----------
+    X, Y, shares, free_intercept
+        See :class:`ClassProblem`.
+    width : tuple of L - 1 ints
+        Hidden widths.
+    gamma : ndarray of shape (L,)
+        Decays.
+    coef : ndarray of shape (K, d), optional
+        Map to start from besides.
+    """
+    decayed, rank = gamma.all(), min([*Y.shape, X.shape[1], *width])
+    depth = len(gamma) if decayed else 1 if rank >= min(Y.shape[1] - 1, X.shape[1]) else 2
+    g = np.exp(mean_log(gamma)) if decayed else 0.0
+    problem = ClassProblem(X, Y, shares, depth, rank, g, free_intercept)
+    maps = [] if coef is None else [coef @ problem.directions.T * problem.unit]
+    matrices = problem.minimise(maps)
+    *weights, b = matrices
+    objective, gradients = problem.objective(matrices)
+    M = end_to_end(weights)
+    penalty = problem.g * sum(np.sum(W**2) for W in weights)
+    loss, bound = objective - penalty, problem.lower_bound(matrices)
+    if not decayed:
+        slope = np.sqrt(sum(np.sum(part**2) for part in gradients))
+        kind, loss, bound = _without_decay(problem, M, b, loss, depth == 1 and slope < _FLAT)
+        if M.any() and gamma.any():
+            kind = "unattained"
+    elif objective - bound <= CERTIFIED_GAP * objective:
+        kind = "exact" if depth == 1 else "certified"
+    else:
+        kind = "stationary"
+    return GeneralisedMinimum(
+        coef=problem.coef(M),
+        intercept=b[0] - b.mean() if free_intercept else b[0],
+        objective=float(loss + penalty),
+        loss=float(loss),
+        penalty=float(penalty),
+        kind=kind,
+        lower_bound=float(min(bound, loss + penalty)),
+        is_zero=not M.any(),
+        depth=len(gamma),
+        width=width,
+        weight_decay=gamma,
+    )
+
+
+def _without_decay(problem, M, b, loss, solved):
+    """Kind, infimum and bound where size is free: zero if the map tells all samples apart."""
+    outputs = problem.Z @ M.T + b
+    own = np.sum(problem.Y * outputs, axis=1)
+    if np.all(own > np.max(np.where(problem.Y > 0, -np.inf, outputs), axis=1)):
+        return "unattained", 0.0, 0.0
+    return ("exact", loss, loss) if solved else ("stationary", loss, 0.0)

@@ -17,14 +17,11 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear.theory._batches import check_batch
-from sklearn_deeplinear.theory._generalised_minimum_result import GeneralisedMinimum
+from sklearn_deeplinear.theory._generalised_minimum_result import CERTIFIED_GAP, GeneralisedMinimum
 from sklearn_deeplinear.theory._glm_losses import GLM_LOSSES
 from sklearn_deeplinear.theory._norm_search import LAST_TAU, NormSearch
 from sklearn_deeplinear.theory._problem import mean_log
 from sklearn_deeplinear.theory._ridge_path import RidgePath
-
-# A relative gap to the lower bound below this certifies a minimum.
-CERTIFIED_GAP = 1e-8
 
 # Rounding errors of bounds, relative to the loss of the best constant.
 _ROUNDING = 1e-13

@@ -10,6 +10,9 @@ from sklearn_deeplinear._parameters import check_width
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._minimum_result import least_factors
 
+# A relative gap to the lower bound below this certifies a minimum.
+CERTIFIED_GAP = 1e-8
+
 
 @dataclass(frozen=True, eq=False)
 class GeneralisedMinimum:
@@ -17,9 +20,9 @@ class GeneralisedMinimum:
 
     Attributes
     ----------
-    coef : ndarray of shape (1, d)
+    coef : ndarray of shape (1, d), or (n_classes, d) of several classes
         End-to-end map M; if the infimum is not attained, one whose loss is close to it.
-    intercept : ndarray of shape (1,)
+    intercept : ndarray of shape (1,) or (n_classes,)
         Intercept that goes with it.
     objective : float
         J at the minimum, or its infimum.
@@ -39,7 +42,7 @@ class GeneralisedMinimum:
     depth : int
         Number of weight matrices L.
     width : tuple of L - 1 ints, or None
-        Hidden widths; None stands for one unit.
+        Hidden widths; None stands for wide enough.
     weight_decay : ndarray of shape (L,)
         Decays gamma_l.
     """
@@ -69,7 +72,7 @@ class GeneralisedMinimum:
 
         Returns
         -------
-        f : ndarray of shape (n_samples,)
+        f : ndarray of shape (n_samples,), or (n_samples, n_classes) of several classes
 
         Raises
         ------
@@ -79,7 +82,8 @@ class GeneralisedMinimum:
         X = np.asarray(X, dtype=np.float64)
         if X.ndim != 2 or X.shape[1] != self.coef.shape[1]:
             raise ValueError(f"X must have shape (n_samples, {self.coef.shape[1]}), got {X.shape}.")
-        return X @ self.coef[0] + self.intercept[0]
+        f = X @ self.coef.T + self.intercept
+        return f[:, 0] if len(self.coef) == 1 else f
 
     def weights(self, width=None) -> list[np.ndarray]:
         """Weights of a network that attains the minimum.
@@ -87,7 +91,8 @@ class GeneralisedMinimum:
         Parameters
         ----------
         width : int or sequence of L - 1 ints, default=None
-            Hidden widths; None takes those of the problem, or one unit if it had none.
+            Hidden widths; None takes those of the problem, or the rank of the map
+            if it had none.
 
         Returns
         -------

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 from sklearn.base import clone
 
 from sklearn_deeplinear import (
+    DeepLinearClassifier,
     DeepLinearRegressor,
     HomogeneousMLPClassifier,
     HomogeneousMLPRegressor,
@@ -22,6 +23,7 @@ MODELS = {
     "other pathways": MultiPathwayRegressor(2, 3, activation="relu", **FEW),
     "perceptron": HomogeneousMLPRegressor(2, 3, **FEW),
     "classifier": HomogeneousMLPClassifier(2, 3, **FEW),
+    "linear classifier": DeepLinearClassifier(2, 3, **FEW),
 }
 
 
@@ -30,7 +32,7 @@ MODELS = {
 def test_only_ratios_of_sample_weights_matter(name, exponent):
     rng = np.random.RandomState(0)
     X, weight = rng.randn(30, 3), rng.uniform(1.0, 2.0, 30)
-    y = X[:, 0] > 0 if name == "classifier" else X[:, 0]
+    y = X[:, 0] > 0 if "classifier" in name else X[:, 0]
     plain = clone(MODELS[name]).fit(X, y, sample_weight=weight)
     # By a power of two, which is exact; the sum of the large ones is none that exists.
     scaled = clone(MODELS[name]).fit(X, y, sample_weight=np.ldexp(weight, exponent))

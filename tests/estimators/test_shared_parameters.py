@@ -8,6 +8,7 @@ import pytest
 from numpydoc.docscrape import ClassDoc
 
 from sklearn_deeplinear import (
+    DeepLinearClassifier,
     DeepLinearRegressor,
     HomogeneousMLPClassifier,
     HomogeneousMLPRegressor,
@@ -16,11 +17,13 @@ from sklearn_deeplinear import (
 
 ESTIMATORS = (
     DeepLinearRegressor,
+    DeepLinearClassifier,
     MultiPathwayRegressor,
     HomogeneousMLPRegressor,
     HomogeneousMLPClassifier,
 )
 PATHWAYS = [(MultiPathwayRegressor,)]
+CLASSIFIER = [(DeepLinearClassifier,)]
 PERCEPTRONS = [(HomogeneousMLPRegressor, HomogeneousMLPClassifier)]
 
 # Who has a text of their own, and why: one text for each group, one for all the others.
@@ -39,16 +42,19 @@ EXCEPTIONS = {
     "n_iter_": (PERCEPTRONS, ANALYTIC),
     "step_size_": (PERCEPTRONS, ANALYTIC),
     "converged_": (PERCEPTRONS, ANALYTIC),
-    "coef_": (PATHWAYS, IF_LINEAR),
-    "global_minimum_": (PATHWAYS, IF_LINEAR),
+    "coef_": (PATHWAYS + CLASSIFIER, IF_LINEAR + "; classes have rows"),
+    "intercept_": (CLASSIFIER, "classes have entries"),
+    "global_minimum_": (PATHWAYS + CLASSIFIER, IF_LINEAR + "; of classes on data"),
     "optimality_gap_": (PATHWAYS, IF_LINEAR),
-    "net_": (PERCEPTRONS, "their inputs are not centred"),
-    "init": (PATHWAYS + PERCEPTRONS, "each kind of network has starts of its own"),
+    "net_": (PERCEPTRONS + CLASSIFIER, "what the outputs are less"),
+    "loss": (CLASSIFIER, "linear classifiers have one loss"),
+    "fit_intercept": (CLASSIFIER, "no centring finds it"),
+    "init": (PATHWAYS + PERCEPTRONS + CLASSIFIER, "each kind of network has starts of its own"),
 }
 # Parameters by what they are about; constructors and docstrings follow this order.
 GROUPS = {
     "model": "depth width n_pathways loss activation activate_output weight_decay noise "
-    "fit_intercept fit_bias",
+    "class_weight fit_intercept fit_bias",
     "solver": "solver step_size momentum max_iter flow_time tol batch_size callbacks compression",
     "start": "init init_scale warm_start random_state",
     "records": "record_every record record_weights record_sharpness",

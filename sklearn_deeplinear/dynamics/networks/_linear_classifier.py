@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from sklearn_deeplinear.dynamics.networks._flat import layers
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
+from sklearn_deeplinear.dynamics.networks._stacks import with_decay
 
 
 class LinearClassifierDynamics(LinearDynamics):
@@ -19,8 +21,21 @@ class LinearClassifierDynamics(LinearDynamics):
     def measure(self, states):
         """Measure states of shape (n_records, ..., n_parameters): a dict of tensors."""
         # One at a time: outputs for all samples and records would take too much memory.
-        rows = [super(LinearClassifierDynamics, self).measure(state[None]) for state in states]
-        return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+        rows = [self._measure(layers(state, self.shapes)) for state in states]
+        return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _measure(self, weights):
+        loss, slopes = self.data_term.loss_and_gradients(weights)
+        penalty = sum(
+            gamma * W.square().sum(dim=(-2, -1))
+            for W, gamma in zip(weights, self.weight_decay, strict=True)
+        )
+        for part, slope, W, gamma in zip(
+            layers(self.gradient, self.shapes), slopes, weights, self.weight_decay, strict=True
+        ):
+            with_decay(slope, W, gamma, part)
+        norm = torch.linalg.vector_norm(self.gradient, dim=-1)
+        return {"loss": loss, "objective": loss + penalty, "gradient_norm": norm}
 
     def intercept(self):
         """The best intercept (..., m) of the current map."""

@@ -13,6 +13,7 @@ import math
 import torch
 
 from sklearn_deeplinear.dynamics.networks._best_intercept import best_intercept
+from sklearn_deeplinear.dynamics.networks._chain_step import chain_gradients, products
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._map_gradient import MapGradient
 from sklearn_deeplinear.dynamics.networks._stacks import chosen
@@ -57,12 +58,24 @@ class SampleGradient(MapGradient):
 
     def loss_of(self, product):
         """Mean loss of the product of a chain."""
-        terms = self.sample_loss.terms(self._outputs(product), self.Y)
-        return (terms * self.shares).sum(dim=(-2, -1))
+        return self._loss(self._outputs(product))
 
     def map_gradient(self, product):
         """G for the product M of a chain, or G^T for M^T."""
-        outputs = self._outputs(product)
+        return self._map_gradient(self._outputs(product))
+
+    def loss_and_gradients(self, weights):
+        """Both :meth:`loss` and :meth:`gradients`, from the same outputs."""
+        chain = self.chain(weights)
+        partial = products(chain)
+        outputs = self._outputs(partial[-1])
+        loss = self._loss(outputs)
+        return loss, self.unchained(chain_gradients(chain, partial, self._map_gradient(outputs)))
+
+    def _loss(self, outputs):
+        return (self.sample_loss.terms(outputs, self.Y) * self.shares).sum(dim=(-2, -1))
+
+    def _map_gradient(self, outputs):
         slope = self.sample_loss.slope(outputs, self.Y, out=outputs).mul_(self.shares / 2)
         return self.X.mT @ slope if self.transposed else slope.mT @ self.X
 
