@@ -10,6 +10,8 @@ from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
 from sklearn_deeplinear.dynamics.runs._records import Log
 
+# Iterations without a decrease beyond rounding, in units of eps, after which there will be none.
+_STALLED, _ROUNDING = 20, 4
 # Pairs of steps and gradients that stand for the Hessian, and evaluations in a line search.
 _NO_LIMIT, _LARGE = 2**31 - 1, 1e100
 _OPTIONS = {"maxcor": 20, "maxls": 50, "ftol": 0.0, "gtol": 0.0}
@@ -61,7 +63,8 @@ class _Search:
         self.marks, self.max_iter = set(iterations.tolist()), int(iterations[-1])
         self.iteration = self.recorded = self.chunk = 0
         self.announced, self.reason = False, log.reasons[()]
-        first = log.parts[0]
+        self.lowest, self.lowest_iteration = np.inf, 0
+        first, self.eps = log.parts[0], torch.finfo(dynamics.state.dtype).eps
         self.size = float(dynamics.state.norm()) or 1.0
         self.unit = float(first["objective"][0]) or 1.0
         self.enough = max(log.tol * float(first["gradient_norm"][0]), float(log.rounding))
@@ -83,6 +86,11 @@ class _Search:
             self.reason = "converged"
         self._record()
 
+    @property
+    def stalled(self):
+        """Whether only rounding errors have moved the objective for a while."""
+        return self.iteration - self.lowest_iteration >= _STALLED
+
     def _place(self, x):
         state = self.dynamics.state
         state.copy_(torch.as_tensor(x * self.size, dtype=state.dtype))
@@ -93,14 +101,19 @@ class _Search:
         value = self.dynamics.measure(self.dynamics.state[None])["objective"][0]
         gradient = self.dynamics.gradient.numpy(force=True).astype(np.float64)
         value, gradient = float(value) / self.unit, gradient * (self.size / self.unit)
-        return np.nan_to_num(min(value, _LARGE), nan=_LARGE), np.nan_to_num(gradient)
+        value = np.nan_to_num(min(value, _LARGE), nan=_LARGE)
+        if value < self.lowest - _ROUNDING * self.eps * abs(value):
+            self.lowest, self.lowest_iteration = value, self.iteration
+        return value, np.nan_to_num(gradient)
 
     def _after_iteration(self, x):
         self.iteration += 1
         small = self.log.tol > 0 and float(self.dynamics.gradient.norm()) <= self.enough
-        if small or self.iteration in self.marks:
+        if small or self.stalled or self.iteration in self.marks:
             self._place(x)
             self._record()
+            if self.stalled:
+                self.reason = self.reason or "converged"
             if self.reason is not None:
                 raise StopIteration
             self._announce()

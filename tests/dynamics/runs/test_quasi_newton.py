@@ -8,6 +8,7 @@ from scipy.optimize import approx_fprime
 from sklearn.datasets import load_diabetes, load_iris, load_linnerud
 
 from sklearn_deeplinear import (
+    DeepLinearClassifier,
     DeepLinearRegressor,
     HomogeneousMLPClassifier,
     HomogeneousMLPRegressor,
@@ -126,3 +127,13 @@ def test_a_start_at_rest_stays_there():
 def test_single_precision_is_as_good_as_it_can_be():
     model = DeepLinearRegressor(2, solver="lbfgs", dtype="float32").fit(X, Y)
     assert model.optimality_gap_ / model.objective_ < 1e-4
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_run_that_rounding_moves_has_converged(n_classes):
+    """A gradient this small is out of reach: objectives near the minimum are equal numbers."""
+    inputs, classes = load_iris(return_X_y=True)
+    inputs, classes = inputs[classes < n_classes], classes[classes < n_classes]
+    model = DeepLinearClassifier(weight_decay=0.02, tol=1e-15).fit(inputs, classes)
+    assert model.stop_reason_ == "converged" and model.n_iter_ < 200
+    assert model.optimality_gap_ < 1e-12
