@@ -9,6 +9,7 @@ are exact.
 
 from __future__ import annotations
 
+from functools import cached_property
 from itertools import pairwise
 
 import torch
@@ -82,6 +83,20 @@ class CompressedPathways(PathwayDynamics):
             self.rests.addcmul_(self.rests, self.rates, value=-eta)
 
         return step
+
+    @cached_property
+    def steps(self):
+        """``steps(etas)`` makes many steps in one call; None where that is no faster."""
+        of_cores = super().steps
+        if of_cores is None or not (self.rates.any() and self.rests.any()):
+            return of_cores
+
+        def steps(etas):
+            of_cores(etas)
+            for eta in etas:
+                self.rests.addcmul_(self.rests, self.rates, value=-eta)
+
+        return steps
 
     def _chain_meters(self):
         """Meters that know the bases and the rests of the pathways."""

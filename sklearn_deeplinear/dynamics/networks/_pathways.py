@@ -18,6 +18,7 @@ from sklearn_deeplinear.dynamics.networks._chain_step import (
     chain_gradients,
     products,
 )
+from sklearn_deeplinear.dynamics.networks._compiled_steps import compiled_steps
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
@@ -92,6 +93,14 @@ class PathwayDynamics:
         self.gradient = torch.empty_like(self.state)
         self.pathways = self.views(self.state)
         self.step = data_term.stepper(*self.layout.networks(self.state, self.weight_decay))
+
+    @cached_property
+    def steps(self):
+        """``steps(etas)`` makes many steps in one call; None where that is no faster."""
+        chains, decays = self.layout.networks(self.state, self.weight_decay)
+        if not self.linear or len(chains) > 1:
+            return None
+        return compiled_steps(self.state, chains[0], self.data_term.single, decays[0])
 
     @property
     def flow_options(self):

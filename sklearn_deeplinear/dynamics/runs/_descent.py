@@ -77,14 +77,14 @@ def descend(
         try:
             if step is None:  # a rule of another kind may remember what each network did
                 log.close_up()
-            move = step or log.moving.step
+            move = _mover(log, step)
             if watch is not None:
                 watch(index, None)
             with flushed_denormals():
                 for row, mark in enumerate(marks):
-                    for t in range(iteration, mark):
-                        eta = schedule(t)
-                        move(eta[log.rows] if isinstance(eta, torch.Tensor) else eta)
+                    etas = [schedule(t) for t in range(iteration, mark)]
+                    move(etas)
+                    for eta in etas:
                         time = time + eta  # a new one, should it be a tensor
                     iteration = mark
                     states[row].copy_(log.whole_state())
@@ -104,6 +104,23 @@ def descend(
     if isinstance(run, Run):
         warn_of_ending(run)
     return run
+
+
+def _mover(log, step):
+    """Return a function that makes the steps of given sizes, by `step` or by descent."""
+    together = None if step else getattr(log.moving, "steps", None)
+    one, rows = step or log.moving.step, log.rows
+
+    def own(eta):
+        return eta[rows] if torch.is_tensor(eta) else eta
+
+    def move(etas):
+        for eta in etas:
+            one(own(eta))
+
+    if together is None:
+        return move
+    return (lambda etas: together([own(eta) for eta in etas])) if log.batch else together
 
 
 _ENDINGS = {

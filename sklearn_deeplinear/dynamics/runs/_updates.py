@@ -12,8 +12,8 @@ import torch
 
 
 def gradient_step(dynamics, options):
-    """theta <- theta - eta grad J."""
-    return dynamics.step
+    """theta <- theta - eta grad J, which networks do by themselves."""
+    return
 
 
 def heavy_ball(dynamics, options):
@@ -28,5 +28,6 @@ def heavy_ball(dynamics, options):
     return step
 
 
-# Each takes the dynamics and the options of the run and returns ``step(eta)``.
+# Each takes the dynamics and the options of the run and returns ``step(eta)``; None stands for
+# the steps that networks make by themselves.
 UPDATES: dict[str, Callable] = {"gd": gradient_step, "momentum": heavy_ball}
