@@ -38,8 +38,9 @@ CERTIFIED_GAP = 1e-8
 NEGLIGIBLE_DECAY = 1e-30
 
 # Steps of the splitting after which the factored iteration takes over, the smallest sigma from
-# which they may do, as about 12 / sigma are needed, and the error that is left.
-_MAX_STEPS, _WELL_CONDITIONED, _SPLITTING_TOL = 1000, 0.0125, 1e-9
+# which they may do, as about 12 / sigma are needed, and the errors that may be left. Where hardly
+# any decay leaves hardly any loss the first one does not close the gap: a few steps more do.
+_MAX_STEPS, _WELL_CONDITIONED, _SPLITTING_TOLS = 1000, 0.0125, (1e-9, 1e-11)
 
 # Modes this far below the largest one have died out in the iteration.
 _DEAD = 1e-12
@@ -238,11 +239,12 @@ def _nuclear(problem, B=None):
     B = _ridge(problem) if B is None or not B.any() else B
     if problem.sigma[-1] >= _WELL_CONDITIONED:
         sigma, Y, g = problem.sigma, problem.Y, problem.g
-        B = nuclear_minimum(sigma, Y, g, B, tol=_SPLITTING_TOL, max_steps=_MAX_STEPS)
-        W = problem.factor(B, p)
-        value, dual = problem.value(W), problem.dual_value(W)
-        if value - dual <= CERTIFIED_GAP * value:
-            return W, dual
+        for tol in _SPLITTING_TOLS:
+            B = nuclear_minimum(sigma, Y, g, B, tol=tol, max_steps=_MAX_STEPS)
+            W = problem.factor(B, p)
+            value, dual = problem.value(W), problem.dual_value(W)
+            if value - dual <= CERTIFIED_GAP * value:
+                return W, dual
     W = problem.factor(B, p)
     # A mode that is missing from the start would be missing for ever.
     U, s, _ = np.linalg.svd(np.hstack([W, _SEED * np.linalg.norm(W, 2) * np.eye(p)]))

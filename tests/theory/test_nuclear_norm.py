@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.theory import SecondMoments, _schatten, global_minimum
+from sklearn_deeplinear.theory import SecondMoments, _schatten, deep_linear_path, global_minimum
 from sklearn_deeplinear.theory._nuclear_norm import nuclear_minimum, shrunk
 
 TIGHT = {"tol": 1e-11, "max_steps": 20_000}
@@ -83,3 +83,18 @@ def test_the_factored_iteration_goes_on_where_steps_end(monkeypatch):
     X = RNG.normal(size=(60, 8))
     moments = SecondMoments.from_data(X, RNG.normal(size=(60, 5)) + X @ RNG.normal(size=(8, 5)))
     assert global_minimum(moments, depth=2, weight_decay=0.02).kind == "certified"
+
+
+def test_paths_of_weak_decays_do_not_need_the_factored_iteration(monkeypatch):
+    """Many outputs, all modes alive: what is left of the objective is as small as the decay."""
+
+    def other(*arguments):
+        raise AssertionError("the splitting has not closed the gap")
+
+    monkeypatch.setattr(_schatten.SchattenProblem, "minimise", other)
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 40))
+    Y = X @ random.normal(size=(40, 40)) + random.normal(size=(200, 40))
+    moments = SecondMoments.from_data(X, Y)
+    decays = np.geomspace(1e-4, 1e-2, 40) * np.linalg.norm(moments.cross_moment, 2)
+    deep_linear_path(moments, weight_decays=decays, depth=2)
