@@ -12,7 +12,8 @@ of the medians. Then, untimed:
 - if cvxpy is installed, it solves some of the problems that are small enough for it.
 
 With three layers, where the problem is not convex, each point of a path is to be proven by
-`certify` or by the search of `global_minimum`. Last, single fits of 100 inputs and outputs, and a grid search over 12 settings.
+`certify` or by the search of `global_minimum`. Last, single fits of 100 inputs and outputs, and
+a grid search over 12 settings.
 
     python benchmarks/bench_minima.py            # about six minutes on one core
     python benchmarks/bench_minima.py --quick    # small data only, one repeat

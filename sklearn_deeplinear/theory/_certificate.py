@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_deeplinear.theory._mode_costs import everything, violation
+from sklearn_deeplinear.theory._mode_costs import everything
 from sklearn_deeplinear.theory._scalar_family import mode_minima
+from sklearn_deeplinear.theory._violation import violation
 
 # Rounding errors that a bound allows for, per input and per unit of a logarithm.
 _ROUNDINGS = 4

@@ -1,4 +1,4 @@
-"""What the modes of a map cost, one by one, as matrices; and when a matrix lies below them all.
+"""What the modes of a map cost, one by one, as matrices.
 
 A map of p outputs has orthonormal output directions v_1, ..., v_p, its left singular vectors.
 Rotated to them the outputs are p networks of one output each, so that excess loss plus least
@@ -12,11 +12,6 @@ symmetric matrix Lambda with Lambda <= C(tau) at all tau >= 0 the objective of e
 therefore at least tr Lambda, for the v_k are an orthonormal basis. If some modes are known to
 have their strength in an interval, Lambda + mu I <= C(tau) is needed on that interval only,
 and each of these modes adds its mu to the bound.
-
-The first term of C is convex in tau, with a tangent below it, and the second is concave, with
-a chord below it. Between two strengths C is therefore at least an affine function of tau,
-whose least eigenvalue is concave and so least at one of the ends: finitely many eigenvalues
-decide about all strengths.
 """
 
 from __future__ import annotations
@@ -26,18 +21,6 @@ from functools import cached_property
 
 import numpy as np
 import scipy
-
-# Intervals of strengths are halved until their bound is this near the least eigenvalue, relative
-# to the size of the matrix and, if it is negative, to itself.
-_ACCURACY, _SHARE = 1e-13, 1e-4
-_MAX_ROUNDS, _MAX_INTERVALS = 60, 4000
-
-# Length of the first intervals, in logarithms of the strength.
-_LENGTH = 0.5
-_MOST_INTERVALS = 400
-
-# Strengths that are kept as those that matter; others in the same first interval do not.
-_MAX_POINTS = 12
 
 # Exponentials are cut off here, before they overflow.
 _LARGEST = 700.0
@@ -120,6 +103,26 @@ class ModeCosts:
         D = self.depth - 1
         return D / (D - 1) * self.log_scale if D > 1 else -1.0
 
+    def expansion(self, x):
+        """C and its derivative by log tau at one x: (2, p, p)."""
+        kept = scipy.special.expit(-(x + self._log_a))
+        penalty, D = self.penalty(x), self.depth - 1
+        shares = np.stack([kept, kept * (kept - 1)])
+        return self._matrices(shares, np.array([penalty, penalty / D]))
+
+    def curvature(self, x, lower, upper):
+        """Q (p, p) with C((1 + r) tau) >= C + r C' + r^2 Q for strengths between two others.
+
+        C and C' are :meth:`expansion` at x = log tau. For one share the remainder is exactly
+        the second of them squared times the share at (1 + r) tau, which falls with r, and the
+        second derivative of the penalty is least at the weaker end.
+        """
+        dropped = scipy.special.expit(x + self._log_a)
+        shares = dropped**2 * scipy.special.expit(-(upper + self._log_a))
+        D = self.depth - 1
+        bend = (1 / D - 1) / (2 * D) * np.exp((1 / D - 2) * (lower - x))
+        return self._matrices(shares, bend * self.penalty(x))
+
     def _a_tau(self, x):
         return np.exp(np.minimum(x[..., None] + self._log_a, _LARGEST))
 
@@ -141,92 +144,3 @@ def everything(n_modes, rank):
     """Boxes of all maps: `rank` modes of any strength, and the others of none."""
     boxes = [Box(-np.inf, np.inf, rank), Box(-np.inf, -np.inf, n_modes - rank)]
     return tuple(box for box in boxes if box.count)
-
-
-@dataclass(frozen=True, eq=False)
-class Violation:
-    """Where a matrix is not below the costs.
-
-    Attributes
-    ----------
-    size : float
-        What has to be taken off the matrix to be below the costs; proven.
-    points : ndarray of shape (n,)
-        Local minima over x of the least eigenvalue, those that nearly touch or are negative.
-    """
-
-    size: float
-    points: np.ndarray
-
-
-def violation(costs, Lambda, box):
-    """By how much Lambda exceeds the costs somewhere in a box, as :class:`Violation`."""
-    size = np.linalg.norm(Lambda, 2)
-    lower, upper = _first_intervals(costs, box, np.linalg.eigvalsh(Lambda)[-1])
-    accuracy = _ACCURACY * max(size, np.finfo(float).tiny)
-    new, closed = np.append(lower, upper[-1]), np.inf
-    nodes, values = np.empty(0), np.empty(0)
-    for _ in range(_MAX_ROUNDS):
-        nodes = np.append(nodes, new)
-        values = np.append(values, np.linalg.eigvalsh(costs.at(new) - Lambda)[:, 0])
-        bound = _least_between(costs, Lambda, size, lower, upper)
-        lowest = min(values.min(), 0.0)
-        open_ = bound < lowest - max(accuracy, -_SHARE * lowest)
-        closed = min(closed, bound[~open_].min(initial=np.inf))
-        lower, upper, bound = lower[open_], upper[open_], bound[open_]
-        if not 0 < len(bound) <= _MAX_INTERVALS:
-            break
-        lower, upper = _halved(lower, upper)
-        new = lower[1::2]
-    least = min(closed, bound.min(initial=np.inf))
-    return Violation(max(0.0, -least), _minima(nodes, values))
-
-
-def _first_intervals(costs, box, top):
-    """Intervals that cover the strengths of a box which can matter at all."""
-    if np.isneginf(box.upper):
-        return np.array([-np.inf]), np.array([-np.inf])
-    weakest = costs.weakest()
-    # Beyond the strength at which the penalty alone exceeds Lambda nothing can be violated.
-    last = min(box.upper, max(costs.strongest(top), weakest, box.lower) + 1e-9)
-    first = max(box.lower, min(weakest, last))
-    n = int(np.clip(np.ceil((last - first) / _LENGTH), 1, _MOST_INTERVALS))
-    ends = np.linspace(first, last, n + 1)
-    if box.lower < first:
-        ends = np.concatenate([[box.lower], ends])
-    return ends[:-1], ends[1:]
-
-
-def _least_between(costs, Lambda, size, lower, upper):
-    """Lower bounds on the eigenvalues of C - Lambda in intervals, less what rounding may do."""
-    E = costs.below(lower, upper) - Lambda
-    values = np.linalg.eigvalsh(E)
-    largest = np.abs(values).max(axis=-1) + size
-    rounding = 4 * costs.n_modes * np.finfo(float).eps * largest
-    return (values[..., 0] - rounding).min(axis=0)
-
-
-def _halved(lower, upper):
-    """Both halves of intervals of x, alternating; of [-inf, x] a unit is cut off."""
-    middle = np.where(np.isneginf(lower), upper - 1.0, (lower + upper) / 2)
-    return np.stack([lower, middle], 1).ravel(), np.stack([middle, upper], 1).ravel()
-
-
-def _lowest(x, values):
-    """The lowest of the points and those of other places, at most `_MAX_POINTS`."""
-    found = np.empty(0)
-    for point in x[np.argsort(values)]:
-        near = np.abs(found - point) < _LENGTH if np.isfinite(point) else found == point
-        if not near.any():
-            found = np.append(found, point)
-        if len(found) == _MAX_POINTS:
-            break
-    return np.sort(found)
-
-
-def _minima(x, values):
-    """Points at which `values` is least locally, one of each place."""
-    order = np.argsort(x)
-    x, values = x[order], np.concatenate([[np.inf], values[order], [np.inf]])
-    least = (values[1:-1] <= values[:-2]) & (values[1:-1] < values[2:])
-    return _lowest(x[least], values[1:-1][least])

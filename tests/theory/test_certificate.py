@@ -8,12 +8,15 @@ from numpy.testing import assert_allclose
 
 from sklearn_deeplinear.theory import (
     SecondMoments,
+    _violation,
     certify,
     global_minimum,
     pathway_global_minimum,
     verify,
 )
+from sklearn_deeplinear.theory._certificate import certificate
 from sklearn_deeplinear.theory._layers import end_to_end
+from sklearn_deeplinear.theory._mode_costs import Box, ModeCosts
 from tests import structured
 from tests.theory.brute_force import brute_force
 
@@ -262,3 +265,68 @@ def test_weights_stand_for_their_map_and_are_checked():
         certify(weights[:2], moments, **options)
     with pytest.raises(ValueError, match="shape"):
         certify(M[:1], moments, **options)
+
+
+def costs_and_matrix(seed, n_modes=None):
+    """Costs of modes, and a matrix that touches them, or exceeds them by little or much."""
+    random = np.random.default_rng(seed)
+    k, p = random.integers(3, 9), n_modes or random.integers(2, 6)
+    Y = random.normal(size=(max(k, p), p))
+    sigma = np.geomspace(1, 10 ** -random.uniform(0, 2), max(k, p))
+    log_g = np.log(10) * random.uniform(-4, -1)
+    costs = ModeCosts(sigma, Y / np.linalg.norm(Y), log_g, int(random.integers(2, 6)))
+    directions = np.linalg.qr(random.normal(size=(p, p)))[0]
+    Lambda = certificate([costs], directions, p).Lambda
+    strong = directions[:, : p // 2]
+    return costs, Lambda + 10 ** -random.uniform(0, 12) * strong @ strong.T
+
+
+def compared(costs, Lambda, monkeypatch):
+    """The excess of Lambda by short intervals, by parabolas, and on a grid."""
+    box, found = Box(-np.inf, np.inf, costs.n_modes), []
+    for many in (np.inf, 0):
+        monkeypatch.setattr(_violation, "_MANY", many)
+        found.append(_violation.violation(costs, Lambda, box).size)
+    top = costs.strongest(np.linalg.norm(Lambda, 2))
+    x = np.append(-np.inf, np.linspace(costs.weakest() - 5, top + 5, 4001))
+    grid = max(-np.linalg.eigvalsh(costs.at(x) - Lambda)[:, 0].min(), 0.0)
+    return *found, grid
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_parabolas_prove_what_short_intervals_do(seed, monkeypatch):
+    costs, Lambda = costs_and_matrix(seed)
+    by_intervals, by_parabolas, grid = compared(costs, Lambda, monkeypatch)
+    # What both may take off in vain: a share of 1e-4, rounding and the accuracy of 1e-12.
+    assert abs(by_parabolas - by_intervals) <= 2e-4 * by_intervals + 1e-11
+    assert min(by_parabolas, by_intervals) >= grid - 1e-15
+
+
+@pytest.mark.parametrize("name", ["white", "diagonal", "few modes", "equal modes"])
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_parabolas_on_structured_problems(depth, name, monkeypatch):
+    """Where modes touch the costs at one strength, at zero, or do not interact."""
+    random = np.random.default_rng(0)
+    sigma = np.ones(5) if name == "white" else np.geomspace(1, 0.1, 5)
+    Y = {
+        "diagonal": np.diag([1.0, 2.0, 3.0, 4.0, 5.0]),
+        "few modes": np.diag([1.0, 1.0, 1e-3, 1e-4, 0.0]),
+        "equal modes": np.eye(5),
+    }.get(name, random.normal(size=(5, 5)))
+    costs = ModeCosts(sigma, Y / np.linalg.norm(Y), np.log(0.05), depth)
+    Lambda = certificate([costs], np.linalg.svd(Y)[2].T, 5).Lambda
+    by_intervals, by_parabolas, grid = compared(costs, Lambda, monkeypatch)
+    assert abs(by_parabolas - by_intervals) <= 2e-4 * by_intervals + 1e-11
+    assert min(by_parabolas, by_intervals) >= grid - 1e-15
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_thirty_outputs_are_certified(depth):
+    random = np.random.default_rng(0)
+    X = random.normal(size=(200, 40))
+    moments = SecondMoments.from_data(X, X @ random.normal(size=(40, 30)))
+    decay = 0.02 * np.linalg.norm(moments.cross_moment, 2)
+    minimum = global_minimum(moments, depth=depth, weight_decay=decay)
+    assert minimum.kind == "certified" and verify(minimum, moments).ok
+    M = minimum.coef + 0.1 * random.normal(size=minimum.coef.shape)
+    assert certify(M, moments, depth=depth, weight_decay=decay) <= minimum.objective
