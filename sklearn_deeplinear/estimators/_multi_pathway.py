@@ -166,6 +166,10 @@ class MultiPathwayRegressor(NetworkRegressor):
         where it contradicts a proven bound a warning asks to report that.
     optimality_gap_ : float
         ``objective_ - global_minimum_.objective``; linear pathways only.
+    optimality_certificate_ : float
+        Lower bound on J of all such pathways that `pathway_coefs_` prove by themselves, nothing
+        being solved; near `objective_` if the fit is near a global minimum of wide pathways.
+        Linear pathways only.
     trajectory_ : Trajectory
         Curves of the run. The iterations are steps, for "flow" gradient evaluations, for "sgd"
         and "adam" epochs; the time is the sum of the step sizes of all steps, for "lbfgs" their
@@ -375,6 +379,14 @@ class MultiPathwayRegressor(NetworkRegressor):
         if not self._problem.linear:
             raise AttributeError('global_minimum_ needs activation="identity".')
         return self._minimum_beside_fit()
+
+    @property
+    def optimality_certificate_(self) -> float:
+        """Lower bound on the objective of all such pathways, from the fitted maps alone."""
+        check_is_fitted(self)
+        if not self._problem.linear:
+            raise AttributeError('optimality_certificate_ needs activation="identity".')
+        return self._problem.certify(self.weights_)
 
     def _problem_from(self, moments, data):
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))

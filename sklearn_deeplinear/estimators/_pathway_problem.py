@@ -36,7 +36,11 @@ from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._known_weights import minimum_beside
 from sklearn_deeplinear.theory._layers import end_to_end
-from sklearn_deeplinear.theory._pathway_global_minimum import pathway_global_minimum
+from sklearn_deeplinear.theory._pathway_global_minimum import (
+    Race,
+    pathway_global_minimum,
+    proven_pathway_bound,
+)
 from sklearn_deeplinear.theory._pathway_parameters import per_pathway
 
 # Share of the map that one step of linear regression makes, which all pathways together
@@ -102,6 +106,15 @@ class PathwayProblem:
         return pathway_global_minimum(
             self.moments, depths=self.depths, widths=self.widths, weight_decay=self.weight_decay
         )
+
+    def certify(self, pathways):
+        """Lower bound on the objective that the maps of fitted linear pathways prove."""
+        known = vars(self)
+        if "certificate" not in known:  # kept like the minimum
+            race = Race(self.moments, self.depths, self.widths, self.weight_decay)
+            coefs = [end_to_end([W.astype(np.float64) for W in weights]) for weights in pathways]
+            known["certificate"] = float(proven_pathway_bound(race, race.deep(coefs)))
+        return known["certificate"]
 
     @property
     def has_cheap_minimum(self):

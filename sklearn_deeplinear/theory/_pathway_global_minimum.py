@@ -178,6 +178,11 @@ class Race:
         full = min(self.moments.n_inputs, self.moments.n_outputs)
         return [min([full, *widths]) for widths in self.widths or [()] * len(self.depths)]
 
+    def deep(self, coefs):
+        """Sum of the maps of the pathways that have not been eliminated."""
+        zero = np.zeros((self.moments.n_outputs, self.moments.n_inputs))
+        return sum((M for p, M in enumerate(coefs) if p not in self.shallow), start=zero)
+
     def result(self, maps, kind, lower_bound=None):
         """The minimum with the maps `maps[i]` of the groups."""
         coefs = [np.zeros((self.moments.n_outputs, self.moments.n_inputs)) for _ in self.depths]
@@ -279,10 +284,10 @@ def _descent(race):
     return race.result(maps, "certified" if tight else "stationary", bound)
 
 
-def proven_pathway_bound(race, N, value):
+def proven_pathway_bound(race, N, value=None):
     """A bound that no weights can fall below, from the sum N of the maps of all groups.
 
-    A mode costs what it does in the cheapest pathway, whatever their widths; and, as `value`
+    A mode costs what it does in the cheapest pathway, whatever their widths; and, if `value`
     has been reached, more than in one nuclear norm.
     """
     problem, groups = race.reduced, race.groups
@@ -296,7 +301,7 @@ def proven_pathway_bound(race, N, value):
     networks = [(group.depth, float(np.log(group.decay))) for group in groups]
     excess = excess_bound(spectrum, networks, rank, (N @ spectrum.directions).T)
     bound = max(least_loss, spectrum.residual + excess)
-    if value - bound <= CERTIFIED_GAP * value:
+    if value is None or value - bound <= CERTIFIED_GAP * value:
         return bound
     decay = chord_decay(value, [(group.depth, group.decay) for group in groups])
     relaxed = global_minimum(problem.moments, depth=2, weight_decay=decay)

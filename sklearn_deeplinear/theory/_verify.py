@@ -135,8 +135,7 @@ def _pathways(minimum, moments):
         weights = minimum.weights()
         decay = sum(map(_decay, weights, gamma))
         objectives["weights"] = _loss(moments, sum(map(end_to_end, weights))) + decay
-    deep = sum(M for p, M in enumerate(maps) if p not in race.shallow)
-    deep = deep + np.zeros_like(minimum.coef)
+    deep = race.deep(maps)
     claimed = minimum.kind in ("exact", "certified", "unattained")
     return _Known(objectives, lambda J: proven_pathway_bound(race, deep, J), claimed)
 

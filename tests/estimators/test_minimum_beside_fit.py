@@ -172,13 +172,60 @@ def test_certificates_are_computed_once_and_only_when_asked_for(monkeypatch):
     assert (model.optimality_certificate_, len(calls)) == (bound, 1)
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if "pathway" not in name])
+@pytest.mark.parametrize("name", MODELS)
 def test_a_fit_certifies_itself_without_solving_anything(name, monkeypatch):
     model = fitted(name)
     least = model.global_minimum_
-    monkeypatch.setattr(_linear_problem, "global_minimum", unsolvable)
+    for module, function in SOLVERS:
+        monkeypatch.setattr(module, function, unsolvable)
     vars(model._problem).pop("global_minimum")
     bound = model.optimality_certificate_
     assert bound <= least.objective * (1 + 1e-14)
-    if "noise" not in name:  # what it adds to the objective of several outputs is left out
+    # What noise adds to the objective of several outputs is left out, and the pathways' steps
+    # have not brought them near enough.
+    if "noise" not in name and (name == "free pathways" or "pathway" not in name):
         assert bound >= least.objective * (1 - 1e-6)
+
+
+PATHWAYS = {
+    "of depths 2 and 3": {"depth": (2, 3)},
+    "of depths 1 and 3": {"depth": (1, 3)},
+    "one of them narrow": {"depth": (2, 3), "width": ((1,), (4, 4))},
+    "of depth 1 only": {"depth": (1, 1)},
+    "without decay": {"depth": (2, 3), "weight_decay": 0.0},
+    "one without decay": {"depth": (2, 3), "weight_decay": [[0.0, 0.0], [0.1] * 3]},
+    "equal ones": {"depth": (3, 3)},
+    "depth 1 without decay": {"depth": (1, 2), "weight_decay": [[0.0], [0.1, 0.1]]},
+}
+
+
+@pytest.mark.parametrize("m", [1, 3])
+@pytest.mark.parametrize("white", [False, True])
+@pytest.mark.parametrize("name", PATHWAYS)
+def test_no_pathways_lie_below_what_others_certify(name, white, m):
+    """Whatever their weights, and the minimum's own maps prove it where nothing is narrow."""
+    X, Y = data(m)
+    if white:
+        X = np.linalg.qr(X - X.mean(axis=0))[0] * 60**0.5
+    options = {"width": 4, "weight_decay": 0.05} | PATHWAYS[name]
+    model = MultiPathwayRegressor(solver="analytic", **options)
+    model.fit(X, Y)
+    least = model.global_minimum_
+    bounds, random = [model.optimality_certificate_], np.random.default_rng(0)
+    for size in (1e-3, 0.1, 1.0):
+        weights = [
+            [W + size * random.normal(size=W.shape) for W in path] for path in model.weights_
+        ]
+        problem = replace(model._problem)
+        bounds.append(problem.certify(weights))
+        assert problem.evaluate(weights)[1] >= max(bounds) * (1 - 1e-14)
+    assert max(bounds) <= least.objective * (1 + 1e-14)
+    if "narrow" not in name:
+        assert bounds[0] >= least.objective * (1 - 1e-8)
+
+
+def test_pathways_that_are_not_linear_certify_nothing():
+    model = MultiPathwayRegressor(2, activation="relu", max_iter=3).fit(*data())
+    assert "optimality_certificate_" not in dir(model)
+    with pytest.raises(AttributeError, match="optimality_certificate_ needs"):
+        model.optimality_certificate_  # noqa: B018
