@@ -4,10 +4,14 @@ Minimises ``||diag(sigma) B - Y||_F^2 + 2 g ||B||_*`` over B (k, p) in units whe
 by the splitting of Peaceman and Rachford: in turn the loss and the nuclear norm are minimised
 near a point, exactly. With the parameter sigma_k the error falls by at least
 (1 - sigma_k) / (1 + sigma_k) a step (Giselsson and Boyd, 2017), about twice as fast as by
-accelerated proximal gradients, which take as many singular value decompositions.
+accelerated proximal gradients, which take as many singular value decompositions. Anderson's
+extrapolation of the steps (Walker and Ni, 2011) divides their number by two to six where sigma_k
+is small.
 """
 
 from __future__ import annotations
+
+from collections import deque
 
 import numpy as np
 
@@ -15,11 +19,16 @@ import numpy as np
 # without progress after which rounding errors are what is left.
 _STEPS, _STALLED = 4, 3
 
+# Steps before the first extrapolation, which would cost more than it saves where few are needed;
+# differences of steps that one combines; by how much steps may grow before these are forgotten;
+# and what keeps their Gram matrix regular.
+_PLAIN_STEPS, _MEMORY, _GROWTH, _RIDGE = 12, 8, 2.0, 1e-12
+
 # Relative errors that rounding may explain.
 _ROUNDING = 1e-7
 
 
-def nuclear_minimum(sigma, Y, g, B, *, tol, max_steps):
+def nuclear_minimum(sigma, Y, g, B, *, tol, max_steps, extrapolate=True):
     """Approximate minimiser, from the map B.
 
     Parameters
@@ -37,6 +46,8 @@ def nuclear_minimum(sigma, Y, g, B, *, tol, max_steps):
         that will do.
     max_steps : int
         Number of steps after which to give up.
+    extrapolate : bool, default=True
+        Whether the steps are combined. Then the error need not fall with each of them.
 
     Returns
     -------
@@ -47,18 +58,53 @@ def nuclear_minimum(sigma, Y, g, B, *, tol, max_steps):
     targets = s * Y
     # Where the loss is minimal near twice B less V, the slope of the loss at B is rho (V - B).
     V = B - (s * (s * B - Y)) / rho
-    least, stalled = np.inf, 0
+    least, stalled, memory = np.inf, 0, _Extrapolation()
     for step in range(1, max_steps + 1):
         B = shrunk(V, g / rho)
         move = (targets + rho * (2 * B - V)) / weight - B
-        V = V + 2 * move
         if step % _STEPS == 0:
             off = max(np.linalg.norm(move) / (np.linalg.norm(B) or 1.0), _excess(B, s, Y, g))
             stalled = 0 if off < least / 2 else stalled + 1
             least = min(off, least)
             if off <= tol or (stalled == _STALLED and off <= _ROUNDING):
                 break
+        V = memory.next(V, 2 * move) if extrapolate and step > _PLAIN_STEPS else V + 2 * move
     return B
+
+
+class _Extrapolation:
+    """Anderson's: of points with known steps the combination whose step would be least.
+
+    Where that makes steps grow it goes back to the best point: plain steps never grow.
+    """
+
+    def __init__(self):
+        self._least = np.inf
+        self._best: tuple = ()  # point and step
+        self._last: tuple = ()
+        self._moved, self._changed = deque(maxlen=_MEMORY), deque(maxlen=_MEMORY)
+
+    def next(self, V, step):
+        """The point after V, from which the plain iteration takes a `step`."""
+        size = np.linalg.norm(step)
+        if not size <= _GROWTH * self._least:
+            self._moved.clear()
+            self._changed.clear()
+            V, step = self._last = self._best
+            return V + step
+        if self._last:
+            self._moved.append((V - self._last[0]).ravel())
+            self._changed.append((step - self._last[1]).ravel())
+        self._last = V, step
+        if size < self._least:
+            self._least, self._best = size, self._last
+        if not self._moved:
+            return V + step
+        moved, changed = np.array(self._moved), np.array(self._changed)
+        G = changed @ changed.T
+        G += _RIDGE * np.trace(G) * np.eye(len(G))
+        share = np.linalg.solve(G, changed @ step.ravel())
+        return V + step - (share @ (moved + changed)).reshape(V.shape)
 
 
 def shrunk(M, threshold):

@@ -37,10 +37,16 @@ CERTIFIED_GAP = 1e-8
 # Decays below this, in units of the data, change nothing that float64 can show.
 NEGLIGIBLE_DECAY = 1e-30
 
-# Steps of the splitting after which the factored iteration takes over, the smallest sigma from
-# which they may do, as about 12 / sigma are needed, and the errors that may be left. Where hardly
-# any decay leaves hardly any loss the first one does not close the gap: a few steps more do.
-_MAX_STEPS, _WELL_CONDITIONED, _SPLITTING_TOLS = 1000, 0.0125, (1e-9, 1e-11)
+# Steps of the splitting after which the factored iteration takes over, and the smallest sigma from
+# which they may do, as about 12 / sigma are needed.
+_MAX_STEPS, _WELL_CONDITIONED = 1000, 0.0125
+
+# Errors that the splitting may leave, and whether it extrapolates. Where hardly any decay leaves
+# hardly any loss the first error does not close the gap: a few plain steps more do.
+_SPLITTINGS = (
+    {"tol": 1e-9, "extrapolate": True},
+    {"tol": 1e-11, "extrapolate": False},
+)
 
 # Modes this far below the largest one have died out in the iteration.
 _DEAD = 1e-12
@@ -239,8 +245,8 @@ def _nuclear(problem, B=None):
     B = _ridge(problem) if B is None or not B.any() else B
     if problem.sigma[-1] >= _WELL_CONDITIONED:
         sigma, Y, g = problem.sigma, problem.Y, problem.g
-        for tol in _SPLITTING_TOLS:
-            B = nuclear_minimum(sigma, Y, g, B, tol=tol, max_steps=_MAX_STEPS)
+        for how in _SPLITTINGS:
+            B = nuclear_minimum(sigma, Y, g, B, max_steps=_MAX_STEPS, **how)
             W = problem.factor(B, p)
             value, dual = problem.value(W), problem.dual_value(W)
             if value - dual <= CERTIFIED_GAP * value:

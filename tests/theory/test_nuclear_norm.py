@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from sklearn_deeplinear.theory import SecondMoments, _schatten, deep_linear_path, global_minimum
+from sklearn_deeplinear.theory import (
+    SecondMoments,
+    _nuclear_norm,
+    _schatten,
+    deep_linear_path,
+    global_minimum,
+)
 from sklearn_deeplinear.theory._nuclear_norm import nuclear_minimum, shrunk
 
 TIGHT = {"tol": 1e-11, "max_steps": 20_000}
@@ -34,12 +40,13 @@ def objective(sigma, Y, g, B):
     return np.sum((sigma[:, None] * B - Y) ** 2) + 2 * g * np.linalg.norm(B, "nuc")
 
 
+@pytest.mark.parametrize("extrapolate", [True, False])
 @pytest.mark.parametrize("share", [1e-3, 0.1, 0.6])
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_it_ends_where_plain_proximal_gradients_do(name, share):
+def test_it_ends_where_plain_proximal_gradients_do(name, share, extrapolate):
     sigma, Y = PROBLEMS[name]
     g = share * np.linalg.norm(sigma[:, None] * Y, 2)
-    B = nuclear_minimum(sigma, Y, g, np.zeros_like(Y), **TIGHT)
+    B = nuclear_minimum(sigma, Y, g, np.zeros_like(Y), **TIGHT, extrapolate=extrapolate)
     reference = plain(sigma, Y, g)
     assert_allclose(B, reference, rtol=0, atol=1e-5 * np.abs(reference).max())
     best = objective(sigma, Y, g, reference)
@@ -55,6 +62,31 @@ def test_any_start_will_do(name):
         for start in (np.zeros_like(Y), 1e6 * RNG.normal(size=Y.shape), Y)
     ]
     assert_allclose(ends, ends[0], rtol=2e-12)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_extrapolation_needs_fewer_steps_and_never_fails(structured, monkeypatch):
+    """Few inputs, where the steps of the memory depend on each other, and all conditions."""
+    steps, shrink = [], _nuclear_norm.shrunk
+    monkeypatch.setattr(_nuclear_norm, "shrunk", lambda *args: steps.append(1) or shrink(*args))
+    random, totals = np.random.default_rng(0), np.zeros(2)
+    for _ in range(60):
+        k, p = random.integers(1, 12, 2)
+        sigma = np.sort(10 ** -random.uniform(0, 1.8, k))[::-1]
+        sigma = sigma / sigma[0]
+        Y = random.integers(-1, 2, size=(k, p)) if structured else random.normal(size=(k, p))
+        Y = Y / (np.linalg.norm(Y) or 1.0)
+        g = 10 ** -random.uniform(0, 4) * (np.linalg.norm(sigma[:, None] * Y, 2) or 1.0)
+        values = []
+        for i, extrapolate in enumerate((True, False)):
+            steps.clear()
+            options = {"tol": 1e-9, "max_steps": 3000, "extrapolate": extrapolate}
+            B = nuclear_minimum(sigma, Y, g, np.zeros_like(Y), **options)
+            values.append(objective(sigma, Y, g, B))
+            totals[i] += len(steps)
+            assert len(steps) < 3000
+        assert_allclose(*values, rtol=1e-9, atol=1e-15)
+    assert 2 * totals[0] < totals[1]
 
 
 @pytest.mark.parametrize("shape", [(7, 3), (3, 7), (4, 4)])
