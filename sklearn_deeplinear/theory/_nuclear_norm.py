@@ -24,8 +24,8 @@ _STEPS, _STALLED = 4, 3
 # and what keeps their Gram matrix regular.
 _PLAIN_STEPS, _MEMORY, _GROWTH, _RIDGE = 12, 8, 2.0, 1e-12
 
-# Relative errors that rounding may explain.
-_ROUNDING = 1e-7
+# Relative errors that rounding may explain, and maps so far below V that they are rounding.
+_ROUNDING, _NEGLIGIBLE = 1e-7, 1e-6
 
 
 def nuclear_minimum(sigma, Y, g, B, *, tol, max_steps, extrapolate=True):
@@ -63,7 +63,8 @@ def nuclear_minimum(sigma, Y, g, B, *, tol, max_steps, extrapolate=True):
         B = shrunk(V, g / rho)
         move = (targets + rho * (2 * B - V)) / weight - B
         if step % _STEPS == 0:
-            off = max(np.linalg.norm(move) / (np.linalg.norm(B) or 1.0), _excess(B, s, Y, g))
+            size = max(np.linalg.norm(B), _NEGLIGIBLE * np.linalg.norm(V)) or 1.0
+            off = max(np.linalg.norm(move) / size, _excess(B, s, Y, g))
             stalled = 0 if off < least / 2 else stalled + 1
             least = min(off, least)
             if off <= tol or (stalled == _STALLED and off <= _ROUNDING):

@@ -40,17 +40,17 @@ def objective(sigma, Y, g, B):
     return np.sum((sigma[:, None] * B - Y) ** 2) + 2 * g * np.linalg.norm(B, "nuc")
 
 
-@pytest.mark.parametrize("extrapolate", [True, False])
 @pytest.mark.parametrize("share", [1e-3, 0.1, 0.6])
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_it_ends_where_plain_proximal_gradients_do(name, share, extrapolate):
+def test_it_ends_where_plain_proximal_gradients_do(name, share):
     sigma, Y = PROBLEMS[name]
     g = share * np.linalg.norm(sigma[:, None] * Y, 2)
-    B = nuclear_minimum(sigma, Y, g, np.zeros_like(Y), **TIGHT, extrapolate=extrapolate)
     reference = plain(sigma, Y, g)
-    assert_allclose(B, reference, rtol=0, atol=1e-5 * np.abs(reference).max())
     best = objective(sigma, Y, g, reference)
-    assert abs(objective(sigma, Y, g, B) - best) <= 2e-12 * best
+    for extrapolate in (True, False):
+        B = nuclear_minimum(sigma, Y, g, np.zeros_like(Y), **TIGHT, extrapolate=extrapolate)
+        assert_allclose(B, reference, rtol=0, atol=1e-5 * np.abs(reference).max())
+        assert abs(objective(sigma, Y, g, B) - best) <= 2e-12 * best
 
 
 @pytest.mark.parametrize("name", PROBLEMS)
@@ -87,6 +87,21 @@ def test_extrapolation_needs_fewer_steps_and_never_fails(structured, monkeypatch
             assert len(steps) < 3000
         assert_allclose(*values, rtol=1e-9, atol=1e-15)
     assert 2 * totals[0] < totals[1]
+
+
+@pytest.mark.parametrize("off", [0.0, 1e-15, 1e-12, -1e-15, -1e-12])
+@pytest.mark.parametrize("seed", range(5))
+def test_few_steps_decide_where_the_map_collapses(seed, off, monkeypatch):
+    """Next to the decay beyond which it is zero all of the map is rounding."""
+    steps, shrink = [], _nuclear_norm.shrunk
+    monkeypatch.setattr(_nuclear_norm, "shrunk", lambda *args: steps.append(1) or shrink(*args))
+    random = np.random.default_rng(seed)
+    sigma, Y = np.geomspace(1, 0.5, 4), random.normal(size=(4, 6))
+    Y /= np.linalg.norm(Y)
+    g = (1 - off) * np.linalg.norm(sigma[:, None] * Y, 2)
+    B = nuclear_minimum(sigma, Y, g, 1e-3 * Y, tol=1e-9, max_steps=1000)
+    assert len(steps) <= 60
+    assert objective(sigma, Y, g, B) <= 1 + 1e-14
 
 
 @pytest.mark.parametrize("shape", [(7, 3), (3, 7), (4, 4)])
