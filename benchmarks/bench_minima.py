@@ -15,7 +15,7 @@ With three layers, where the problem is not convex, each point of a path is to b
 `certify` or by the search of `global_minimum`. Last, single fits of 100 inputs and outputs, and
 a grid search over 12 settings.
 
-    python benchmarks/bench_minima.py            # about six minutes on one core
+    python benchmarks/bench_minima.py            # about five minutes on one core
     python benchmarks/bench_minima.py --quick    # small data only, one repeat
 """
 

@@ -29,7 +29,7 @@ _MOST_INTERVALS = 400
 # Strengths that are kept as those that matter; others in the same first interval do not.
 _MAX_POINTS = 12
 
-# Outputs beyond which parabolas are faster: at 20 they take twice the time, at 50 a twelfth.
+# Outputs beyond which parabolas are faster: at 20 they are slower, at 50 they take a twelfth.
 _MANY = 24
 
 # Of them: accuracy, relative to the matrix, and points at which to give up.
