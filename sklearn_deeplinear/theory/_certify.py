@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from sklearn_deeplinear.theory._certificate import certificate, safely_below
@@ -11,8 +9,14 @@ from sklearn_deeplinear.theory._certified_search import closed
 from sklearn_deeplinear.theory._layers import check_weights, end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._mode_costs import ModeCosts
+from sklearn_deeplinear.theory._noise_relaxation import (
+    Quiet,
+    added_curvature,
+    inflated,
+    shrunk,
+    taken_off,
+)
 from sklearn_deeplinear.theory._problem import Problem
-from sklearn_deeplinear.theory._scalar_family import log_shrinkage
 from sklearn_deeplinear.theory._schatten import log_units, normalised_log_decay
 from sklearn_deeplinear.theory._singular_modes import leading_modes
 
@@ -84,26 +88,37 @@ def certify(coef, moments, *, depth, weight_decay, width=None) -> float:
 def proven_bound(problem, coef, value=None):
     """Lower bound on the objective of a checked problem from a map (m, d).
 
-    With the objective `value` of the map the bound is closed by branching if need be. Noise
-    adds to the objective; of one output it is known by how much.
+    With the objective `value` of the map the bound is closed by branching if need be. With
+    noise it is that of problems without noise whose objectives lie below.
     """
-    spectrum, L = problem.moments.spectrum, problem.depth
+    spectrum, L, log_g = problem.moments.spectrum, problem.depth, problem.mean_log_decay
     if problem.uncorrelated:
         return spectrum.residual
-    shift, targets, log_g = 0.0, spectrum.targets, problem.mean_log_decay
-    if problem.noise.any() and problem.direction is not None:
-        log_rho = log_shrinkage(problem.noise, problem.width)
-        shift = -np.expm1(log_rho) * float(np.sum(targets**2))
-        targets, log_g = np.exp(log_rho / 2) * targets, log_g + log_rho / L
-    spectrum = replace(spectrum, targets=targets, residual=spectrum.residual + shift)
+    B = (coef @ spectrum.directions).T
+    quiet = [Quiet(spectrum, log_g, 1.0)]
+    if problem.noise.any():
+        kappa = added_curvature(problem.noise, problem.width)
+        quiet = [inflated(spectrum, log_g, L, kappa)]
+        if problem.direction is None:  # else nothing has been lost
+            E = taken_off(spectrum, log_g, L, problem.rank, kappa, B)
+            quiet.append(shrunk(spectrum, log_g, kappa, E))
+    return max(_quiet_bound(problem, each, B / each.scale, value) for each in quiet)
+
+
+def _quiet_bound(problem, quiet, B, value):
+    """Lower bound on the objective of a problem without noise, from coordinates B (k, m)."""
+    spectrum, log_g, _ = quiet
+    L, Y = problem.depth, spectrum.targets
     gamma = problem.gamma[0] if L == 1 else 0.0
-    B = reduced_rank_ridge(spectrum, gamma, problem.rank)
-    excess = excess_loss(spectrum, B) + float(np.sum((np.sqrt(gamma) * B) ** 2))
-    if L > 1 and not problem.undecayed:
+    best = reduced_rank_ridge(spectrum, gamma, problem.rank)
+    excess = excess_loss(spectrum, best) + float(np.sum((np.sqrt(gamma) * best) ** 2))
+    decayed = L > 1 and not problem.undecayed and Y.any()
+    if decayed and normalised_log_decay(spectrum, log_g, L) >= 0:
+        excess = float(np.sum(Y**2))
+    elif decayed:
         above = None if value is None else value - spectrum.residual
-        B = (coef @ spectrum.directions).T
         excess = max(excess, excess_bound(spectrum, [(L, log_g)], problem.rank, B, above))
-    units = log_units(spectrum, log_g) if np.isfinite(log_g) else 0.0
+    units = log_units(spectrum, log_g) if np.isfinite(log_g) and Y.any() else 0.0
     rounding = (_ROUNDINGS + units) * np.finfo(float).eps
     return float((spectrum.residual + excess) * (1 - rounding))
 

@@ -7,14 +7,26 @@ from dataclasses import replace
 import numpy as np
 
 from sklearn_deeplinear.theory._balance import layer_scales
+from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
 from sklearn_deeplinear.theory._noise import noisy_loss
+from sklearn_deeplinear.theory._noise_relaxation import (
+    added_curvature,
+    inflated_minimum,
+    shrunk_minimum,
+)
 from sklearn_deeplinear.theory._noisy_factors import noisy_minimum, unit_copies
 from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
-from sklearn_deeplinear.theory._schatten import schatten_minimum, whitened_minimum
+from sklearn_deeplinear.theory._schatten import (
+    CERTIFIED_GAP,
+    schatten_minimum,
+    schatten_penalty,
+    whitened_minimum,
+)
+from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 
 def global_minimum(
@@ -156,11 +168,42 @@ def _noisy(problem, start):
     moments, spectrum = problem.moments, problem.moments.spectrum
     if problem.rank < min(moments.n_inputs, moments.n_outputs, *problem.width):
         raise ValueError("rank cannot be combined with noise when S has rank two or more.")
-    # Noise adds to the objective, so what bounds it without noise is still a bound.
-    quiet = solve(replace(problem, noise=np.zeros_like(problem.noise)))
-    maps = [(quiet.coef @ spectrum.directions).T]
-    W = noisy_minimum(spectrum, problem.mean_log_decay, problem.noise, problem.width, maps)
-    return noisy_result(problem, W, quiet.lower_bound)
+    L, log_g = problem.depth, problem.mean_log_decay
+    options = (log_g, L, problem.rank, added_curvature(problem.noise, problem.width))
+    B, bound = inflated_minimum(spectrum, *options)
+    # At maps of rank one the relaxation is exact: a minimum of it that has rank one is global.
+    single = _single_mode(problem, B, bound)
+    if _is_closed(single.objective, bound):
+        return single
+    shrunk, other_bound = shrunk_minimum(spectrum, *options, B)
+    W = noisy_minimum(spectrum, log_g, problem.noise, problem.width, [shrunk, B])
+    found = noisy_result(problem, W, max(bound, other_bound))
+    best = min(single, found, key=lambda minimum: minimum.objective)
+    bound = max(bound, other_bound, proven_bound(problem, best.coef))
+    return with_bound(best, bound)
+
+
+def _single_mode(problem, B, bound):
+    """The result at the best mode of a map, whose load all units share equally."""
+    spectrum, kappa = problem.moments.spectrum, added_curvature(problem.noise, problem.width)
+    U, s, Vt = leading_modes(spectrum.sigma[:, None] * B, rank=1)
+    N = (U * s) @ Vt
+    loss = float(np.sum((N - spectrum.targets) ** 2) + kappa * np.sum(s**2))
+    B = N / spectrum.sigma[:, None]
+    penalty = schatten_penalty(B, problem.mean_log_decay, problem.depth)
+    return with_bound(problem.result(B, loss, penalty, "stationary"), bound)
+
+
+def with_bound(minimum, bound):
+    """The minimum with a proven bound, "certified" if that closes the gap."""
+    kind = minimum.kind
+    if kind != "unattained":
+        kind = "certified" if _is_closed(minimum.objective, bound) else "stationary"
+    return replace(minimum, lower_bound=min(bound, minimum.objective), kind=kind)
+
+
+def _is_closed(objective, bound):
+    return objective - bound <= CERTIFIED_GAP * objective
 
 
 def noisy_result(problem, W, lower_bound):

@@ -30,7 +30,9 @@ def objective_and_gradient(weights, moments, weight_decay, noise):
     return float(value.detach()), [g.numpy() for g in torch.autograd.grad(value, layers)]
 
 
-def brute_force(moments, widths, weight_decay, noise=None, *, restarts=12, seed=0, scale=1.0):
+def brute_force(
+    moments, widths, weight_decay, noise=None, *, restarts=12, seed=0, scale=1.0, max_iter=5000
+):
     """Lowest J found by restarts of L-BFGS over all the weights, and its weights."""
     sizes = (moments.n_inputs, *widths, moments.n_outputs)
     shapes = list(zip(sizes[1:], sizes[:-1], strict=True))
@@ -51,7 +53,8 @@ def brute_force(moments, widths, weight_decay, noise=None, *, restarts=12, seed=
     best, best_value = zero, moments.output_moment
     for _ in range(restarts):
         start = scale * random.randn(zero.size)
-        options = {"maxiter": 5000, "maxfun": 10000, "ftol": 1e-15, "gtol": 1e-10, "maxcor": 30}
+        options = {"maxiter": max_iter, "maxfun": 2 * max_iter, "maxcor": 30}
+        options |= {"ftol": 1e-15, "gtol": 1e-10}
         result = minimize(function, start, jac=True, method="L-BFGS-B", options=options)
         if result.fun < best_value:
             best, best_value = result.x, float(result.fun)
