@@ -52,10 +52,20 @@ def best_local_minimum(function, starts, n_finalists=None):
     descent is lowest where it first slows down.
     """
     if n_finalists is not None:
-        ends = [descend(function, start, ftol=_SLOW) for start in starts]
-        starts = sorted(ends, key=lambda x: function(x)[0])[:n_finalists]
-    ends = [descend(function, start, ftol=_HANDED_OVER) for start in starts]
-    return local_minimum(function, min(ends, key=lambda x: function(x)[0]))
+        starts = finalists(function, starts, n_finalists)
+    return local_minimum(function, lowest_descent(function, starts, _HANDED_OVER))
+
+
+def finalists(function, starts, n_finalists):
+    """Where the descents that are lowest first slow down."""
+    ends = [descend(function, start, ftol=_SLOW) for start in starts]
+    return sorted(ends, key=lambda x: function(x)[0])[:n_finalists]
+
+
+def lowest_descent(function, starts, ftol):
+    """The lowest of the points where steps of descents from `starts` gain less than `ftol`."""
+    ends = [descend(function, start, ftol=ftol) for start in starts]
+    return min(ends, key=lambda x: function(x)[0])
 
 
 def descend(function, start, ftol=0.0, max_iter=None):

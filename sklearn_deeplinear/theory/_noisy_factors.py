@@ -19,7 +19,12 @@ import scipy
 
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
-from sklearn_deeplinear.theory._local_minimum import best_local_minimum, descend
+from sklearn_deeplinear.theory._local_minimum import (
+    best_local_minimum,
+    descend,
+    finalists,
+    lowest_descent,
+)
 from sklearn_deeplinear.theory._scalar_family import log_shrinkage, mode_minima
 from sklearn_deeplinear.theory._schatten import NEGLIGIBLE_DECAY, normalised_log_decay
 from sklearn_deeplinear.theory._singular_modes import leading_modes
@@ -33,6 +38,11 @@ _N_RANDOM_STARTS = 4
 
 # Descents that are followed to the end: more of them found nothing lower on 500 problems.
 _N_FINALISTS = 4
+
+# With more unknowns than this only half of them are, and until a step gains less than the first
+# fraction, the best one until it gains less than the second. Wide layers have many minima that
+# differ by their rotations, and 10 outputs of 50 units some that differ by 1e-7 to 1e-5.
+_MANY_UNKNOWNS, _COARSE, _FINE = 200, 1e-8, 1e-10
 
 # Descent from given weights visits at most about so many numbers, or 100 points.
 _MAX_ENTRIES = 20_000_000
@@ -135,10 +145,19 @@ def noisy_minimum(spectrum, log_g, noise, widths, maps):
     maps = [B / c**L for B in maps]
     maps += [reduced_rank_ridge(spectrum, 0.0, r) / c**L for r in range(1, rank + 1)]
     starts = [*_mode_starts(problem, copies, noise), *_starts(problem, maps)]
-    found = best_local_minimum(problem.objective, starts, _N_FINALISTS)
+    found = _best(problem.objective, starts)
     zero = [np.zeros_like(W) for W in found]
     best = min([zero, found], key=lambda weights: problem.objective(weights)[0])
     return [c * W for W in problem.complete(best)]
+
+
+def _best(objective, starts):
+    """The best stationary point, or near one if there are many unknowns."""
+    if sum(W.size for W in starts[0]) <= _MANY_UNKNOWNS:
+        return best_local_minimum(objective, starts, _N_FINALISTS)
+    starts = finalists(objective, starts, _N_FINALISTS // 2)
+    best = lowest_descent(objective, starts, _COARSE)
+    return descend(objective, best, ftol=_FINE)
 
 
 def noisy_descent(spectrum, log_g, noise, weights):
