@@ -12,7 +12,7 @@ from sklearn_deeplinear.theory._scalar_family import best_modes
 # Gap, relative to the objective, below which no other start is tried.
 _CLOSED = 1e-11
 # And below which boxes are not split any further, a little less than what certifies.
-_TARGET = 5e-9
+TARGET = 5e-9
 
 # Sets of boxes that are relaxed at most. Of 400 random problems 32 left seven open, in at most
 # three seconds of one core; 64 left five.
@@ -119,7 +119,7 @@ def closed(costs, rank, residual, value, bound, points, improve=None):
     -------
     bound : float
     """
-    tolerance = _TARGET * (value + residual)
+    tolerance = TARGET * (value + residual)
     if value - bound <= tolerance or costs.n_modes > _MOST_MODES:
         return bound
     boxes = everything(costs.n_modes, rank)

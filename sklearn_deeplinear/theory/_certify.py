@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_deeplinear.theory._certificate import certificate, safely_below
-from sklearn_deeplinear.theory._certified_search import closed
+from sklearn_deeplinear.theory._certified_search import TARGET, closed
 from sklearn_deeplinear.theory._layers import check_weights, end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._mode_costs import ModeCosts
@@ -102,7 +102,14 @@ def proven_bound(problem, coef, value=None):
         if problem.direction is None:  # else nothing has been lost
             E = taken_off(spectrum, log_g, L, problem.rank, kappa, B)
             quiet.append(shrunk(spectrum, log_g, kappa, E))
-    return max(_quiet_bound(problem, each, B / each.scale, value) for each in quiet)
+    bound = -np.inf
+    # Branching takes long: of several problems without noise first all are tried without it.
+    for above in (None, value) if len(quiet) > 1 else (value,):
+        found = [_quiet_bound(problem, each, B / each.scale, above) for each in quiet]
+        bound = max(bound, *found)
+        if value is None or value - bound <= TARGET * value:
+            break
+    return bound
 
 
 def _quiet_bound(problem, quiet, B, value):
