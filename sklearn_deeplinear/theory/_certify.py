@@ -13,8 +13,7 @@ from sklearn_deeplinear.theory._noise_relaxation import (
     Quiet,
     added_curvature,
     inflated,
-    shrunk,
-    taken_off,
+    quiet_problems,
 )
 from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._schatten import log_units, normalised_log_decay
@@ -98,10 +97,10 @@ def proven_bound(problem, coef, value=None):
     quiet = [Quiet(spectrum, log_g, 1.0)]
     if problem.noise.any():
         kappa = added_curvature(problem.noise, problem.width)
-        quiet = [inflated(spectrum, log_g, L, kappa)]
-        if problem.direction is None:  # else nothing has been lost
-            E = taken_off(spectrum, log_g, L, problem.rank, kappa, B)
-            quiet.append(shrunk(spectrum, log_g, kappa, E))
+        if problem.direction is not None:  # nothing is lost
+            quiet = [inflated(spectrum, log_g, L, kappa)]
+        else:
+            quiet = list(quiet_problems(spectrum, log_g, L, problem.rank, kappa, B))
     bound = -np.inf
     # Branching takes long: of several problems without noise first all are tried without it.
     for above in (None, value) if len(quiet) > 1 else (value,):

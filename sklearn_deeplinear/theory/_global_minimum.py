@@ -9,7 +9,7 @@ import numpy as np
 from sklearn_deeplinear.theory._balance import layer_scales
 from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._layers import end_to_end
-from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
+from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._noise_relaxation import (
@@ -27,6 +27,9 @@ from sklearn_deeplinear.theory._schatten import (
     whitened_minimum,
 )
 from sklearn_deeplinear.theory._singular_modes import leading_modes
+
+# The logarithm of numbers near the largest ones.
+_LARGEST_LOG = 700.0
 
 
 def global_minimum(
@@ -67,7 +70,8 @@ def global_minimum(
         depth 2, no noise, wide enough                 certified (nuclear norm)
         depth > 2, or a bottleneck; no noise           certified where the proof closes,
                                                        else stationary
-        noise, several outputs                         stationary
+        noise, several outputs                         certified where the proof closes,
+                                                       else stationary
         decay in some layers only                      unattained
         ============================================== =================================
 
@@ -184,13 +188,16 @@ def _noisy(problem, start):
 
 
 def _single_mode(problem, B, bound):
-    """The result at the best mode of a map, whose load all units share equally."""
-    spectrum, kappa = problem.moments.spectrum, added_curvature(problem.noise, problem.width)
-    U, s, Vt = leading_modes(spectrum.sigma[:, None] * B, rank=1)
-    N = (U * s) @ Vt
-    loss = float(np.sum((N - spectrum.targets) ** 2) + kappa * np.sum(s**2))
-    B = N / spectrum.sigma[:, None]
+    """The result at the best mode of a map, whose load all units share equally, or at zero."""
+    spectrum, sigma = problem.moments.spectrum, problem.moments.spectrum.sigma[:, None]
+    U, s, Vt = leading_modes(sigma * B, rank=1)
+    B = (U * s) @ Vt / sigma
+    kappa = np.expm1(min(-log_shrinkage(problem.noise, problem.width), _LARGEST_LOG))
+    loss = excess_loss(spectrum, B) + float(kappa * np.sum(s**2))
     penalty = schatten_penalty(B, problem.mean_log_decay, problem.depth)
+    if loss + penalty >= np.sum(spectrum.targets**2):
+        B, penalty = np.zeros_like(B), 0.0
+        loss = excess_loss(spectrum, B)
     return with_bound(problem.result(B, loss, penalty, "stationary"), bound)
 
 
