@@ -83,3 +83,14 @@ def test_a_bottleneck_with_little_decay_and_noise(decay):
     minimum = minimum_of(2, moments, weight_decay=decay, noise=1e-3)
     assert np.linalg.matrix_rank(minimum.coef) == 2
     assert minimum.weights()[0].shape == (2, 4)
+
+
+def test_a_minimum_that_only_some_starts_reach():
+    """200 random restarts of descent found a point lower by 1.2e-6 than four finalists did."""
+    random = np.random.default_rng(194)
+    d, m, _ = random.integers(2, 6), random.integers(2, 5), random.integers(2, 5)
+    X = random.normal(size=(30, d)) * np.exp(random.normal(size=d))
+    y = X @ random.normal(size=(d, m)) + random.uniform(0.1, 2) * random.normal(size=(30, m))
+    moments = SecondMoments.from_data(X, y)
+    options = {"noise": 2.2132763430377893, "weight_decay": 6.400408002963853}
+    assert minimum_of(6, moments, **options).objective <= 876.2668984131013 * (1 + 1e-9)
