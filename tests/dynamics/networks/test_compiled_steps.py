@@ -24,6 +24,10 @@ def drawn(*sizes, n=50):
     return list(map(torch.from_numpy, weights)), SecondMoments.from_data(X, Y)
 
 
+def shrinking(t):
+    return 0.02 / (1 + t / 50)
+
+
 def moved_alike(make, steps, etas):
     one, other = make(), make()
     assert one.steps is not None
@@ -76,11 +80,11 @@ def test_pathways_that_are_one_network_make_them(name):
         DeepLinearRegressor(3, 100, weight_decay=0.02, max_iter=300, tol=0),
         DeepLinearRegressor(2, 80, init="normal", weight_decay=0.1, max_iter=300, random_state=0),
         DeepLinearRegressor(3, 8, weight_decay=0.02, max_iter=300, tol=0),
-        DeepLinearRegressor(3, 8, step_size=lambda t: 0.02 / (1 + t / 50), max_iter=300, tol=0),
+        DeepLinearRegressor(3, 8, step_size=shrinking, max_iter=300, tol=0),
         DeepLinearRegressor(3, 8, max_iter=5000),
         MultiPathwayRegressor(2, 100, max_iter=300, tol=0, random_state=0),
     ],
-    ids=str,
+    ids=lambda model: f"{model.depth} {model.width} {model.max_iter} {model.weight_decay}",
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_fits_are_the_same_without_them(model, monkeypatch):
