@@ -95,6 +95,7 @@ def all_results():
         theory.zero_hessian(moments, depth=2, width=3),
         theory.deep_linear_path(moments, weight_decays=np.geomspace(1e-3, 1, 30)),
         theory.verify(minimum, moments),
+        theory.generalised_minimum(X, y > 0, depth=3, weight_decay=0.01),
         theory.pathway_global_minimum(white, depths=(2, 3), weight_decay=0.01),
         theory.flow_step_size_bound([[[0.5]], np.eye(1)], first_moments(), time=1.0, eps=0.1),
         theory.end_to_end_flow(moments, y[:10], depth=3),
