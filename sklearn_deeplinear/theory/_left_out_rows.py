@@ -1,0 +1,126 @@
+"""The rows of a data set, seen from the eigenbasis of A, for leaving out each of them.
+
+With R_x = U diag(sigma) V^T put u_i = V^T x_i / sigma, the row of U that belongs to sample i
+less its weight, and t = U^T r_y, so that the least-squares prediction of y_i is u_i^T t. Let
+s_i be the share of sample i in the sum of the weights, c = 1 for centred moments and 0 else.
+Leaving it out makes
+
+    A_i = (A - r_i x_i x_i^T) / (1 - s_i),     S_i = (S - r_i y_i x_i^T) / (1 - s_i),
+
+r_i = s_i / (1 - c s_i): the mean moves to -r_i x_i if there is one. By Sherman and Morrison
+(1950) the ridge solution S_i (A_i + mu I)^(-1), at tau = (1 - s_i) mu, has the coordinates
+
+    kept (t - s_i e_i u_i) / sigma,      e_i = (u_i^T (dropped t) + o_i) / g_i,
+    g_i = s_i u_i^2^T dropped + (1 - c s_i - s_i ||u_i||^2),
+
+kept = sigma^2 / (sigma^2 + tau), dropped = 1 - kept, o_i = y_i - u_i^T t; and e_i is what it
+misses y_i by. Nothing cancels in these sums: where no map misses its sample, as in wide data,
+numerator and denominator vanish together as tau does, and the last terms are exactly zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from sklearn_deeplinear.theory._location import shares_of
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOutRows:
+    """Rows to be left out one at a time, with one target.
+
+    Attributes
+    ----------
+    moments : SecondMoments
+        Of all rows, with one output.
+    u : ndarray of shape (n, k)
+        Rows in the eigenbasis of A, in units of its square root.
+    y : ndarray of shape (n,)
+        Targets, less their mean if the moments are centred.
+    share : ndarray of shape (n,)
+        Weights of sum one; rows of weight zero are left out of nothing.
+    """
+
+    moments: object
+    u: np.ndarray
+    y: np.ndarray
+    share: np.ndarray
+
+    @classmethod
+    def of(cls, moments, X, y, sample_weight=None) -> LeftOutRows:
+        """Rows of the data X (n, d) and y (n,) that the `moments` were made of.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two rows have weight.
+        """
+        n = len(X)
+        share = np.full(n, 1 / n) if sample_weight is None else shares_of(sample_weight)
+        if np.count_nonzero(share) < 2:
+            raise ValueError(
+                "leave-one-out needs at least two samples of positive weight, got "
+                f"n_samples = {np.count_nonzero(share)}."
+            )
+        spectrum = moments.spectrum
+        u = ((X - moments.mean_x) @ spectrum.directions) / spectrum.sigma
+        return cls(moments, u, y - moments.mean_y[0], share)
+
+    @property
+    def sigma(self):
+        """Singular values of the input factor, shape (k,)."""
+        return self.moments.spectrum.sigma
+
+    @property
+    def target(self):
+        """t, shape (k,)."""
+        return self.moments.spectrum.targets[:, 0]
+
+    @cached_property
+    def whole(self):
+        """g where everything is dropped, ``1 - c s_i``, shape (n,)."""
+        return 1 - self.moments.centered * self.share
+
+    @cached_property
+    def residual_of_zero(self):
+        """What the zero map misses the samples by, shape (n,)."""
+        return self.y / self.whole
+
+    @cached_property
+    def unfitted(self):
+        """``1 - c s_i - s_i ||u_i||^2`` and o_i, both of shape (n,): zero where all maps fit."""
+        n = np.count_nonzero(self.share)
+        if len(self.sigma) >= n - self.moments.centered:
+            return np.zeros((2, len(self.y)))
+        rest = self.whole - self.share * np.sum(self.u**2, axis=1)
+        missed = self.y - self.u @ self.target
+        # The directions of small singular values are known to eps times the condition number.
+        condition = self.sigma[0] / self.sigma[-1] if len(self.sigma) else 1.0
+        fitted = rest <= np.finfo(float).eps * max(self.u.shape) * condition
+        return np.where(fitted, 0.0, rest), np.where(fitted, 0.0, missed)
+
+    def residuals_of_least_squares(self):
+        """The limit of e_i for no penalty, shape (n,)."""
+        rest, missed = self.unfitted
+        a = (self.sigma / self.sigma[0]) ** 2
+        limit = self.u @ (self.target / a) / np.maximum(self.share, 1e-300)
+        limit /= np.maximum((self.u**2) @ (1 / a), 1e-300)
+        return np.where(rest > 0, missed / np.where(rest > 0, rest, 1.0), limit)
+
+    def coordinates(self, residuals, x):
+        """Maps V without each of the samples (n, k), at ``x = log(tau / sigma_1^2)`` (n,)."""
+        a = (self.sigma / self.sigma[0]) ** 2
+        with np.errstate(over="ignore"):
+            kept = 1 / (1 + np.exp(x)[:, None] / a)
+        return kept * (self.target - (self.share * residuals)[:, None] * self.u) / self.sigma
+
+    def intercepts(self, coordinates):
+        """Intercepts (n,) of the left-out problems for inputs less ``moments.mean_x``."""
+        if not self.moments.centered:
+            return np.zeros(len(self.y))
+        moved = self.share / self.whole  # the mean without sample i, in units of -x_i
+        at_x = np.sum(coordinates * (self.sigma * self.u), axis=1)
+        return self.moments.mean_y[0] - moved * (self.y - at_x)
