@@ -14,12 +14,14 @@ if TYPE_CHECKING:
         HomogeneousMLPRegressor,
         MultiPathwayRegressor,
     )
+    from sklearn_deeplinear.model_selection import DeepLinearRegressorCV
 
     __version__: str
 
 __all__ = [
     "DeepLinearClassifier",
     "DeepLinearRegressor",
+    "DeepLinearRegressorCV",
     "HomogeneousMLPClassifier",
     "HomogeneousMLPRegressor",
     "MultiPathwayRegressor",
@@ -28,8 +30,17 @@ __all__ = [
 ]
 
 # Loaded when they are asked for: theory needs no torch, and imports as fast as scipy.
-_HOMES = {"TrainingWarning": "_training_warning"}
-_PACKAGES = ["callbacks", "datasets", "dynamics", "estimators", "inspection", "nn", "theory"]
+_HOMES = {"DeepLinearRegressorCV": "model_selection", "TrainingWarning": "_training_warning"}
+_PACKAGES = [
+    "callbacks",
+    "datasets",
+    "dynamics",
+    "estimators",
+    "inspection",
+    "model_selection",
+    "nn",
+    "theory",
+]
 
 
 def __getattr__(name):

@@ -5,7 +5,9 @@ from typing import TypeVar
 
 from sklearn import base
 from sklearn.utils import validation
+from sklearn.utils._metadata_requests import _raise_for_params, _routing_enabled
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_method_params
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -35,6 +37,9 @@ __all__ = [
     "CallbackSupportMixin",
     "Interval",
     "StrOptions",
+    "_check_method_params",
     "_check_sample_weight",
     "_fit_context",
+    "_raise_for_params",
+    "_routing_enabled",
 ]

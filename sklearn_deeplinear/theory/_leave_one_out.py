@@ -3,7 +3,7 @@
 Without sample i the problem has the same form, and by the formulas of :mod:`_left_out_rows`
 the equation of :mod:`_scalar_family` becomes, in x = log(tau / sigma_1^2) and D = L - 1,
 
-    x / D + log B_i(x) = (log rho + sum_l log gamma_l - 2 log sigma_1 + L log(1 - s_i)) / D - log rho,
+    x / D + log B_i = (log rho + log prod_l gamma_l / sigma_1^2 + L log(1 - s_i)) / D - log rho,
     B_i = Q' - 2 s e F' + s^2 e^2 G',      Q, F, G = sum_k dropped_k (t_k^2, t_k u_k, u_k^2),
 
 while its objective, above that of the zero map, is
@@ -23,8 +23,13 @@ that is not worth a difference in the objective.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
+
 import numpy as np
 from numpy.polynomial import chebyshev
+
+from sklearn_deeplinear.theory._scalar_family import ScalarFamily
 
 _CELL = 0.25
 _POINTS = chebyshev.chebpts1(8)
@@ -33,11 +38,12 @@ _TO_COEFFICIENTS = np.linalg.inv(np.vander(_POINTS, increasing=True))
 # Where tau is so many e-foldings beyond all eigenvalues, it is as good as zero or infinite.
 _NEGLIGIBLE = 36.0
 
-# Newton's method is at rest after a step whose square is rounding; it has this many.
-_LAST_STEP, _MAX_STEPS = 1e-6, 60
+# A root is at rest after a step whose cube is rounding, unless it lies so near an extremum that
+# the slope changes by more than this part on the way; most are after the first one.
+_LAST_STEP, _LAST_BEND, _MAX_STEPS = 1e-4, 1e-3, 60
 
-# Numbers in the table of polynomials of a block of samples: 16 MB.
-_BLOCK_SIZE = 2**21
+# Numbers in the table of polynomials of a block of samples: 4 MB fit into a cache.
+_BLOCK_SIZE = 2**19
 
 
 def leave_one_out(rows, settings):
@@ -86,47 +92,80 @@ class _Table:
     """Polynomials of F and G for a block of samples, of Q for all, in all cells."""
 
     def __init__(self, rows, block, edges):
-        a = (rows.sigma / rows.sigma[0]) ** 2
         self.edges, self.n_cells = edges, len(edges) - 1
-        self.size = _size(rows)
-        self.t, self.u, self.share = rows.target / self.size, rows.u[block], rows.share[block]
-        self.whole = rows.whole[block]
-        rest, missed = rows.unfitted
-        self.rest, self.missed = rest[block], missed[block] / self.size
-        self.zero = rows.residual_of_zero[block] / self.size
+        self.size, self.rows, self.block = _size(rows), block, _Block.of(rows, block)
+        self.at_edges = self.block.at(rows, edges)
         x = edges[:-1, None] + _CELL / 2 * (1 + _POINTS)
-        dropped = 1 / (1 + a[:, None, None] * np.exp(-x))
-        basis = np.moveaxis(dropped @ _TO_COEFFICIENTS.T, -1, 0)  # (8, k, n_cells)
-        self.F = (self.u @ (self.t[:, None] * basis)).reshape(len(basis), -1)
-        self.G = (self.u**2 @ basis).reshape(len(basis), -1)
-        self.Q = self.t**2 @ basis
-        self._at_edges()
-
-    def _at_edges(self):
-        """e, g, log B and its slope at the left end of every cell and the right of the last."""
-        n, cells = len(self.u), np.arange(self.n_cells + 1)
-        cells[-1] -= 1
-        z = np.full(len(cells), -1.0)
-        z[-1] = 1.0
-        sample = np.repeat(np.arange(n), len(cells))
-        values = self.curve(sample, np.tile(cells, n), np.tile(z, n))
-        self.log_B, self.slope = (v.reshape(n, -1) for v in values[:2])
+        basis = np.moveaxis(_dropped(rows, x), 1, 0)  # points of a cell first
+        basis = np.tensordot(_TO_COEFFICIENTS, basis, 1)
+        F, G, self.Q = self.block.sums(basis)
+        self.F, self.G = F.reshape(len(basis), -1), G.reshape(len(basis), -1)
 
     def curve(self, sample, cell, z):
-        """log B, its slope, and a tuple of e, e', e'', g and Q, at points z of the cells."""
-        where = sample * self.n_cells + cell
-        F, F1, F2 = _polynomial(self.F.take(where, axis=1), z)
-        G, G1, G2 = _polynomial(self.G.take(where, axis=1), z)
-        Q, Q1, Q2 = _polynomial(self.Q.take(cell, axis=1), z)
+        """:meth:`_Block.curve` of some samples, at points z of the cells."""
+        where = cell * len(self.block.u) + sample
+        F = _polynomial(self.F.take(where, axis=1), z)
+        G = _polynomial(self.G.take(where, axis=1), z)
+        return self.block.curve(sample, F, G, _polynomial(self.Q.take(cell, axis=1), z))
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some of the rows, in units of the targets."""
+
+    t: np.ndarray
+    u: np.ndarray
+    share: np.ndarray
+    rest: np.ndarray
+    missed: np.ndarray
+
+    @classmethod
+    def of(cls, rows, block):
+        (rest, missed), size = rows.unfitted, _size(rows)
+        shown = rows.u[block], rows.share[block], rest[block], missed[block] / size
+        return cls(rows.target / size, *shown)
+
+    def sums(self, dropped):
+        """F, G and Q for factors of shape (..., k) on the terms: (..., n) and for Q (...)."""
+        by_term = dropped.reshape(-1, dropped.shape[-1])
+        shape = *dropped.shape[:-1], len(self.u)
+        F = (by_term * self.t) @ self.u.T
+        G = by_term @ self._squares.T
+        return F.reshape(shape), G.reshape(shape), dropped @ self.t**2
+
+    @cached_property
+    def _squares(self):
+        return self.u**2
+
+    def at(self, rows, x):
+        """The curves of all samples (p, n) at the points x (p,), see :meth:`curve`."""
+        p = _dropped(rows, x)
+        kept = 1 - p
+        # Where all is dropped what is kept must have its digits, too.
+        kept = np.where(p > 0.5, (rows.sigma / rows.sigma[0]) ** 2 * np.exp(-x)[:, None] * p, kept)
+        F, G, Q = self.sums(np.stack([p, p * kept, p * kept * (kept - p)]))
+        return self.curve(slice(None), F, G, Q[..., None])
+
+    def curve(self, sample, F, G, Q):
+        """log B, its slope, and a tuple of e, e', e'', g and Q.
+
+        F, G and Q are given with their first and second derivatives.
+        """
         share = self.share[sample]
-        g = share * G + self.rest[sample]
-        e = (F + self.missed[sample]) / g
+        g = share * G[0] + self.rest[sample]
+        e = (F[0] + self.missed[sample]) / g
         w = share * e
-        e1 = (F1 - w * G1) / g
-        e2 = (F2 - w * G2 - 2 * share * e1 * G1) / g
-        B = np.maximum(Q1 - w * (2 * F1 - w * G1), np.finfo(float).tiny)
-        B1 = Q2 - w * (2 * F2 - w * G2) - 2 * share * g * e1**2
-        return np.log(B), B1 / B, (e, e1, e2, g, Q)
+        e1 = (F[1] - w * G[1]) / g
+        e2 = (F[2] - w * G[2] - 2 * share * e1 * G[1]) / g
+        B = np.maximum(Q[1] - w * (2 * F[1] - w * G[1]), np.finfo(float).tiny)
+        B1 = Q[2] - w * (2 * F[2] - w * G[2]) - 2 * share * g * e1**2
+        return np.log(B), B1 / B, (e, e1, e2, g, Q[0])
+
+
+def _dropped(rows, x):
+    """Shares tau / (sigma_k^2 + tau), of shape (..., k) for x (...)."""
+    a = (rows.sigma / rows.sigma[0]) ** 2
+    return 1 / (1 + a * np.exp(-x)[..., None])
 
 
 def _polynomial(c, z):
@@ -174,14 +213,22 @@ class _Problem:
         """Where the left sides of all samples lie below the lowest level and rise."""
         D, rows = self.depth - 1, self.rows
         target = self.levels.min() + self.depth / D * self.log_whole
-        x = 0.0
+        block, x = _Block.of(rows, slice(None)), self._lowest_of_all()
         while x > self.floor:
-            table = _Table(rows, slice(None), np.array([x, x + _CELL]))
-            height = x / D + table.log_B[:, 0]
-            if (height <= target).all() and (1 / D + table.slope[:, 0] > 0).all():
+            log_B, slope, _ = block.at(rows, np.array([x]))
+            if (x / D + log_B[0] <= target).all() and (1 / D + slope[0] > 0).all():
                 break
-            x -= 8 * _CELL
+            x -= 1
         return x
+
+    def _lowest_of_all(self):
+        """A little left of the lowest minimum with no sample left out."""
+        if not self.rows.target.any():
+            return 0.0
+        family = ScalarFamily(self.rows.sigma, self.rows.target, self.depth, self.log_rho)
+        least = self.log_decay[self.penalised].min(keepdims=True)
+        points = family.stationary(least, minima_only=True)
+        return points.min(initial=0.0) - _CELL
 
     def _highest(self):
         """Where the left sides of all samples fall, or rise to their limits."""
@@ -211,7 +258,7 @@ class _Problem:
             self._network(table, e, x, columns, free)
 
     def _ridge(self, table, e, x, columns):
-        log_whole = np.log1p(-table.share)[:, None]
+        log_whole = np.log1p(-table.block.share)[:, None]
         wanted = self.log_decay[columns] - self.log_top + log_whole
         x[:, columns] = wanted
         inside = np.clip(wanted, table.edges[0], table.edges[-1])
@@ -225,64 +272,75 @@ class _Problem:
         D = self.depth - 1
         order = np.argsort(self.levels)
         levels, columns = self.levels[order], columns[order]
-        shift = -self.depth / D * np.log1p(-table.share)
-        height = table.edges / D + table.log_B + shift[:, None]
-        slope = 1 / D + table.slope
+        shift = -self.depth / D * np.log1p(-table.block.share)
+        log_B, slope, _ = table.at_edges
+        height, slope = table.edges[:, None] / D + log_B + shift, 1 / D + slope
         passed = np.searchsorted(levels, height.ravel(), side="right").reshape(height.shape)
         # Below the first edge the penalty does not matter any more, in double precision.
-        for j in range(passed[:, 0].max(initial=0)):
-            below = passed[:, 0] > j
+        for j in range(passed[0].max(initial=0)):
+            below = passed[0] > j
             e[below, columns[j]], x[below, columns[j]] = free[below], -np.inf
         sample, cell, j = _expanded(passed)
-        start, stop = height[sample, cell], height[sample, cell + 1]
-        guess = _inverse_hermite(
-            levels[j], start, stop, slope[sample, cell], slope[sample, cell + 1]
-        )
-        z, values = self._roots(table, sample, cell, levels[j] - shift[sample], guess)
+        start, stop = height[cell, sample], height[cell + 1, sample]
+        slopes = slope[cell, sample], slope[cell + 1, sample]
+        guess = _inverse_hermite(levels[j], start, stop, *slopes)
+        z, values = self._roots(table, sample, cell, levels[j] - shift[sample], guess, slopes)
         at = table.edges[cell] + _CELL / 2 * (1 + z)
         objective = self._objective(table, sample, self.log_decay[columns[j]], at, values)
         wins = objective < 0 if self.depth > 2 else np.ones(len(z), bool)
         sample, j, at, residual = sample[wins], columns[j[wins]], at[wins], values[0][wins]
-        if len(np.unique(sample * len(self.log_decay) + j)) < len(j):
+        if np.bincount(sample * len(self.log_decay) + j).max(initial=0) > 1:
             best = np.argsort(-objective[wins])  # the lowest is written last
             sample, j, at, residual = sample[best], j[best], at[best], residual[best]
         e[sample, j], x[sample, j] = residual * table.size, at
 
-    def _roots(self, table, sample, cell, level, z):
-        """Points z in [-1, 1] of the cells where the rising curves meet their levels."""
-        D, n = self.depth - 1, len(z)
+    def _roots(self, table, sample, cell, level, z, slopes):
+        """Points z in [-1, 1] of the cells where the rising curves meet their levels.
+
+        By Halley's method, with the curvature from the slopes here and at the ends of the cell,
+        and bisection wherever a step leaves the bracket.
+        """
+        D, n, half = self.depth - 1, len(z), _CELL / 2
         low, high = np.full(n, -1.0), np.ones(n)
-        final, moving = np.empty((5, n)), np.arange(n)
+        z, final, moving = z.copy(), np.empty((3, n)), np.arange(n)
         for step in range(_MAX_STEPS):
             here = z[moving]
-            log_B, slope, values = table.curve(sample[moving], cell[moving], here)
-            at = table.edges[cell[moving]] + _CELL / 2 * (1 + here)
-            excess, slope = at / D + log_B - level[moving], 1 / D + slope
+            log_B, slope, (e, e1, e2, g, Q) = table.curve(sample[moving], cell[moving], here)
+            excess = (table.edges[cell[moving]] + half * (1 + here)) / D + log_B - level[moving]
+            slope = slope + 1 / D
+            left, right = slopes[0][moving] - slope, slopes[1][moving] - slope
+            with np.errstate(divide="ignore", invalid="ignore"):
+                bend = right * ((1 + here) / (1 - here)) - left * ((1 - here) / (1 + here))
+                bend = bend / (2 * half * slope)  # second derivative over the first
+                newton = -excess / slope
+                dx = newton / (1 + newton * bend / 2)
+            dx = np.where(np.isfinite(dx), dx, newton)
             low[moving] = np.where(excess < 0, here, low[moving])
             high[moving] = np.where(excess > 0, here, high[moving])
-            with np.errstate(divide="ignore", invalid="ignore"):
-                dx = -excess / slope
-            new = here + dx * (2 / _CELL)
+            new = here + dx / half
             valid = (new >= low[moving] - _LAST_STEP) & (new <= high[moving] + _LAST_STEP)
-            rested = valid & (np.abs(dx) <= _LAST_STEP) | (step == _MAX_STEPS - 1)
-            middle = (low[moving] + high[moving]) / 2
-            dx = np.where(valid, dx, 0.0)
-            e, e1, e2, g, Q = values
-            final[:, moving] = e + dx * (e1 + dx * e2 / 2), e1, e2, g, Q
-            z[moving] = np.where(valid, new, middle)
+            near = (np.abs(dx) <= _LAST_STEP) & ~(np.abs(dx * bend) > _LAST_BEND)
+            rested = valid & near | (step == _MAX_STEPS - 1)
+            moved = np.where(valid, dx, 0.0)
+            final[:, moving] = e + moved * (e1 + moved * e2 / 2), g, Q
+            z[moving] = np.where(valid, new, (low[moving] + high[moving]) / 2)
             moving = moving[~rested]
             if not moving.size:
                 break
         return z, final
 
+    def _gain_of_zero(self, table):
+        rows = self.rows
+        return (rows.whole * (rows.residual_of_zero / table.size) ** 2)[table.rows]
+
     def _objective(self, table, sample, log_decay, at, values):
         """Objective of the left-out problem above that of the zero map."""
-        e, _, _, g, Q = values
-        share, rho = table.share[sample], np.exp(self.log_rho)
+        e, g, Q = values
+        block, rho = table.block, np.exp(self.log_rho)
+        share = block.share[sample]
         log_t = self.log_rho + log_decay - self.log_top - at + np.log1p(-share)
         penalty = np.exp(log_t / (self.depth - 1) - 2 * np.log(table.size))
-        gain = np.sum(table.t**2) - Q + share * g * e**2
-        gain -= share * table.whole[sample] * table.zero[sample] ** 2
+        gain = np.sum(block.t**2) - Q + share * (g * e**2 - self._gain_of_zero(table)[sample])
         return (self.depth - 1) * penalty - rho * gain / (1 - share)
 
 
@@ -295,13 +353,13 @@ def _size(rows):
 def _expanded(passed):
     """Samples, cells and levels for which the height at the right end has passed the level.
 
-    `passed` (n, n_cells + 1) counts the levels below the height at each edge.
+    `passed` (n_cells + 1, n) counts the levels below the height at each edge.
     """
-    times = np.maximum(np.diff(passed, axis=1), 0).ravel()
+    times = np.maximum(np.diff(passed, axis=0), 0).ravel()
     rising = np.flatnonzero(times)
     times = times[rising]
-    sample, cell = np.divmod(rising, passed.shape[1] - 1)
-    first = passed[sample, cell] - np.cumsum(times) + times
+    cell, sample = np.divmod(rising, passed.shape[1])
+    first = passed[cell, sample] - np.cumsum(times) + times
     j = np.repeat(first, times) + np.arange(times.sum())
     return np.repeat(sample, times), np.repeat(cell, times), j
 
@@ -317,3 +375,17 @@ def _inverse_hermite(level, start, stop, slope, next_slope):
     m, n = np.where(smooth, m, 1.0), np.where(smooth, n, 1.0)
     y = u * (m + u * (3 - 2 * m - n + u * (m + n - 2)))
     return 2 * np.clip(y, 0, 1) - 1
+
+
+def left_out_maps(rows, depth, log_decay, log_rho=0.0):
+    """Residuals (n,), maps (n, d) and intercepts (n,) without each sample, at one setting.
+
+    The intercepts belong to inputs as they are, not centred. See :func:`leave_one_out`.
+    """
+    (residuals,), (x,) = leave_one_out(rows, [(depth, np.array([log_decay]), log_rho)])
+    residuals, x, rho = residuals[:, 0], x[:, 0], np.exp(log_rho)
+    # What the map is made of is the residual that it would have without shrinkage by noise.
+    alone = (residuals + np.expm1(log_rho) * rows.residual_of_zero) / rho
+    coordinates = rho * rows.coordinates(alone, x)
+    maps = coordinates @ rows.moments.spectrum.directions.T
+    return residuals, maps, rows.intercepts(coordinates) - maps @ rows.moments.mean_x

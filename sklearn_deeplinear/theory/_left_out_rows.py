@@ -51,21 +51,8 @@ class LeftOutRows:
 
     @classmethod
     def of(cls, moments, X, y, sample_weight=None) -> LeftOutRows:
-        """Rows of the data X (n, d) and y (n,) that the `moments` were made of.
-
-        Raises
-        ------
-        ValueError
-            If fewer than two rows have weight.
-        """
-        n = len(X)
-        share = np.full(n, 1 / n) if sample_weight is None else shares_of(sample_weight)
-        if np.count_nonzero(share) < 2:
-            raise ValueError(
-                "leave-one-out needs at least two samples of positive weight, got "
-                f"n_samples = {np.count_nonzero(share)}."
-            )
-        spectrum = moments.spectrum
+        """Rows of the data X (n, d) and y (n,) that the `moments` were made of."""
+        share, spectrum = shares_to_leave_out(len(X), sample_weight), moments.spectrum
         u = ((X - moments.mean_x) @ spectrum.directions) / spectrum.sigma
         return cls(moments, u, y - moments.mean_y[0], share)
 
@@ -124,3 +111,20 @@ class LeftOutRows:
         moved = self.share / self.whole  # the mean without sample i, in units of -x_i
         at_x = np.sum(coordinates * (self.sigma * self.u), axis=1)
         return self.moments.mean_y[0] - moved * (self.y - at_x)
+
+
+def shares_to_leave_out(n_samples, sample_weight=None):
+    """Weights of sum one, None for equal ones.
+
+    Raises
+    ------
+    ValueError
+        If fewer than two samples have weight.
+    """
+    share = shares_of(np.ones(n_samples) if sample_weight is None else sample_weight)
+    if np.count_nonzero(share) < 2:
+        raise ValueError(
+            "leave-one-out needs at least two samples of positive weight, got "
+            f"n_samples = {np.count_nonzero(share)}."
+        )
+    return share

@@ -1,0 +1,355 @@
+"""Deep linear regression whose weight decay, depth, width and noise are cross-validated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.model_selection import check_cv
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from sklearn_deeplinear._compat import (
+    StrOptions,
+    _check_sample_weight,
+    _fit_context,
+    _raise_for_params,
+    _routing_enabled,
+)
+from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear.model_selection._candidates import candidates
+from sklearn_deeplinear.model_selection._held_out import HeldOutModels
+from sklearn_deeplinear.model_selection._scores import results_table
+from sklearn_deeplinear.model_selection._single_samples import LeaveOneOutValidation
+from sklearn_deeplinear.model_selection._splits import SplitValidation
+from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
+from sklearn_deeplinear.theory._one_output import one_output
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What is validated: the arrays, their moments, and whether outputs share a network."""
+
+    X: np.ndarray
+    y: np.ndarray
+    sample_weight: np.ndarray | None
+    moments: SecondMoments
+    per_target: bool
+
+    @property
+    def outputs(self):
+        """y of shape (n, m)."""
+        return self.y.reshape(len(self.y), -1)
+
+
+class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
+    """Deep linear regression with cross-validated weight decay, depth, width and noise.
+
+    Every setting is fitted at its exact global minimum, ``DeepLinearRegressor`` with
+    ``solver="analytic"``, from second moments: of one decomposition a fold all decays are
+    solved at once. By default each sample is predicted by the network that is fitted without
+    it, which for one output has a closed form at any depth.
+
+    Parameters
+    ----------
+    weight_decays : "auto" or array-like of shape (n_decays,), default="auto"
+        Decays, the same in all layers. "auto" takes, for each depth in the units of the data,
+        31 values from the one at which the network collapses to zero down to a millionth of
+        it; for one layer, which never collapses, from a hundred times the largest eigenvalue
+        of the input moment.
+    depths : array-like of int, default=(1, 2, 3)
+        Numbers of weight matrices.
+    widths : list, default=(None,)
+        Hidden widths, each an int, a sequence of ints for one depth, or None for wide enough.
+        They bound the rank, and matter to one output only with noise.
+    noises : list, default=(0.0,)
+        Variances of multiplicative noise on the hidden units, each a float or a sequence of
+        floats for one depth. Networks of one layer are tried once, for they have no hidden
+        units.
+    fit_intercept : bool, default=True
+        Fit an intercept, by centring the data. It is never penalised.
+    cv : int, cross-validation generator or iterable, default=None
+        None predicts each sample by the fit to all others. Where several outputs share a
+        network this takes a refit for each sample and each setting; a splitter is faster. An
+        int is the number of folds; anything else is as in
+        :class:`~sklearn.model_selection.GridSearchCV`.
+    scoring : str or callable, default=None
+        Scorer, the larger the better; None takes the negative mean squared error, averaged
+        over outputs and weighted by the sample weights. With ``cv=None`` a scorer gets the
+        left-out predictions of all samples at once.
+    per_target : bool, default=False
+        Give each output a network of its own, all of them of one setting. Leave-one-out then
+        has a closed form. One layer is the same either way.
+
+    Attributes
+    ----------
+    best_params_ : dict
+        The setting with the best score: "depth", "width", "noise" and "weight_decay".
+    best_score_ : float
+        Its mean score.
+    best_index_ : int
+        Its place in `cv_results_`.
+    cv_results_ : dict of ndarray
+        One entry a setting, with the columns of GridSearchCV that concern scores. With
+        ``cv=None`` the mean and standard deviation are over samples, and there are no scores
+        of splits; a scorer's standard deviation is not known then, but NaN.
+    message_ : str
+        Says so if the best decay lies at an end of its grid; else empty.
+    loo_residuals_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
+        y less the prediction by the best setting without the sample; only with ``cv=None``.
+    coef_ : ndarray of shape (n_features,) or (n_targets, n_features)
+        End-to-end map of the best setting on all data.
+    intercept_ : float or ndarray of shape (n_targets,)
+        Its intercept.
+    global_minimum_ : GlobalMinimum or list of GlobalMinimum
+        The minimum on all data, from which weights can be had; one for each output with
+        `per_target`.
+    moments_ : SecondMoments
+        Second moments of all data.
+    n_splits_ : int
+        Number of splits; n_samples with ``cv=None``.
+    n_features_in_ : int
+        Number of features seen during fit.
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of features seen during fit, if X has string names.
+
+    See Also
+    --------
+    DeepLinearRegressor : One setting, trained or at its minimum.
+    sklearn_deeplinear.theory.deep_linear_path : Minima for many weight decays at once.
+
+    Notes
+    -----
+    For the intervals the estimator keeps the models of the best setting: one map a fold, or
+    one a sample with ``cv=None``, which is as large as X times the number of outputs.
+
+    References
+    ----------
+    .. [1] Ziyin, L., Li, B., Meng, X. (2022). "Exact solutions of a deep linear
+       network." NeurIPS 35. arXiv:2202.04777.
+    .. [2] Barber, R. F., Candes, E. J., Ramdas, A., Tibshirani, R. J. (2021). "Predictive
+       inference with the jackknife+." Annals of Statistics 49.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn_deeplinear import DeepLinearRegressorCV
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> model = DeepLinearRegressorCV(depths=[1, 2, 3]).fit(X[:400], y[:400])
+    >>> model.best_params_["depth"]
+    2
+    >>> lower, upper = model.predict_interval(X[400:], alpha=0.1)
+    >>> float(((lower <= y[400:]) & (y[400:] <= upper)).mean().round(2))
+    0.93
+    """
+
+    coef_: np.ndarray
+    intercept_: float | np.ndarray
+    global_minimum_: GlobalMinimum | list[GlobalMinimum]
+    _held_out: HeldOutModels | None
+
+    _parameter_constraints: dict = {
+        "weight_decays": [StrOptions({"auto"}), "array-like"],
+        "depths": ["array-like"],
+        "widths": [list, tuple],
+        "noises": ["array-like"],
+        "fit_intercept": ["boolean"],
+        "cv": ["cv_object"],
+        "scoring": [StrOptions(set(get_scorer_names())), callable, None],
+        "per_target": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        weight_decays="auto",
+        depths=(1, 2, 3),
+        *,
+        widths=(None,),
+        noises=(0.0,),
+        fit_intercept=True,
+        cv=None,
+        scoring=None,
+        per_target=False,
+    ):
+        self.weight_decays = weight_decays
+        self.depths = depths
+        self.widths = widths
+        self.noises = noises
+        self.fit_intercept = fit_intercept
+        self.cv = cv
+        self.scoring = scoring
+        self.per_target = per_target
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, **params) -> Self:
+        """Choose the setting, and fit it to all data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs, in any units.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets, in any units.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples, in fits and in scores; None weights all equally. Leaving a
+            sample out takes all its weight. Where metadata routing is enabled a scorer gets
+            them if it requests them.
+        **params : dict
+            ``groups`` for the splitter. Where metadata routing is enabled, whatever the
+            splitter and the scorer request.
+
+        Returns
+        -------
+        self : DeepLinearRegressorCV
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not valid; the message names the parameter.
+        """
+        data = self._check_data(X, y, sample_weight)
+        validation = self._validation(data, params)
+        grid = self.depths, self.widths, self.noises, self.weight_decays
+        groups = candidates(*grid, data.moments)
+        splits, mean, std = validation.scores(groups)
+        settings = [setting for group in groups for setting in group.params()]
+        self.cv_results_ = results_table(settings, mean, std, splits)
+        self._choose(groups)
+        self._refit(data, validation)
+        return self
+
+    def predict(self, X):
+        """Predict targets by the best setting, fitted to all data.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,) or (n_samples, n_targets)
+            Predictions.
+        """
+        return self._check_inputs(X) @ self.coef_.T + self.intercept_
+
+    def predict_interval(self, X, alpha=0.1):
+        """Predict intervals that hold the targets with probability ``1 - alpha``, about.
+
+        The jackknife+ interval of Barber et al. (2021), of the left-out predictions of X and
+        residuals; with folds their CV+. For exchangeable samples of equal weight and a setting
+        chosen beforehand it holds a new target with probability ``1 - 2 alpha`` at least
+        (with K folds, up to ``sqrt(2 / n_samples)`` less), whatever their distribution. The
+        choice of the best setting by the same residuals is not accounted for.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        alpha : float, default=0.1
+            Between 0 and 1, exclusively.
+
+        Returns
+        -------
+        lower, upper : ndarrays of shape (n_samples,) or (n_samples, n_targets)
+            Bounds of each target by itself; infinite if `alpha` is less than what
+            ``1 / (n_samples + 1)`` of the fit allows.
+
+        Raises
+        ------
+        ValueError
+            If `alpha` is out of range, or `cv` is a splitter that does not test each sample
+            once on a model that saw all other folds.
+        """
+        X = self._check_inputs(X)
+        if check_real(alpha, "alpha", closed=False) >= 1:
+            raise ValueError(f"alpha must be less than 1, got {alpha!r}.")
+        if self._held_out is None:
+            raise ValueError(
+                "predict_interval needs cv to test each sample once, on a fit to all other "
+                "folds: None, or a splitter like KFold or GroupKFold."
+            )
+        bounds = self._held_out.interval(X, alpha)
+        return tuple(bound[:, 0] for bound in bounds) if self.coef_.ndim == 1 else bounds
+
+    def get_metadata_routing(self):
+        """Get metadata routing of this object.
+
+        Returns
+        -------
+        routing : MetadataRouter
+            Of the splitter, and of the scorer if there is one.
+        """
+        router = MetadataRouter(owner=self).add_self_request(self)
+        mapping = MethodMapping().add(caller="fit", callee="split")
+        router.add(splitter=check_cv(self.cv), method_mapping=mapping)
+        if self.scoring is not None:
+            mapping = MethodMapping().add(caller="fit", callee="score")
+            router.add(scorer=self._scorer(), method_mapping=mapping)
+        return router
+
+    def _check_data(self, X, y, sample_weight):
+        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
+        X, y = validate_data(self, X, y, ensure_min_samples=2, **options)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        X, y = X.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
+        moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+        return Data(X, y, sample_weight, moments, self.per_target)
+
+    def _check_inputs(self, X):
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+    def _scorer(self):
+        return None if self.scoring is None else check_scoring(self, scoring=self.scoring)
+
+    def _validation(self, data, params):
+        """How settings are scored: by leaving out single samples, or by a splitter."""
+        _raise_for_params(params, self, "fit", allow=["groups"])
+        split_params, score_params = self._routed(data.sample_weight, params)
+        if self.cv is None:
+            return LeaveOneOutValidation(data, self._scorer(), score_params)
+        splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
+        return SplitValidation(data, splits, self._scorer(), score_params)
+
+    def _routed(self, sample_weight, params):
+        """What the splitter and the scorer get."""
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        if not _routing_enabled():
+            return params, weights
+        routed = process_routing(self, "fit", **weights, **params)
+        return routed.splitter.split, {} if self.scoring is None else routed.scorer.score
+
+    def _choose(self, groups):
+        results = self.cv_results_
+        self.best_index_ = int(results["rank_test_score"].argmin())
+        self.best_params_ = results["params"][self.best_index_]
+        self.best_score_ = float(results["mean_test_score"][self.best_index_])
+        sizes = [len(group.weight_decays) for group in groups]
+        which = int(np.searchsorted(np.cumsum(sizes), self.best_index_, side="right"))
+        self._best = groups[which].only(self.best_params_["weight_decay"])
+        self.message_ = groups[which].end_reached(self.best_params_["weight_decay"])
+
+    def _refit(self, data, validation):
+        network = {**self._best.network, "weight_decay": self.best_params_["weight_decay"]}
+        self.moments_, self.n_splits_ = data.moments, validation.n_splits
+        minima: Any = [global_minimum(data.moments, **network)]
+        self.global_minimum_ = minima[0]
+        if self.per_target:
+            outputs = range(data.moments.n_outputs)
+            minima = [global_minimum(one_output(data.moments, j), **network) for j in outputs]
+            self.global_minimum_ = minima
+        coef = np.concatenate([minimum.coef for minimum in minima])
+        intercept = np.concatenate([minimum.intercept for minimum in minima])
+        flat = data.y.ndim == 1
+        self.coef_, self.intercept_ = (coef[0], float(intercept[0])) if flat else (coef, intercept)
+        self._held_out = validation.held_out(self._best)
+        self.__dict__.pop("loo_residuals_", None)  # of a former fit
+        if self.cv is None:
+            residuals = self._held_out.residuals
+            self.loo_residuals_ = residuals[:, 0] if flat else residuals

@@ -1,0 +1,71 @@
+"""Moments of the training and test sets of a cross-validation, reading the data once."""
+
+from __future__ import annotations
+
+from itertools import accumulate
+
+import numpy as np
+
+from sklearn_deeplinear.theory import SecondMoments
+
+
+def fold_moments(X, y, sample_weight, splits, center):
+    """Moments of each split.
+
+    Where the test sets are disjoint, cover the data and are what the training sets leave out,
+    the moments of the training sets are merged from those of the test sets, by O(1) merges a
+    split; else they are read off the data.
+
+    Parameters
+    ----------
+    X, y, sample_weight : arrays
+        Validated data.
+    splits : list of (train, test) indices
+        As a splitter yields them.
+    center : bool
+        Whether means are taken out.
+
+    Returns
+    -------
+    moments : list of (SecondMoments, SecondMoments)
+        Of the training and of the test set.
+
+    Raises
+    ------
+    ValueError
+        If a set is empty or has no weight.
+    """
+
+    def of(rows):
+        weight = None if sample_weight is None else sample_weight[rows]
+        if not len(rows) or (weight is not None and not weight.any()):
+            raise ValueError("cv must not make sets without samples of positive weight.")
+        return SecondMoments.from_data(X[rows], y[rows], weight, center=center)
+
+    test = [of(rows) for _, rows in splits]
+    whole = is_partition(splits, len(X))
+    train = all_but_one(test) if whole else [of(rows) for rows, _ in splits]
+    return list(zip(train, test, strict=True))
+
+
+def is_partition(splits, n_samples):
+    """Whether each sample is tested once and trained on in all other splits."""
+    if len(splits) < 2:
+        return False
+    times = np.zeros(n_samples, dtype=int)
+    for train, test in splits:
+        times[test] += 1
+        seen = np.zeros(n_samples, dtype=int)
+        seen[train] += 1
+        seen[test] += 1
+        if not (seen == 1).all() or len(train) + len(test) != n_samples:
+            return False
+    return bool((times == 1).all())
+
+
+def all_but_one(parts):
+    """The sum of all other `parts`, for each of them; no difference is ever taken."""
+    before = [None, *accumulate(parts[:-1])]
+    after = [None, *accumulate(parts[:0:-1])][::-1]
+    sums = zip(before, after, strict=True)
+    return [a if b is None else b if a is None else a + b for a, b in sums]

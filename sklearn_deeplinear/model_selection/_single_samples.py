@@ -1,0 +1,117 @@
+"""Leave-one-out cross-validation: in closed form for one output, else by refits."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+
+from sklearn_deeplinear.model_selection._fold_moments import all_but_one
+from sklearn_deeplinear.model_selection._held_out import HeldOutModels
+from sklearn_deeplinear.model_selection._scores import FixedPredictions
+from sklearn_deeplinear.theory import SecondMoments, deep_linear_path
+from sklearn_deeplinear.theory._leave_one_out import leave_one_out, left_out_maps
+from sklearn_deeplinear.theory._left_out_rows import LeftOutRows, shares_to_leave_out
+from sklearn_deeplinear.theory._one_output import one_output
+
+
+class LeaveOneOutValidation:
+    """Predicts each sample by the minimum without it.
+
+    Parameters
+    ----------
+    data : Data
+    scorer : callable, or None
+        None scores by the negative mean squared error; a scorer gets all left-out predictions
+        at once.
+    score_params : dict
+        What the scorer gets besides.
+    """
+
+    def __init__(self, data, scorer, score_params):
+        self.data, self.scorer, self.score_params = data, scorer, score_params
+        self.n_splits = len(data.X)
+        self.share = shares_to_leave_out(self.n_splits, data.sample_weight)
+
+    def scores(self, groups):
+        """No scores of single samples; their means and standard deviations, by setting."""
+        residuals = np.concatenate(self.residuals(groups), axis=2)
+        if self.scorer is None:
+            errors = np.mean(residuals**2, axis=1)
+            mean = self.share @ errors
+            return [], -mean, np.sqrt(self.share @ (errors - mean) ** 2)
+        data = self.data
+        predictions = (data.outputs[:, :, None] - residuals).transpose(2, 0, 1)
+        if data.y.ndim == 1:
+            predictions = predictions[:, :, 0]
+        mean = [
+            self.scorer(FixedPredictions(p), data.X, data.y, **self.score_params)
+            for p in predictions
+        ]
+        return [], np.array(mean), np.full(len(mean), np.nan)
+
+    def residuals(self, groups):
+        """y less left-out predictions: an array of shape (n, m, J) for each group."""
+        closed = [group for group in groups if not self._is_joint(group)]
+        settings = [(group.depth, group.log_decays, group.log_rho) for group in closed]
+        outputs = [leave_one_out(rows, settings)[0] for rows in self._rows] if closed else []
+        by_group = iter([np.stack(parts, axis=1) for parts in zip(*outputs, strict=True)])
+        return [
+            self._refitted_residuals(group) if self._is_joint(group) else next(by_group)
+            for group in groups
+        ]
+
+    def _refitted_residuals(self, group):
+        X, Y = self.data.X, self.data.outputs
+        found = [
+            Y[i][:, None] - (coefs @ X[i] + intercepts).T
+            for i, (coefs, intercepts) in enumerate(self._refits(group))
+        ]
+        return np.array(found)
+
+    def held_out(self, group):
+        """:class:`HeldOutModels` of a group of one setting."""
+        model_of = np.arange(len(self.data.X))
+        if self._is_joint(group):
+            refits = zip(*self._refits(group), strict=True)
+            coefs, intercepts = (np.concatenate(part) for part in refits)
+            return HeldOutModels.of(coefs, intercepts, model_of, self.data.X, self.data.outputs)
+        setting = group.depth, group.log_decays[0], group.log_rho
+        outputs = [left_out_maps(rows, *setting) for rows in self._rows]
+        residuals, coefs, intercepts = (
+            np.stack(part, axis=1) for part in zip(*outputs, strict=True)
+        )
+        return HeldOutModels(coefs, intercepts, model_of, residuals)
+
+    def _is_joint(self, group):
+        """Whether outputs share a network, for which no closed form is known."""
+        return self.data.moments.n_outputs > 1 and group.depth > 1 and not self.data.per_target
+
+    @cached_property
+    def _rows(self):
+        data, m = self.data, self.data.moments.n_outputs
+        singles = [one_output(data.moments, j) if m > 1 else data.moments for j in range(m)]
+        return [
+            LeftOutRows.of(single, data.X, y, data.sample_weight)
+            for single, y in zip(singles, data.outputs.T, strict=True)
+        ]
+
+    def _refits(self, group):
+        """Yield maps (J, m, d) and intercepts (J, m) without each sample."""
+        for moments in self._moments:
+            path = deep_linear_path(moments, **group.network, weight_decays=group.weight_decays)
+            yield path.coefs, path.intercepts
+
+    @cached_property
+    def _moments(self):
+        """Moments without each sample; all, where it has no weight."""
+        data, center = self.data, self.data.moments.centered
+        weighted = np.flatnonzero(self.share)
+        parts = [
+            SecondMoments.from_data(data.X[[i]], data.y[[i]], self.share[[i]], center=center)
+            for i in weighted
+        ]
+        moments = [data.moments] * len(self.share)
+        for i, others in zip(weighted, all_but_one(parts), strict=True):
+            moments[i] = others
+        return moments

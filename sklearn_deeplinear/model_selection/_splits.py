@@ -1,0 +1,78 @@
+"""Cross-validation by any splitter, from moments of its folds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_deeplinear._compat import _check_method_params
+from sklearn_deeplinear.model_selection._fold_moments import fold_moments, is_partition
+from sklearn_deeplinear.model_selection._held_out import HeldOutModels
+from sklearn_deeplinear.model_selection._scores import FixedLinearModel, losses_from_moments
+from sklearn_deeplinear.theory import deep_linear_path
+from sklearn_deeplinear.theory._one_output import one_output
+
+
+class SplitValidation:
+    """Fits every setting on every training set and scores it on the test set.
+
+    Parameters
+    ----------
+    data : Data
+        See :class:`Data` of the estimator: arrays, moments and how outputs are fitted.
+    splits : list of (train, test) indices
+    scorer : callable, or None
+        None scores by the negative mean squared error, from moments alone.
+    score_params : dict
+        What the scorer gets besides, whole; parts by samples are cut.
+    """
+
+    def __init__(self, data, splits, scorer, score_params):
+        self.data, self.splits = data, splits
+        self.scorer, self.score_params = scorer, score_params
+        moments = fold_moments(data.X, data.y, data.sample_weight, splits, data.moments.centered)
+        self.train = [train for train, _ in moments]
+        self.test = [test for _, test in moments]
+
+    @property
+    def n_splits(self):
+        """Number of splits."""
+        return len(self.splits)
+
+    def scores(self, groups):
+        """Scores of each split by setting, their means and their standard deviations."""
+        splits = [
+            np.concatenate([self._scores_of_split(i, group) for group in groups])
+            for i in range(len(self.splits))
+        ]
+        return splits, np.mean(splits, axis=0), np.std(splits, axis=0)
+
+    def _scores_of_split(self, i, group):
+        path = self.paths(self.train[i], group)
+        if self.scorer is None:
+            return -losses_from_moments(self.test[i], *path)
+        data, rows = self.data, self.splits[i][1]
+        params = _check_method_params(data.X, self.score_params, indices=rows)
+        X, y, flat = data.X[rows], data.y[rows], data.y.ndim == 1
+        models = (FixedLinearModel(*pair, flat) for pair in zip(*path, strict=True))
+        return np.array([self.scorer(model, X, y, **params) for model in models])
+
+    def paths(self, moments, group):
+        """Maps (J, m, d) and intercepts (J, m) fitted to `moments`."""
+        options = {**group.network, "weight_decays": group.weight_decays}
+        if not self.data.per_target:
+            return deep_linear_path(moments, **options)[:2]
+        outputs = range(moments.n_outputs)
+        paths = [deep_linear_path(one_output(moments, j), **options)[:2] for j in outputs]
+        return tuple(np.concatenate(parts, axis=1) for parts in zip(*paths, strict=True))
+
+    def held_out(self, group):
+        """:class:`HeldOutModels` of a group of one setting; None if samples are tested twice."""
+        data, n = self.data, len(self.data.X)
+        if not is_partition(self.splits, n):
+            return None
+        paths = [self.paths(train, group) for train in self.train]
+        coefs, intercepts = (np.concatenate(part) for part in zip(*paths, strict=True))
+        model_of = np.empty(n, dtype=int)
+        for i, (_, rows) in enumerate(self.splits):
+            model_of[rows] = i
+        return HeldOutModels.of(coefs, intercepts, model_of, data.X, data.outputs)
