@@ -312,14 +312,16 @@ class _Problem:
             with np.errstate(divide="ignore", invalid="ignore"):
                 bend = right * ((1 + here) / (1 - here)) - left * ((1 - here) / (1 + here))
                 bend = bend / (2 * half * slope)  # second derivative over the first
+                known = np.isfinite(bend)  # but at the ends
+                bend = np.where(known, bend, 0.0)
                 newton = -excess / slope
                 dx = newton / (1 + newton * bend / 2)
-            dx = np.where(np.isfinite(dx), dx, newton)
             low[moving] = np.where(excess < 0, here, low[moving])
             high[moving] = np.where(excess > 0, here, high[moving])
             new = here + dx / half
             valid = (new >= low[moving] - _LAST_STEP) & (new <= high[moving] + _LAST_STEP)
-            near = (np.abs(dx) <= _LAST_STEP) & ~(np.abs(dx * bend) > _LAST_BEND)
+            bent = np.abs(newton * bend)
+            near = (np.abs(dx) <= np.where(known, _LAST_STEP, _LAST_STEP**2)) & (bent <= _LAST_BEND)
             rested = valid & near | (step == _MAX_STEPS - 1)
             moved = np.where(valid, dx, 0.0)
             final[:, moving] = e + moved * (e1 + moved * e2 / 2), g, Q
