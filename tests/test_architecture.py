@@ -150,6 +150,7 @@ EVERYTHING = "from sklearn_deeplinear import *; import sklearn_deeplinear.dynami
     [
         ("import sklearn_deeplinear as p; p.__version__, dir(p), p.theory", {"sklearn", "torch"}),
         (DATA_AND_DISPLAYS, {"torch"}),
+        ("from sklearn_deeplinear import DeepLinearRegressorCV", {"torch"}),
         (EVERYTHING, set()),
     ],
 )

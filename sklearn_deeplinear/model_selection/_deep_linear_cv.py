@@ -44,6 +44,12 @@ class Data:
         """y of shape (n, m)."""
         return self.y.reshape(len(self.y), -1)
 
+    @property
+    def weighted(self):
+        """Which samples have weight, bool of shape (n,)."""
+        weight = self.sample_weight
+        return np.ones(len(self.y), dtype=bool) if weight is None else weight > 0
+
 
 class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Deep linear regression with cross-validated weight decay, depth, width and noise.

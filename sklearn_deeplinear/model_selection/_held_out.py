@@ -26,24 +26,27 @@ class HeldOutModels:
         Index of the model that did not see each sample.
     residuals : ndarray of shape (n, m)
         What that model misses the sample by.
+    counts : ndarray of shape (n,), bool
+        Whether the sample has weight; without it does not count for intervals.
     """
 
     coefs: np.ndarray
     intercepts: np.ndarray
     model_of: np.ndarray
     residuals: np.ndarray
+    counts: np.ndarray
 
     def __repr__(self):
         return one_line(self, "coefs", "residuals")
 
     @classmethod
-    def of(cls, coefs, intercepts, model_of, X, y):
-        """The models, and the data (n, d) and (n, m) that they are tested on."""
-        predictions = np.empty(y.shape)
-        for p in range(len(coefs)):
-            rows = model_of == p
-            predictions[rows] = X[rows] @ coefs[p].T + intercepts[p]
-        return cls(coefs, intercepts, model_of, y - predictions)
+    def of(cls, coefs, intercepts, model_of, data):
+        """The models, tested on the `data`."""
+        residuals = data.outputs - intercepts[model_of]
+        for p, coef in enumerate(coefs):
+            rows = np.flatnonzero(model_of == p)
+            residuals[rows] -= data.X[rows] @ coef.T
+        return cls(coefs, intercepts, model_of, residuals, data.weighted)
 
     def interval(self, X, alpha):
         """Jackknife+ (CV+) bounds for the targets of X (q, d), both of shape (q, m).
@@ -51,7 +54,7 @@ class HeldOutModels:
         The n + 1 values of the set are exchangeable; too few samples for `alpha` make the
         bounds infinite.
         """
-        n = len(self.model_of)
+        model_of, n = self.model_of[self.counts], np.count_nonzero(self.counts)
         # What rounding makes of alpha (n + 1) must not move it past an integer.
         lower, upper = (
             int(np.floor(alpha * (n + 1) * (1 + 1e-12))),
@@ -64,8 +67,8 @@ class HeldOutModels:
             rows = slice(start, start + step)
             for j in range(m):
                 centre = X[rows] @ self.coefs[:, j].T + self.intercepts[:, j]
-                centre = centre[:, self.model_of]
-                reach = np.abs(self.residuals[:, j])
+                centre = centre[:, model_of]
+                reach = np.abs(self.residuals[self.counts, j])
                 bounds[0, rows, j] = _smallest(centre - reach, lower)
                 bounds[1, rows, j] = _smallest(centre + reach, upper)
         return bounds[0], bounds[1]

@@ -75,13 +75,13 @@ class LeaveOneOutValidation:
         if self._is_joint(group):
             refits = zip(*self._refits(group), strict=True)
             coefs, intercepts = (np.concatenate(part) for part in refits)
-            return HeldOutModels.of(coefs, intercepts, model_of, self.data.X, self.data.outputs)
+            return HeldOutModels.of(coefs, intercepts, model_of, self.data)
         setting = group.depth, group.log_decays[0], group.log_rho
         outputs = [left_out_maps(rows, *setting) for rows in self._rows]
         residuals, coefs, intercepts = (
             np.stack(part, axis=1) for part in zip(*outputs, strict=True)
         )
-        return HeldOutModels(coefs, intercepts, model_of, residuals)
+        return HeldOutModels(coefs, intercepts, model_of, residuals, self.data.weighted)
 
     def _is_joint(self, group):
         """Whether outputs share a network, for which no closed form is known."""

@@ -53,7 +53,7 @@ class SplitValidation:
         data, rows = self.data, self.splits[i][1]
         params = _check_method_params(data.X, self.score_params, indices=rows)
         X, y, flat = data.X[rows], data.y[rows], data.y.ndim == 1
-        models = (FixedLinearModel(*pair, flat) for pair in zip(*path, strict=True))
+        models = [FixedLinearModel(coef, b, flat) for coef, b in zip(*path, strict=True)]
         return np.array([self.scorer(model, X, y, **params) for model in models])
 
     def paths(self, moments, group):
@@ -75,4 +75,4 @@ class SplitValidation:
         model_of = np.empty(n, dtype=int)
         for i, (_, rows) in enumerate(self.splits):
             model_of[rows] = i
-        return HeldOutModels.of(coefs, intercepts, model_of, data.X, data.outputs)
+        return HeldOutModels.of(coefs, intercepts, model_of, data)

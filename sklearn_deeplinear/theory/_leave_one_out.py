@@ -142,7 +142,7 @@ class _Block:
         p = _dropped(rows, x)
         kept = 1 - p
         # Where all is dropped what is kept must have its digits, too.
-        kept = np.where(p > 0.5, (rows.sigma / rows.sigma[0]) ** 2 * np.exp(-x)[:, None] * p, kept)
+        kept = np.where(p > 0.5, rows.a * np.exp(-x)[:, None] * p, kept)
         F, G, Q = self.sums(np.stack([p, p * kept, p * kept * (kept - p)]))
         return self.curve(slice(None), F, G, Q[..., None])
 
@@ -164,8 +164,7 @@ class _Block:
 
 def _dropped(rows, x):
     """Shares tau / (sigma_k^2 + tau), of shape (..., k) for x (...)."""
-    a = (rows.sigma / rows.sigma[0]) ** 2
-    return 1 / (1 + a * np.exp(-x)[..., None])
+    return 1 / (1 + rows.a * np.exp(-x)[..., None])
 
 
 def _polynomial(c, z):
@@ -189,8 +188,7 @@ class _Problem:
         self.penalised = np.isfinite(self.log_decay)
         self.rows, self.log_top = rows, 2 * np.log(rows.sigma[0])
         self.log_whole = np.log1p(-rows.share)
-        a = (rows.sigma / rows.sigma[0]) ** 2
-        self.floor, self.ceiling = np.log(a[-1]) - _NEGLIGIBLE, _NEGLIGIBLE
+        self.floor, self.ceiling = np.log(rows.a[-1]) - _NEGLIGIBLE, _NEGLIGIBLE
         if depth == 1:
             ends = self.log_decay[self.penalised] - self.log_top
             low = ends.min(initial=np.inf) + self.log_whole.min()
@@ -235,7 +233,7 @@ class _Problem:
         if self.depth > 2:
             return np.log(self.depth / (self.depth - 2)) + _CELL
         rows, size = self.rows, _size(self.rows)
-        a = (rows.sigma / rows.sigma[0]) ** 2
+        a = rows.a
         w = rows.share * rows.residual_of_zero / size
         t = rows.target / size
         limit = a @ t**2 - 2 * w * (rows.u @ (a * t)) + w**2 * (rows.u**2 @ a)

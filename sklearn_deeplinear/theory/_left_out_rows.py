@@ -26,6 +26,7 @@ from functools import cached_property
 import numpy as np
 
 from sklearn_deeplinear.theory._location import shares_of
+from sklearn_deeplinear.theory._moments import SecondMoments
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +45,7 @@ class LeftOutRows:
         Weights of sum one; rows of weight zero are left out of nothing.
     """
 
-    moments: object
+    moments: SecondMoments
     u: np.ndarray
     y: np.ndarray
     share: np.ndarray
@@ -65,6 +66,11 @@ class LeftOutRows:
     def target(self):
         """t, shape (k,)."""
         return self.moments.spectrum.targets[:, 0]
+
+    @cached_property
+    def a(self):
+        """Eigenvalues of A in units of the largest one, shape (k,)."""
+        return (self.sigma / self.sigma[:1]) ** 2
 
     @cached_property
     def whole(self):
@@ -92,16 +98,14 @@ class LeftOutRows:
     def residuals_of_least_squares(self):
         """The limit of e_i for no penalty, shape (n,)."""
         rest, missed = self.unfitted
-        a = (self.sigma / self.sigma[0]) ** 2
-        limit = self.u @ (self.target / a) / np.maximum(self.share, 1e-300)
-        limit /= np.maximum((self.u**2) @ (1 / a), 1e-300)
+        limit = self.u @ (self.target / self.a) / np.maximum(self.share, 1e-300)
+        limit /= np.maximum((self.u**2) @ (1 / self.a), 1e-300)
         return np.where(rest > 0, missed / np.where(rest > 0, rest, 1.0), limit)
 
     def coordinates(self, residuals, x):
         """Maps V without each of the samples (n, k), at ``x = log(tau / sigma_1^2)`` (n,)."""
-        a = (self.sigma / self.sigma[0]) ** 2
         with np.errstate(over="ignore"):
-            kept = 1 / (1 + np.exp(x)[:, None] / a)
+            kept = 1 / (1 + np.exp(x)[:, None] / self.a)
         return kept * (self.target - (self.share * residuals)[:, None] * self.u) / self.sigma
 
     def intercepts(self, coordinates):
