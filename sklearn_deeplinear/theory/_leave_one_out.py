@@ -10,10 +10,8 @@ while its objective, above that of the zero map, is
 
     D t - rho (sum_k kept_k t_k^2 + s g e^2 - s (1 - c s) e_0^2) / (1 - s),
 
-e_0 being the residual of the zero map. F and G are all that depends on the samples. They are
-analytic for |Im x| < pi, so that in cells of length 1/4 polynomials through eight Chebyshev
-points are right to 50^-8 = 3e-14 (Bernstein's ellipse of parameter 50 fits): one product makes
-them for all samples, and the rest is arithmetic on numbers, for all decays and depths at once.
+e_0 being the residual of the zero map. All that needs the samples are the curves F and G, which
+:mod:`_left_out_curves` has for all of them; the rest is arithmetic on numbers.
 
 Minima are looked for wherever the left side rises through its level from one end of a cell to
 the other. Its second derivative is at most one, so what rises and falls again within a cell
@@ -23,17 +21,10 @@ that is not worth a difference in the objective.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
-from numpy.polynomial import chebyshev
 
+from sklearn_deeplinear.theory._left_out_curves import CELL, POINTS, Block, Table, dropped
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily
-
-_CELL = 0.25
-_POINTS = chebyshev.chebpts1(8)
-_TO_COEFFICIENTS = np.linalg.inv(np.vander(_POINTS, increasing=True))
 
 # Where tau is so many e-foldings beyond all eigenvalues, it is as good as zero or infinite.
 _NEGLIGIBLE = 36.0
@@ -74,11 +65,11 @@ def leave_one_out(rows, settings):
     problems = [_Problem(rows, *setting) for setting in settings]
     low = min((p.low for p in problems if p.penalised.any()), default=0.0)
     high = max((p.high for p in problems if p.penalised.any()), default=0.0)
-    edges = low + _CELL * np.arange(max(1, int(np.ceil((high - low) / _CELL))) + 1)
-    step = max(1, _BLOCK_SIZE // (2 * len(_POINTS) * len(edges)))
+    edges = low + CELL * np.arange(max(1, int(np.ceil((high - low) / CELL))) + 1)
+    step = max(1, _BLOCK_SIZE // (2 * len(POINTS) * len(edges)))
     for start in range(0, n, step):
         block = slice(start, start + step)
-        table = _Table(rows, block, edges)
+        table = Table(rows, block, edges)
         for problem, e, x_of in zip(problems, residuals, x, strict=True):
             problem.solve(table, e[block], x_of[block], free[block])
     for problem, e in zip(problems, residuals, strict=True):
@@ -86,98 +77,6 @@ def leave_one_out(rows, settings):
             e *= np.exp(problem.log_rho)
             e -= np.expm1(problem.log_rho) * rows.residual_of_zero[:, None]
     return residuals, x
-
-
-class _Table:
-    """Polynomials of F and G for a block of samples, of Q for all, in all cells."""
-
-    def __init__(self, rows, block, edges):
-        self.edges, self.n_cells = edges, len(edges) - 1
-        self.size, self.rows, self.block = _size(rows), block, _Block.of(rows, block)
-        self.at_edges = self.block.at(rows, edges)
-        x = edges[:-1, None] + _CELL / 2 * (1 + _POINTS)
-        basis = np.moveaxis(_dropped(rows, x), 1, 0)  # points of a cell first
-        basis = np.tensordot(_TO_COEFFICIENTS, basis, 1)
-        F, G, self.Q = self.block.sums(basis)
-        self.F, self.G = F.reshape(len(basis), -1), G.reshape(len(basis), -1)
-
-    def curve(self, sample, cell, z):
-        """:meth:`_Block.curve` of some samples, at points z of the cells."""
-        where = cell * len(self.block.u) + sample
-        F = _polynomial(self.F.take(where, axis=1), z)
-        G = _polynomial(self.G.take(where, axis=1), z)
-        return self.block.curve(sample, F, G, _polynomial(self.Q.take(cell, axis=1), z))
-
-
-@dataclass(frozen=True, eq=False)
-class _Block:
-    """Some of the rows, in units of the targets."""
-
-    t: np.ndarray
-    u: np.ndarray
-    share: np.ndarray
-    rest: np.ndarray
-    missed: np.ndarray
-
-    @classmethod
-    def of(cls, rows, block):
-        (rest, missed), size = rows.unfitted, _size(rows)
-        shown = rows.u[block], rows.share[block], rest[block], missed[block] / size
-        return cls(rows.target / size, *shown)
-
-    def sums(self, dropped):
-        """F, G and Q for factors of shape (..., k) on the terms: (..., n) and for Q (...)."""
-        by_term = dropped.reshape(-1, dropped.shape[-1])
-        shape = *dropped.shape[:-1], len(self.u)
-        F = (by_term * self.t) @ self.u.T
-        G = by_term @ self._squares.T
-        return F.reshape(shape), G.reshape(shape), dropped @ self.t**2
-
-    @cached_property
-    def _squares(self):
-        return self.u**2
-
-    def at(self, rows, x):
-        """The curves of all samples (p, n) at the points x (p,), see :meth:`curve`."""
-        p = _dropped(rows, x)
-        kept = 1 - p
-        # Where all is dropped what is kept must have its digits, too.
-        kept = np.where(p > 0.5, rows.a * np.exp(-x)[:, None] * p, kept)
-        F, G, Q = self.sums(np.stack([p, p * kept, p * kept * (kept - p)]))
-        return self.curve(slice(None), F, G, Q[..., None])
-
-    def curve(self, sample, F, G, Q):
-        """log B, its slope, and a tuple of e, e', e'', g and Q.
-
-        F, G and Q are given with their first and second derivatives.
-        """
-        share = self.share[sample]
-        g = share * G[0] + self.rest[sample]
-        e = (F[0] + self.missed[sample]) / g
-        w = share * e
-        e1 = (F[1] - w * G[1]) / g
-        e2 = (F[2] - w * G[2] - 2 * share * e1 * G[1]) / g
-        B = np.maximum(Q[1] - w * (2 * F[1] - w * G[1]), np.finfo(float).tiny)
-        B1 = Q[2] - w * (2 * F[2] - w * G[2]) - 2 * share * g * e1**2
-        return np.log(B), B1 / B, (e, e1, e2, g, Q[0])
-
-
-def _dropped(rows, x):
-    """Shares tau / (sigma_k^2 + tau), of shape (..., k) for x (...)."""
-    return 1 / (1 + rows.a * np.exp(-x)[..., None])
-
-
-def _polynomial(c, z):
-    """Value and two derivatives in x of polynomials with coefficients c (8, p)."""
-    value, first, second = c[-1].copy(), np.zeros_like(z), np.zeros_like(z)
-    for coefficient in c[-2::-1]:
-        second *= z
-        second += first
-        first *= z
-        first += value
-        value *= z
-        value += coefficient
-    return value, first * (2 / _CELL), second * (8 / _CELL**2)
 
 
 class _Problem:
@@ -205,13 +104,13 @@ class _Problem:
         """Right sides for the penalised settings, in units of the data, but for 1 - s_i."""
         decay = self.log_decay[self.penalised]
         level = (self.log_rho + decay - self.log_top) / (self.depth - 1) - self.log_rho
-        return level - 2 * np.log(_size(self.rows))
+        return level - 2 * np.log(self.rows.size)
 
     def _lowest(self):
         """Where the left sides of all samples lie below the lowest level and rise."""
         D, rows = self.depth - 1, self.rows
         target = self.levels.min() + self.depth / D * self.log_whole
-        block, x = _Block.of(rows, slice(None)), self._lowest_of_all()
+        block, x = Block.of(rows, slice(None)), self._lowest_of_all()
         while x > self.floor:
             log_B, slope, _ = block.at(rows, np.array([x]))
             if (x / D + log_B[0] <= target).all() and (1 / D + slope[0] > 0).all():
@@ -226,13 +125,13 @@ class _Problem:
         family = ScalarFamily(self.rows.sigma, self.rows.target, self.depth, self.log_rho)
         least = self.log_decay[self.penalised].min(keepdims=True)
         points = family.stationary(least, minima_only=True)
-        return points.min(initial=0.0) - _CELL
+        return points.min(initial=0.0) - CELL
 
     def _highest(self):
         """Where the left sides of all samples fall, or rise to their limits."""
         if self.depth > 2:
-            return np.log(self.depth / (self.depth - 2)) + _CELL
-        rows, size = self.rows, _size(self.rows)
+            return np.log(self.depth / (self.depth - 2)) + CELL
+        rows, size = self.rows, self.rows.size
         a = rows.a
         w = rows.share * rows.residual_of_zero / size
         t = rows.target / size
@@ -256,12 +155,17 @@ class _Problem:
             self._network(table, e, x, columns, free)
 
     def _ridge(self, table, e, x, columns):
-        log_whole = np.log1p(-table.block.share)[:, None]
-        wanted = self.log_decay[columns] - self.log_top + log_whole
+        block = table.block
+        wanted = self.log_decay[columns] - self.log_top + np.log1p(-block.share)[:, None]
         x[:, columns] = wanted
+        if np.ptp(block.share) == 0:  # the same points for all samples
+            F, G, _ = block.sums(dropped(self.rows, wanted[0]))
+            residuals = (F + block.missed) / (block.share * G + block.rest)
+            e[:, columns] = residuals.T * table.size
+            return
         inside = np.clip(wanted, table.edges[0], table.edges[-1])
-        cell = np.minimum(((inside - table.edges[0]) / _CELL).astype(int), table.n_cells - 1)
-        z = (inside - table.edges[cell]) * (2 / _CELL) - 1
+        cell = np.minimum(((inside - table.edges[0]) / CELL).astype(int), table.n_cells - 1)
+        z = (inside - table.edges[cell]) * (2 / CELL) - 1
         sample = np.repeat(np.arange(len(e)), len(columns))
         values = table.curve(sample, cell.ravel(), z.ravel())[2]
         e[:, columns] = values[0].reshape(len(e), -1) * table.size
@@ -283,14 +187,14 @@ class _Problem:
         slopes = slope[cell, sample], slope[cell + 1, sample]
         guess = _inverse_hermite(levels[j], start, stop, *slopes)
         z, values = self._roots(table, sample, cell, levels[j] - shift[sample], guess, slopes)
-        at = table.edges[cell] + _CELL / 2 * (1 + z)
-        objective = self._objective(table, sample, self.log_decay[columns[j]], at, values)
-        wins = objective < 0 if self.depth > 2 else np.ones(len(z), bool)
-        sample, j, at, residual = sample[wins], columns[j[wins]], at[wins], values[0][wins]
-        if np.bincount(sample * len(self.log_decay) + j).max(initial=0) > 1:
-            best = np.argsort(-objective[wins])  # the lowest is written last
+        at, residual = table.edges[cell] + CELL / 2 * (1 + z), values[0]
+        if self.depth > 2:  # zero may be lower, or another point
+            objective = self._objective(table, sample, self.log_decay[columns[j]], at, values)
+            best = np.flatnonzero(objective < 0)
+            if np.bincount(sample[best] * len(levels) + j[best]).max(initial=0) > 1:
+                best = best[np.argsort(-objective[best])]  # the lowest is written last
             sample, j, at, residual = sample[best], j[best], at[best], residual[best]
-        e[sample, j], x[sample, j] = residual * table.size, at
+        e[sample, columns[j]], x[sample, columns[j]] = residual * table.size, at
 
     def _roots(self, table, sample, cell, level, z, slopes):
         """Points z in [-1, 1] of the cells where the rising curves meet their levels.
@@ -298,9 +202,9 @@ class _Problem:
         By Halley's method, with the curvature from the slopes here and at the ends of the cell,
         and bisection wherever a step leaves the bracket.
         """
-        D, n, half = self.depth - 1, len(z), _CELL / 2
+        D, n, half = self.depth - 1, len(z), CELL / 2
         low, high = np.full(n, -1.0), np.ones(n)
-        z, final, moving = z.copy(), np.empty((3, n)), np.arange(n)
+        z, final, moving = z.copy(), np.empty((3, n)), slice(None)
         for step in range(_MAX_STEPS):
             here = z[moving]
             log_B, slope, (e, e1, e2, g, Q) = table.curve(sample[moving], cell[moving], here)
@@ -324,7 +228,7 @@ class _Problem:
             moved = np.where(valid, dx, 0.0)
             final[:, moving] = e + moved * (e1 + moved * e2 / 2), g, Q
             z[moving] = np.where(valid, new, (low[moving] + high[moving]) / 2)
-            moving = moving[~rested]
+            moving = np.arange(n)[moving][~rested]
             if not moving.size:
                 break
         return z, final
@@ -342,12 +246,6 @@ class _Problem:
         penalty = np.exp(log_t / (self.depth - 1) - 2 * np.log(table.size))
         gain = np.sum(block.t**2) - Q + share * (g * e**2 - self._gain_of_zero(table)[sample])
         return (self.depth - 1) * penalty - rho * gain / (1 - share)
-
-
-def _size(rows):
-    """Root mean square of the targets, a unit for them."""
-    largest = np.abs(rows.y).max() or 1.0
-    return float(largest * np.sqrt(rows.share @ (rows.y / largest) ** 2)) or 1.0
 
 
 def _expanded(passed):
@@ -369,7 +267,7 @@ def _inverse_hermite(level, start, stop, slope, next_slope):
     gain = stop - start
     u = (level - start) / gain
     with np.errstate(divide="ignore", invalid="ignore"):
-        m, n = gain / (slope * _CELL), gain / (next_slope * _CELL)
+        m, n = gain / (slope * CELL), gain / (next_slope * CELL)
     # A cubic that is not monotone is no guess; the chord is.
     smooth = (slope > 0) & (next_slope > 0) & (m < 3) & (n < 3)
     m, n = np.where(smooth, m, 1.0), np.where(smooth, n, 1.0)

@@ -73,6 +73,12 @@ class LeftOutRows:
         return (self.sigma / self.sigma[:1]) ** 2
 
     @cached_property
+    def size(self):
+        """Root mean square of the targets, a unit for them."""
+        largest = np.abs(self.y).max() or 1.0
+        return float(largest * np.sqrt(self.share @ (self.y / largest) ** 2)) or 1.0
+
+    @cached_property
     def whole(self):
         """g where everything is dropped, ``1 - c s_i``, shape (n,)."""
         return 1 - self.moments.centered * self.share
