@@ -14,9 +14,9 @@ e_0 being the residual of the zero map. All that needs the samples are the curve
 :mod:`_left_out_curves` has for all of them; the rest is arithmetic on numbers.
 
 Minima are looked for wherever the left side rises through its level from one end of a cell to
-the other. Its second derivative is at most one, so what rises and falls again within a cell
-exceeds the ends by less than 1/128: such a minimum is separated from a lower point by a barrier
-that is not worth a difference in the objective.
+the other. Its second derivative is at most one, so what rises and falls again within a cell is
+within 1/128 of the level; as the objective has the slope t (exp(left side - level) - 1) in x,
+a minimum that hides there is lower than the best one found by at most 0.002 t.
 """
 
 from __future__ import annotations
