@@ -44,7 +44,7 @@ def leave_one_out(rows, settings):
         return residuals, x
     free = rows.residuals_of_least_squares()
     problems = [LeftOutProblem(rows, *setting) for setting in settings]
-    low, high = _range(rows, [problem for problem in problems if problem.penalised.any()])
+    low, high = _range(rows, [problem for problem in problems if problem.needs_table])
     edges = low + CELL * np.arange(max(1, int(np.ceil((high - low) / CELL))) + 1)
     step = max(1, _BLOCK_SIZE // (2 * len(POINTS) * len(edges)))
     for start in range(0, n, step):

@@ -21,6 +21,8 @@ a minimum that hides there is lower than the best one found by at most 0.002 t.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from sklearn_deeplinear.theory._left_out_curves import CELL, dropped
@@ -39,6 +41,8 @@ class LeftOutProblem:
         self.penalised = np.isfinite(self.log_decay)
         self.rows, self.log_top = rows, 2 * np.log(rows.sigma[0])
         self.log_whole = np.log1p(-rows.share)
+        self.uniform = np.ptp(rows.share) == 0
+        self.needs_table = self.penalised.any() and not (depth == 1 and self.uniform)
 
     @property
     def levels(self):
@@ -66,7 +70,7 @@ class LeftOutProblem:
         height = x / D + log_B - self.depth / D * self.log_whole
         return (height <= self.levels.min()).all() and (1 / D + slope > 0).all()
 
-    @property
+    @cached_property
     def highest(self):
         """Where the left sides of all samples fall, or are as good as at their limits."""
         if self.depth == 1:
@@ -98,7 +102,7 @@ class LeftOutProblem:
         block = table.block
         wanted = self.log_decay[columns] - self.log_top + np.log1p(-block.share)[:, None]
         x[:, columns] = wanted
-        if np.ptp(block.share) == 0:  # the same points for all samples
+        if self.uniform:  # the same points for all samples
             F, G, _ = block.sums(dropped(self.rows, wanted[0]))
             residuals = (F + block.missed) / (block.share * G + block.rest)
             e[:, columns] = residuals.T * table.size
@@ -115,8 +119,9 @@ class LeftOutProblem:
         order = np.argsort(self.levels)
         levels, columns = self.levels[order], columns[order]
         shift = -self.depth / D * np.log1p(-table.block.share)
-        log_B, slope, _ = table.at_edges
-        height, slope = table.edges[:, None] / D + log_B + shift, 1 / D + slope
+        edges = table.edges[: np.searchsorted(table.edges, self.highest) + 1]
+        log_B, slope = (curve[: len(edges)] for curve in table.at_edges[:2])
+        height, slope = edges[:, None] / D + log_B + shift, 1 / D + slope
         passed = np.searchsorted(levels, height.ravel(), side="right").reshape(height.shape)
         # Below the first edge the penalty does not matter any more, in double precision.
         for j in range(passed[0].max(initial=0)):
