@@ -6,7 +6,7 @@ folds: depths 1 to 3 against `RidgeCV(cv=5)`. The two run in turn; times are tho
 and ratios those of the medians. The left-out residuals of the best setting of each depth are then
 compared with those of refits, for ten samples.
 
-    python benchmarks/bench_cv.py            # about three minutes on one core
+    python benchmarks/bench_cv.py            # about two minutes on one core
     python benchmarks/bench_cv.py --quick    # diabetes only, three repeats
 """
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from functools import reduce
+from operator import add
 
 import numpy as np
 
@@ -13,8 +14,8 @@ def fold_moments(X, y, sample_weight, splits, center):
     """Moments of each split.
 
     Where the test sets are disjoint, cover the data and are what the training sets leave out,
-    the moments of the training sets are merged from those of the test sets, by O(1) merges a
-    split; else they are read off the data.
+    the moments of the training sets are merged from those of the test sets; else they are read
+    off the data.
 
     Parameters
     ----------
@@ -44,7 +45,7 @@ def fold_moments(X, y, sample_weight, splits, center):
 
     test = [of(rows) for _, rows in splits]
     whole = is_partition(splits, len(X))
-    train = all_but_one(test) if whole else [of(rows) for rows, _ in splits]
+    train = all_but_one(test) if whole else (of(rows) for rows, _ in splits)
     return list(zip(train, test, strict=True))
 
 
@@ -63,9 +64,16 @@ def is_partition(splits, n_samples):
     return bool((times == 1).all())
 
 
-def all_but_one(parts):
-    """The sum of all other `parts`, for each of them; no difference is ever taken."""
-    before = [None, *accumulate(parts[:-1])]
-    after = [None, *accumulate(parts[:0:-1])][::-1]
-    sums = zip(before, after, strict=True)
-    return [a if b is None else b if a is None else a + b for a, b in sums]
+def all_but_one(parts, others=None):
+    """Yield the sum of all other `parts` (and of `others`), for each of them.
+
+    By halves: a sum takes about log2(len(parts)) merges of sums, of which no more than that many
+    are held at a time, and no difference is ever taken.
+    """
+    if len(parts) == 1:
+        yield others
+        return
+    half = len(parts) // 2
+    for own, rest in ((parts[:half], parts[half:]), (parts[half:], parts[:half])):
+        total = reduce(add, rest)
+        yield from all_but_one(own, total if others is None else others + total)

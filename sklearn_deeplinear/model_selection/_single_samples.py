@@ -98,20 +98,17 @@ class LeaveOneOutValidation:
 
     def _refits(self, group):
         """Yield maps (J, m, d) and intercepts (J, m) without each sample."""
-        for moments in self._moments:
+        for moments in self._moments():
             path = deep_linear_path(moments, **group.network, weight_decays=group.weight_decays)
             yield path.coefs, path.intercepts
 
-    @cached_property
     def _moments(self):
-        """Moments without each sample; all, where it has no weight."""
-        data, center = self.data, self.data.moments.centered
-        weighted = np.flatnonzero(self.share)
+        """Yield the moments without each sample; of all, where it has no weight."""
+        data, share, center = self.data, self.share, self.data.moments.centered
         parts = [
-            SecondMoments.from_data(data.X[[i]], data.y[[i]], self.share[[i]], center=center)
-            for i in weighted
+            SecondMoments.from_data(data.X[[i]], data.y[[i]], share[[i]], center=center)
+            for i in np.flatnonzero(share)
         ]
-        moments = [data.moments] * len(self.share)
-        for i, others in zip(weighted, all_but_one(parts), strict=True):
-            moments[i] = others
-        return moments
+        others = all_but_one(parts)
+        for weight in share:
+            yield next(others) if weight else data.moments

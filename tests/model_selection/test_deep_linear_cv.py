@@ -141,6 +141,32 @@ def test_sample_weights_count_in_fits_and_in_scores(cv):
     assert scaled.best_score_ == pytest.approx(model.best_score_, rel=1e-12)
 
 
+def test_a_scorer_gets_the_weights_too():
+    """Of the left-out samples, as RidgeCV gives them, and of those of each fold."""
+    X, y = data()
+    weight = np.random.RandomState(1).exponential(size=50)
+    for cv in (None, 4):
+        options = {"cv": cv, "scoring": "neg_mean_squared_error"}
+        scored = DeepLinearRegressorCV(DECAYS, [2], **options).fit(X, y, sample_weight=weight)
+        plain = DeepLinearRegressorCV(DECAYS, [2], cv=cv).fit(X, y, sample_weight=weight)
+        for name in ("mean_test_score", "rank_test_score"):
+            assert_allclose(scored.cv_results_[name], plain.cv_results_[name], rtol=1e-9)
+
+
+def test_several_outputs_with_weights_are_left_out_by_refits():
+    X, Y = data(2, n=15)
+    weight = np.random.RandomState(1).exponential(size=15)
+    weight[[2, 9]] = 0.0
+    model = DeepLinearRegressorCV([0.1], [2]).fit(X, Y, sample_weight=weight)
+    for i in range(15):
+        keep = np.arange(15) != i
+        fit = DeepLinearRegressor(weight_decay=0.1, solver="analytic")
+        fit.fit(X[keep], Y[keep], weight[keep])
+        assert_allclose(model.loo_residuals_[i], Y[i] - fit.predict(X[[i]])[0], atol=1e-5)
+    expected = -np.average(np.mean(model.loo_residuals_**2, axis=1), weights=weight)
+    assert model.best_score_ == pytest.approx(expected, rel=1e-9)
+
+
 def test_a_scorer_gets_all_left_out_predictions():
     X, y = data()
     model = DeepLinearRegressorCV(DECAYS, [1, 2], scoring="r2").fit(X, y)
@@ -274,4 +300,4 @@ def test_merged_moments_are_those_of_the_rows(offset):
         assert train.n_samples == 50 and test.n_samples == 10
         assert_allclose(train.input_moment, expected.input_moment, rtol=1e-10, atol=1e-12)
         assert_allclose(train.cross_moment, expected.cross_moment, rtol=1e-10, atol=1e-12)
-    assert all_but_one([1, 10, 100]) == [110, 101, 11]
+    assert list(all_but_one([1, 10, 100])) == [110, 101, 11]
