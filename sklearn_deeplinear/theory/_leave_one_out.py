@@ -89,5 +89,5 @@ def left_out_maps(rows, depth, log_decay, log_rho=0.0):
     # What the map is made of is the residual that it would have without shrinkage by noise.
     alone = (residuals + np.expm1(log_rho) * rows.residual_of_zero) / rho
     coordinates = rho * rows.coordinates(alone, x)
-    maps = coordinates @ rows.moments.spectrum.directions.T
+    maps = coordinates @ rows.directions.T
     return residuals, maps, rows.intercepts(coordinates) - maps @ rows.moments.mean_x

@@ -156,18 +156,19 @@ class LeftOutProblem:
             excess = (table.edges[cell[moving]] + half * (1 + here)) / D + log_B - level[moving]
             slope = slope + 1 / D
             left, right = slopes[0][moving] - slope, slopes[1][moving] - slope
-            with np.errstate(divide="ignore", invalid="ignore"):
+            # A step that is not a number is not taken.
+            with np.errstate(all="ignore"):
                 bend = right * ((1 + here) / (1 - here)) - left * ((1 - here) / (1 + here))
                 bend = bend / (2 * half * slope)  # second derivative over the first
                 known = np.isfinite(bend)  # but at the ends
                 bend = np.where(known, bend, 0.0)
                 newton = -excess / slope
                 dx = newton / (1 + newton * bend / 2)
+                bent = np.abs(newton * bend)
             low[moving] = np.where(excess < 0, here, low[moving])
             high[moving] = np.where(excess > 0, here, high[moving])
             new = here + dx / half
             valid = (new >= low[moving] - _LAST_STEP) & (new <= high[moving] + _LAST_STEP)
-            bent = np.abs(newton * bend)
             near = (np.abs(dx) <= np.where(known, _LAST_STEP, _LAST_STEP**2)) & (bent <= _LAST_BEND)
             rested = valid & near | (step == _MAX_STEPS - 1)
             moved = np.where(valid, dx, 0.0)

@@ -16,6 +16,8 @@ r_i = s_i / (1 - c s_i): the mean moves to -r_i x_i if there is one. By Sherman 
 kept = sigma^2 / (sigma^2 + tau), dropped = 1 - kept, o_i = y_i - u_i^T t; and e_i is what it
 misses y_i by. Nothing cancels in these sums: where no map misses its sample, as in wide data,
 numerator and denominator vanish together as tau does, and the last terms are exactly zero.
+Else the last term of g, what the sample lacks to a leverage of one, is known to about eps times
+the condition number of R_x: where it is as small as that, so are the digits of e_i.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ import numpy as np
 
 from sklearn_deeplinear.theory._location import shares_of
 from sklearn_deeplinear.theory._moments import SecondMoments
+
+# Without a sample of share s the gradient at zero has 1 - s of its size: its square, which the
+# equation is about, is a difference that must keep ten digits.
+_DOMINANT = 0.999
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +58,39 @@ class LeftOutRows:
 
     @classmethod
     def of(cls, moments, X, y, sample_weight=None) -> LeftOutRows:
-        """Rows of the data X (n, d) and y (n,) that the `moments` were made of."""
+        """Rows of the data X (n, d) and y (n,) that the `moments` were made of.
+
+        Raises
+        ------
+        ValueError
+            If fewer than two rows have weight, or one has nearly all of it.
+        """
         share, spectrum = shares_to_leave_out(len(X), sample_weight), moments.spectrum
-        u = ((X - moments.mean_x) @ spectrum.directions) / spectrum.sigma
+        if share.max() > _DOMINANT:
+            raise ValueError(
+                "sample_weight must not give a sample more than 99.9 % of all weight in "
+                "leave-one-out: what is left without it would be rounding error. Use a splitter."
+            )
+        # There cannot be more directions, whatever rounding makes of the singular values.
+        rank = min(len(spectrum.sigma), np.count_nonzero(share) - moments.centered)
+        V = spectrum.directions[:, :rank]
+        u = ((X - moments.mean_x) @ V) / spectrum.sigma[:rank]
         return cls(moments, u, y - moments.mean_y[0], share)
 
     @property
     def sigma(self):
         """Singular values of the input factor, shape (k,)."""
-        return self.moments.spectrum.sigma
+        return self.moments.spectrum.sigma[: self.u.shape[1]]
+
+    @property
+    def directions(self):
+        """Eigenvectors of A, shape (d, k)."""
+        return self.moments.spectrum.directions[:, : self.u.shape[1]]
 
     @property
     def target(self):
         """t, shape (k,)."""
-        return self.moments.spectrum.targets[:, 0]
+        return self.moments.spectrum.targets[: self.u.shape[1], 0]
 
     @cached_property
     def a(self):
@@ -92,21 +117,25 @@ class LeftOutRows:
     def unfitted(self):
         """``1 - c s_i - s_i ||u_i||^2`` and o_i, both of shape (n,): zero where all maps fit."""
         n = np.count_nonzero(self.share)
-        if len(self.sigma) >= n - self.moments.centered:
-            return np.zeros((2, len(self.y)))
         rest = self.whole - self.share * np.sum(self.u**2, axis=1)
         missed = self.y - self.u @ self.target
-        # The directions of small singular values are known to eps times the condition number.
-        condition = self.sigma[0] / self.sigma[-1] if len(self.sigma) else 1.0
-        fitted = rest <= np.finfo(float).eps * max(self.u.shape) * condition
+        if len(self.sigma) == n - self.moments.centered:
+            fitted = self.share > 0
+        else:
+            # Directions of small singular values are known to eps times the condition number.
+            condition = self.sigma[0] / self.sigma[-1] if len(self.sigma) else 1.0
+            fitted = rest <= np.finfo(float).eps * max(self.u.shape) * condition
         return np.where(fitted, 0.0, rest), np.where(fitted, 0.0, missed)
 
     def residuals_of_least_squares(self):
         """The limit of e_i for no penalty, shape (n,)."""
         rest, missed = self.unfitted
-        limit = self.u @ (self.target / self.a) / np.maximum(self.share, 1e-300)
-        limit /= np.maximum((self.u**2) @ (1 / self.a), 1e-300)
-        return np.where(rest > 0, missed / np.where(rest > 0, rest, 1.0), limit)
+        fitted = rest == 0
+        residuals = missed / np.where(fitted, 1.0, rest)
+        # There both vanish like tau, in the ratio of their first derivatives.
+        u, share = self.u[fitted], self.share[fitted]
+        residuals[fitted] = u @ (self.target / self.a) / (share * (u**2 @ (1 / self.a)))
+        return residuals
 
     def coordinates(self, residuals, x):
         """Maps V without each of the samples (n, k), at ``x = log(tau / sigma_1^2)`` (n,)."""

@@ -84,6 +84,19 @@ def test_weights_also_zero_and_large_ones(center):
     assert deviation(X, y, 1e-200 * weight, center) < TOLERANCE
 
 
+def test_samples_without_weight_where_all_others_are_fitted_exactly():
+    X, y = gaussian(9, 12, seed=8)
+    weight = np.ones(9)
+    weight[[0, 5]] = 0.0
+    for center in (True, False):
+        assert deviation(X, y, weight, center) < TOLERANCE
+
+
+def test_rank_of_two_centred_samples_whatever_rounding_says():
+    X = np.array([[1e-2, 30.0, 7.0, 0.3], [2e-2, 80.0, -4.0, 0.1]]) * [1, 1e3, 1, 1e-3] + 1
+    assert deviation(X, np.array([3.0, -1.0])) < TOLERANCE
+
+
 def test_noise():
     X, y = gaussian(30, 4, seed=2)
     weight = np.random.RandomState(2).rand(30)
@@ -170,6 +183,16 @@ def test_blocks_of_samples_do_not_matter(monkeypatch):
     monkeypatch.setattr("sklearn_deeplinear.theory._leave_one_out._BLOCK_SIZE", 1)
     for a, b in zip(whole, leave_one_out(rows, settings)[0], strict=True):
         assert_allclose(a, b, atol=1e-12)
+
+
+def test_a_sample_may_have_most_of_the_weight_but_not_nearly_all():
+    X, y = gaussian(6, 3)
+    weight = np.array([1.0, 1.0, 3000.0, 1.0, 0.5, 0.2])
+    for center in (True, False):
+        assert deviation(X, y, weight, center) < TOLERANCE
+    weight[2] = 4e6
+    with pytest.raises(ValueError, match="more than 99.9 % of all weight"):
+        deviation(X, y, weight)
 
 
 def test_one_sample_cannot_be_left_out():
