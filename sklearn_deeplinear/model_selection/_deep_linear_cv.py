@@ -262,8 +262,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Returns
         -------
         lower, upper : ndarrays of shape (n_samples,) or (n_samples, n_targets)
-            Bounds of each target by itself; infinite if `alpha` is less than what
-            ``1 / (n_samples + 1)`` of the fit allows.
+            Bounds of each target by itself; infinite if `alpha` is less than
+            ``1 / (n_samples + 1)`` of the fit.
 
         Raises
         ------
@@ -319,6 +319,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         _raise_for_params(params, self, "fit", allow=["groups"])
         split_params, score_params = self._routed(data.sample_weight, params)
         if self.cv is None:
+            if split_params.get("groups") is not None:
+                raise ValueError("groups must come with a splitter in cv, got cv=None.")
             return LeaveOneOutValidation(data, self._scorer(), score_params)
         splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
         return SplitValidation(data, splits, self._scorer(), score_params)

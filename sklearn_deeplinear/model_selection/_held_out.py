@@ -51,8 +51,9 @@ class HeldOutModels:
     def interval(self, X, alpha):
         """Jackknife+ (CV+) bounds for the targets of X (q, d), both of shape (q, m).
 
-        The n + 1 values of the set are exchangeable; too few samples for `alpha` make the
-        bounds infinite.
+        For each row the prediction of each sample's model less, or plus, the size of the
+        sample's residual: of these n numbers the floor(alpha (n + 1))-th smallest, and the
+        ceil((1 - alpha) (n + 1))-th.
         """
         model_of, n = self.model_of[self.counts], np.count_nonzero(self.counts)
         # What rounding makes of alpha (n + 1) must not move it past an integer.

@@ -46,6 +46,8 @@ def test_groups_reach_the_splitter_as_in_a_grid_search(data):
     assert model.n_splits_ == 5 and model.best_score_ == same.best_score_
     with pytest.raises(ValueError, match="extra keyword arguments"):
         model.fit(X, y, other=groups)
+    with pytest.raises(ValueError, match="groups must come with a splitter"):
+        DeepLinearRegressorCV().fit(X, y, groups=groups)
 
 
 def test_routed_metadata(data):
