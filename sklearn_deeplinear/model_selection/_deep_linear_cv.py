@@ -290,7 +290,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         routing : MetadataRouter
             Of the splitter, and of the scorer if there is one.
         """
-        router = MetadataRouter(owner=self).add_self_request(self)
+        router = MetadataRouter(owner=type(self).__name__).add_self_request(self)
         mapping = MethodMapping().add(caller="fit", callee="split")
         router.add(splitter=check_cv(self.cv), method_mapping=mapping)
         if self.scoring is not None:
@@ -316,7 +316,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def _validation(self, data, params):
         """How settings are scored: by leaving out single samples, or by a splitter."""
-        _raise_for_params(params, self, "fit", allow=["groups"])
+        others = {name: value for name, value in params.items() if name != "groups"}
+        _raise_for_params(others, self, "fit")
         split_params, score_params = self._routed(data.sample_weight, params)
         if self.cv is None:
             if split_params.get("groups") is not None:
