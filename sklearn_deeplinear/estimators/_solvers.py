@@ -95,18 +95,19 @@ def gradient_flow(problem, options, listener):
     n_chunks = len(chunks(times, dynamics.state))
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
     method = dynamics.flow_options
-    atol = _SMALL_WEIGHT * method["rtol"] * _size(dynamics, schedule)
+    atol = flow_atol(dynamics, schedule)
     run = flow(dynamics, times, watch=watch, **method, atol=atol, **_kept(options, meters))
     return Outcome(dynamics, run, step_size, run.n_iter)
 
 
-def _size(dynamics, schedule):
-    """The largest weight; that after a step of descent if all are zero."""
+def flow_atol(dynamics, schedule):
+    """Absolute tolerance of a flow, from the largest weight; after a step if all are zero."""
     size = float(dynamics.state.abs().max())
     if size == 0:
         dynamics.evaluate()
         size = schedule(0) * float(dynamics.gradient.abs().max())
-    return size or 1.0  # any number will do for a flow at rest
+    # Any number will do for a flow at rest.
+    return _SMALL_WEIGHT * dynamics.flow_options["rtol"] * (size or 1.0)
 
 
 def mini_batches(problem, options, listener):

@@ -10,6 +10,7 @@ import numpy as np
 from sklearn_deeplinear._parameters import (
     check_depth,
     check_noise,
+    check_real,
     check_weight_decay,
     check_width,
 )
@@ -38,16 +39,21 @@ class Candidates:
         Variances of the noise as they were given.
     weight_decays : ndarray of shape (J,)
         Decays, the same in all layers.
+    step_size : float, "auto" or None
+        Step of networks that are trained.
     """
 
     depth: int
     width: object
     noise: object
     weight_decays: np.ndarray
+    step_size: object = None
 
     def params(self):
         """One dict for each setting."""
         shared = {"depth": self.depth, "width": self.width, "noise": self.noise}
+        if self.step_size is not None:
+            shared["step_size"] = self.step_size
         return [{**shared, "weight_decay": float(gamma)} for gamma in self.weight_decays]
 
     def only(self, weight_decay):
@@ -72,6 +78,16 @@ class Candidates:
         """What :func:`global_minimum` and others take besides the decay."""
         return {"depth": self.depth, "width": self.width, "noise": self.noise}
 
+    def hidden(self, moments):
+        """Hidden widths of a network to train; None is as wide as the rank of its map can be."""
+        enough = min(moments.n_inputs, moments.n_outputs)
+        return check_width(enough if self.width is None else self.width, self.depth)
+
+    @property
+    def variances(self):
+        """Noise of each hidden layer, of shape (L - 1,)."""
+        return check_noise(self.noise, self.depth)
+
     @property
     def log_decays(self):
         """``sum_l log gamma_l``, of shape (J,)."""
@@ -81,7 +97,7 @@ class Candidates:
     @property
     def log_rho(self):
         """Logarithm of the factor by which noise shrinks the map of one output."""
-        noise = check_noise(self.noise, self.depth)
+        noise = self.variances
         return log_shrinkage(noise, check_width(self.width, self.depth)) if noise.any() else 0.0
 
 
@@ -150,3 +166,13 @@ def largest_useful_decay(moments, depth, width=None, noise=0.0):
     norms = np.linalg.norm(spectrum.targets, axis=1)
     collapse = ScalarFamily(spectrum.sigma, norms, depth, log_rho).critical_log_decays()[0]
     return float(np.exp(collapse / depth))
+
+
+def check_step_sizes(step_sizes):
+    """Return step sizes, each a positive float or "auto"; a ValueError if there is another."""
+    if not len(step_sizes):
+        raise ValueError("step_sizes must hold at least one value.")
+    return [
+        eta if isinstance(eta, str) and eta == "auto" else check_real(eta, name, closed=False)
+        for name, eta in ((f"step_sizes[{i}]", eta) for i, eta in enumerate(step_sizes))
+    ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_deeplinear._compat import (
+    Interval,
     StrOptions,
     _check_sample_weight,
     _fit_context,
@@ -20,11 +22,12 @@ from sklearn_deeplinear._compat import (
     _routing_enabled,
 )
 from sklearn_deeplinear._parameters import check_real
-from sklearn_deeplinear.model_selection._candidates import candidates
+from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
 from sklearn_deeplinear.model_selection._scores import results_table
 from sklearn_deeplinear.model_selection._single_samples import LeaveOneOutValidation
 from sklearn_deeplinear.model_selection._splits import SplitValidation
+from sklearn_deeplinear.model_selection._stopping import TrainingValidation
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 from sklearn_deeplinear.theory._one_output import one_output
 
@@ -88,7 +91,18 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         left-out predictions of all samples at once.
     per_target : bool, default=False
         Give each output a network of its own, all of them of one setting. Leave-one-out then
-        has a closed form. One layer is the same either way.
+        has a closed form. One layer is the same either way. Of the solver "analytic" only.
+    solver : {"analytic", "gd", "flow"}, default="analytic"
+        "gd" trains every setting by gradient descent from "spectral" weights, all decays on all
+        folds at once, and "flow" by the flow that it approximates, one after the other; `cv`
+        must be a splitter then, and `scoring` None.
+    stopping : {None, "cv"}, default=None
+        With "cv" a setting is stopped at the record whose mean score is best; None trains for
+        all of `max_iter`.
+    step_sizes : sequence, default=("auto",)
+        Step sizes to try, each a float or "auto", which follows the moments of all data.
+    max_iter : int, default=1000
+        Number of steps; of the flow its time in steps.
 
     Attributes
     ----------
@@ -102,6 +116,13 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         One entry a setting, with the columns of GridSearchCV that concern scores. With
         ``cv=None`` the mean and standard deviation are over samples, and there are no scores
         of splits; a scorer's standard deviation is not known then, but NaN.
+    n_iter_ : int
+        Number of steps that every setting was trained for; 1 with the solver "analytic".
+    stopping_path_ : StoppingPath
+        Mean and spread of the scores along the training of every setting; only with "gd" and
+        "flow", where `cv_results_` has the columns "stopping_iteration" and "stopping_time".
+    estimator_ : DeepLinearRegressor
+        The best setting trained on all data until it is stopped; only with "gd" and "flow".
     message_ : str
         Says so if the best decay lies at an end of its grid; else empty.
     loo_residuals_ : ndarray of shape (n_samples,) or (n_samples, n_targets)
@@ -166,6 +187,10 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
         "per_target": ["boolean"],
+        "solver": [StrOptions({"analytic", "gd", "flow"})],
+        "stopping": [StrOptions({"cv"}), None],
+        "step_sizes": ["array-like"],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
     }
 
     def __init__(
@@ -179,6 +204,10 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         cv=None,
         scoring=None,
         per_target=False,
+        solver="analytic",
+        stopping=None,
+        step_sizes=("auto",),
+        max_iter=1000,
     ):
         self.weight_decays = weight_decays
         self.depths = depths
@@ -188,6 +217,10 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.cv = cv
         self.scoring = scoring
         self.per_target = per_target
+        self.solver = solver
+        self.stopping = stopping
+        self.step_sizes = step_sizes
+        self.max_iter = max_iter
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params) -> Self:
@@ -221,10 +254,16 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         validation = self._validation(data, params)
         grid = self.depths, self.widths, self.noises, self.weight_decays
         groups = candidates(*grid, data.moments)
+        if self.solver != "analytic":
+            steps = check_step_sizes(self.step_sizes)
+            groups = [replace(group, step_size=eta) for group in groups for eta in steps]
         splits, mean, std = validation.scores(groups)
         settings = [setting for group in groups for setting in group.params()]
         self.cv_results_ = results_table(settings, mean, std, splits)
+        for name in ("stopping_path_", "estimator_"):  # of a former fit
+            self.__dict__.pop(name, None)
         self._choose(groups)
+        self.n_iter_ = 1 if self.solver == "analytic" else self.max_iter
         self._refit(data, validation)
         return self
 
@@ -276,8 +315,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             raise ValueError(f"alpha must be less than 1, got {alpha!r}.")
         if self._held_out is None:
             raise ValueError(
-                "predict_interval needs cv to test each sample once, on a fit to all other "
-                "folds: None, or a splitter like KFold or GroupKFold."
+                'predict_interval needs solver="analytic", and cv to test each sample once, on a '
+                "fit to all other folds: None, or a splitter like KFold or GroupKFold."
             )
         bounds = self._held_out.interval(X, alpha)
         return tuple(bound[:, 0] for bound in bounds) if self.coef_.ndim == 1 else bounds
@@ -319,12 +358,32 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         others = {name: value for name, value in params.items() if name != "groups"}
         _raise_for_params(others, self, "fit")
         split_params, score_params = self._routed(data.sample_weight, params)
+        if self.solver != "analytic":
+            self._check_training()
+            splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
+            options = {"solver": self.solver, "max_iter": self.max_iter}
+            return TrainingValidation(data, splits, **options, stopping=self.stopping == "cv")
+        if self.stopping is not None:
+            raise ValueError('stopping must be None with solver="analytic", which trains nothing.')
         if self.cv is None:
             if split_params.get("groups") is not None:
                 raise ValueError("groups must come with a splitter in cv, got cv=None.")
             return LeaveOneOutValidation(data, self._scorer(), score_params)
         splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
         return SplitValidation(data, splits, self._scorer(), score_params)
+
+    def _check_training(self):
+        for name, bad in (
+            ("cv", self.cv is None),
+            ("scoring", self.scoring is not None),
+            ("per_target", self.per_target),
+        ):
+            if bad:
+                allowed = {"cv": "a splitter or a number of folds", "scoring": "None"}
+                raise ValueError(
+                    f'{name} must be {allowed.get(name, False)} with solver="{self.solver}", '
+                    f"got {getattr(self, name)!r}."
+                )
 
     def _routed(self, sample_weight, params):
         """What the splitter and the scorer get."""
@@ -345,6 +404,9 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.message_ = groups[which].end_reached(self.best_params_["weight_decay"])
 
     def _refit(self, data, validation):
+        if self.solver != "analytic":
+            self._train(data, validation)
+            return
         network = {**self._best.network, "weight_decay": self.best_params_["weight_decay"]}
         self.moments_, self.n_splits_ = data.moments, validation.n_splits
         minima: Any = [global_minimum(data.moments, **network)]
@@ -362,3 +424,28 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if self.cv is None:
             residuals = self._held_out.residuals
             self.loo_residuals_ = residuals[:, 0] if flat else residuals
+
+    def _train(self, data, validation):
+        """Train the best setting on all data until it is stopped."""
+        from sklearn_deeplinear.estimators import DeepLinearRegressor
+
+        self.stopping_path_ = validation.path
+        self.cv_results_ |= validation.columns()
+        step = float(validation.step_sizes[self.best_index_])
+        n_steps = int(self.cv_results_["stopping_iteration"][self.best_index_])
+        self.estimator_ = DeepLinearRegressor(
+            self._best.depth,
+            self._best.hidden(data.moments),
+            weight_decay=self.best_params_["weight_decay"],
+            noise=self._best.noise,
+            fit_intercept=self.fit_intercept,
+            solver=self.solver,
+            step_size=step,
+            max_iter=n_steps,
+            tol=0.0,
+        ).fit_moments(data.moments)
+        self.moments_, self.n_splits_ = data.moments, validation.n_splits
+        self.coef_, self.intercept_ = self.estimator_.coef_, self.estimator_.intercept_
+        self.global_minimum_ = self.estimator_.global_minimum_
+        self._held_out = None
+        self.__dict__.pop("loo_residuals_", None)  # of a former fit
