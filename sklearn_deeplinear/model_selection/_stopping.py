@@ -8,7 +8,6 @@ import numpy as np
 
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.model_selection._fold_moments import fold_moments
-from sklearn_deeplinear.model_selection._training_curves import training_curves
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +61,8 @@ class TrainingValidation:
 
     def scores(self, groups):
         """Scores of each split by setting, their means and their standard deviations."""
+        from sklearn_deeplinear.model_selection._training_curves import training_curves  # torch
+
         curves = [
             training_curves(group, self.folds, self.moments, step_size=group.step_size, **self.run)
             for group in groups
