@@ -18,6 +18,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_deeplinear import DeepLinearClassifier
 from sklearn_deeplinear.dynamics import hessian_eigenvalues
+from tests.estimators import structured_fits
 
 # The checks fit small data for few steps: not converging is no fault there.
 CHECKED = [
@@ -324,3 +325,46 @@ def test_weights_that_do_not_suit(weights, message):
     model = DeepLinearClassifier(class_weight=weights.pop("class_weight", None))
     with pytest.raises(ValueError, match=message):
         model.fit(X, y, **weights)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("index", [*range(60), 233])
+def test_structured_data(index):
+    """Ties, clusters, rank one, constants, zero weights, units: what random data never are."""
+    rng = np.random.RandomState([0, index, 7])
+    _, X, y = structured_fits._draw_data(rng, index, [-6, -2, 0, 2, 6])
+    classes = structured_fits._labels(rng, y)
+    weight = structured_fits._draw_weights(rng, len(X))
+    if len(set(classes)) < 2:
+        return
+    depth = int(rng.choice([1, 2, 3, 4]))
+    width = [int(h) for h in rng.choice([1, 2, 3, 7], size=depth - 1)]
+    size = np.linalg.norm(X - X.mean(axis=0), 2) / np.sqrt(len(X)) or 1.0
+    gamma = float(rng.choice([0, 1e-4, 1e-2, 1.0])) * size ** (2 / depth)
+    solvers = ["lbfgs", "gd", "momentum", "flow", "sgd", "adam", "analytic"]
+    model = DeepLinearClassifier(
+        depth,
+        width,
+        weight_decay=gamma,
+        solver=str(rng.choice(solvers)),
+        init=str(rng.choice(structured_fits.INITS)),
+        max_iter=int(rng.choice([5, 60])),
+        fit_intercept=bool(rng.randint(4)),
+        class_weight=[None, "balanced"][rng.randint(2)],
+        random_state=0,
+    )
+    try:
+        model.fit(X, classes, sample_weight=weight)
+    except ValueError as error:
+        if not any(name in str(error) for name in ("every class", "weight_decay must be positive")):
+            raise
+        return
+    P = model.predict_proba(X)
+    assert np.isfinite(P).all() and P.sum(axis=1) == pytest.approx(1)
+    minimum = model.global_minimum_
+    assert minimum.lower_bound <= minimum.objective * (1 + 1e-12)
+    assert model.optimality_gap_ >= -1e-9 * model.objective_
+    if minimum.kind != "unattained":
+        weights = minimum.weights(width)
+        penalty = gamma * sum(np.sum(W**2) for W in weights)
+        assert penalty == pytest.approx(minimum.penalty, abs=1e-9 * minimum.objective)

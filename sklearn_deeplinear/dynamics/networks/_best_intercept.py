@@ -69,15 +69,15 @@ def _newton_step(slope, hessian):
 
     A larger H keeps the bound above, so that the step still goes down.
     """
-    m, machine = hessian.shape[-1], torch.finfo(slope.dtype)
+    machine = torch.finfo(slope.dtype)
     least = machine.tiny**0.5  # steps then come to some hundreds at most
-    if m == 1:
+    if hessian.shape[-1] == 1:
         return -slope / (hessian.squeeze(-1) + least)
-    size = hessian.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None] + least
-    identity = torch.eye(m, dtype=slope.dtype, device=slope.device)
     # Along outputs that move together there is no curvature, nor a slope.
-    regular = hessian + _ROUNDING * machine.eps * size * identity + size / m
-    return -torch.linalg.solve(regular, slope)
+    curvature, modes = torch.linalg.eigh(hessian)
+    floor = _ROUNDING * machine.eps * curvature[..., -1:].clamp_min(least) + least
+    along = (slope.unsqueeze(-2) @ modes).squeeze(-2) / curvature.clamp_min(floor)
+    return -(modes @ along.unsqueeze(-1)).squeeze(-1)
 
 
 def _scaling_step(outputs, Y, shares):

@@ -90,3 +90,12 @@ def test_a_network_that_has_diverged_harms_no_other():
         F[1] = bad
         mixed = best_intercept(LOSSES["log_loss"], F, y, shares, start)
         torch.testing.assert_close(mixed[::2], good[::2], rtol=0, atol=1e-12)
+
+
+def test_classes_that_no_sample_comes_near():
+    """Their curvature is lost beside that of the others, until the intercept has found them."""
+    for far in (50.0, 1e3, 1e5):
+        F = np.zeros((N, 4)) - far * np.array([0.0, 0.0, 1.0, 1.0])
+        Y = np.eye(4)[np.arange(N) % 4]
+        b = found("cross_entropy", F, Y)
+        assert SHARES @ softmax(F + b, axis=1) == pytest.approx(SHARES @ Y, abs=1e-15 * (100 + far))
