@@ -76,6 +76,9 @@ class Trajectory:
     biases : list of lists of ndarray, or None
         ``biases[r]`` is the list ``[b_1, ..., b_L]`` of record ``r``, beside `weights`, of
         networks that have biases.
+    validation_loss : ndarray of shape (n_records,), or None
+        Loss of the predictions on validation data, without the penalty; None where there
+        were no such data.
     others : dict of ndarray of shape (n_records, ...)
         Further quantities that were asked for; each is an attribute by its name, too.
     """
@@ -89,6 +92,7 @@ class Trajectory:
     mode_strengths: np.ndarray | None = None
     sharpness: np.ndarray | None = None
     biases: list | None = None
+    validation_loss: np.ndarray | None = None
     others: dict = field(default_factory=dict)
 
     def __getattr__(self, name):
@@ -99,8 +103,8 @@ class Trajectory:
             raise AttributeError(f"Trajectory has no attribute {name!r}") from None
 
     def __repr__(self):
-        curves = "iteration", "time", "loss", "objective", "gradient_norm", "sharpness"
-        return one_line(self, *curves, *self.others)
+        curves = "iteration", "time", "loss", "objective", "gradient_norm", "validation_loss"
+        return one_line(self, *curves, "sharpness", *self.others)
 
     def __len__(self) -> int:
         return len(self.iteration)

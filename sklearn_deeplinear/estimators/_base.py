@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
+from sklearn_deeplinear.theory._location import shares_of
 from sklearn_deeplinear.theory._moments import check_moments
 
 # Attributes whose values take time, made when they are asked for, and what the problem keeps then.
@@ -33,8 +35,9 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     """Fit by a solver; subclasses check data and pose the problem.
 
     They define ``_check_data(X, y, sample_weight, reset=True)``, ``_problem_of(X, y,
-    sample_weight, options)`` for data to be fitted, and ``_problem_on(X, y, sample_weight,
-    options)`` for other data of the network that was fitted.
+    sample_weight, options)`` for data to be fitted, ``_problem_on(X, y, sample_weight,
+    options)`` for other data of the network that was fitted, and ``_weighted(y, sample_weight)``
+    for the targets (n, m) and shares (n,) of data beside those that are being fitted.
     """
 
     trajectory_: Trajectory
@@ -44,10 +47,29 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     stop_reason_: str
     converged_: bool
 
-    def _fit(self, X, y, sample_weight):
+    def _fit(self, X, y, sample_weight, *validation):
         options = RunOptions.of(self)
         data = self._check_data(X, y, sample_weight)
-        return self._train(self._problem_of(*data, options), options, data)
+        problem = self._problem_of(*data, options)
+        options = replace(options, validation=self._validation(problem, *validation))
+        return self._train(problem, options, data)
+
+    def _validation(self, problem, X, y, sample_weight):
+        """The validation data that :meth:`fit` was given, or None."""
+        if X is None and y is None and sample_weight is None:
+            return None
+        if X is None or y is None:
+            raise ValueError("X_val and y_val must be given together, or none of them.")
+        try:
+            X, y, sample_weight = self._check_data(X, y, sample_weight, reset=False)
+            Y, shares = self._weighted(y, sample_weight)
+            if Y.shape[1] != problem.n_outputs:
+                raise ValueError(f"y must hold {problem.n_outputs} columns, got {Y.shape[1]}.")
+            return problem.validation(np.asarray(X, dtype=np.float64), Y, shares)
+        except ValueError as error:
+            raise ValueError(
+                f"X_val, y_val and sample_weight_val must be like the data of fit: {error}"
+            ) from error
 
     def _train(self, problem, options, data):
         listener = FitListener(self, *data)
@@ -145,6 +167,12 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         return X, y, sample_weight
+
+    def _weighted(self, y, sample_weight):
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        if (weight < 0).any():
+            raise ValueError("sample_weight must not be negative.")
+        return np.reshape(np.asarray(y, dtype=np.float64), (len(y), -1)), shares_of(weight)
 
     def _problem_of(self, X, y, sample_weight, options):
         moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)

@@ -257,7 +257,7 @@ class DeepLinearRegressor(NetworkRegressor):
         return self._problem.certify(self.weights_)
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None) -> Self:
+    def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Fit the network to training data.
 
         Parameters
@@ -268,6 +268,13 @@ class DeepLinearRegressor(NetworkRegressor):
             Targets, in any units.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights w_i of the samples; None weights all equally.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Inputs of validation data, which are not trained on: `trajectory_` records the loss
+            of the predictions there, without the penalty, as ``validation_loss``.
+        y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
+            Their targets or class labels, of classes that are in y.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights; None weights all equally.
 
         Returns
         -------
@@ -279,7 +286,7 @@ class DeepLinearRegressor(NetworkRegressor):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_moments(self, moments) -> Self:

@@ -250,7 +250,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None) -> Self:
+    def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Fit the network to training data.
 
         Parameters
@@ -261,6 +261,13 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights w_i of the samples; None weights all equally.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Inputs of validation data, which are not trained on: `trajectory_` records the loss
+            of the predictions there, without the penalty, as ``validation_loss``.
+        y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
+            Their targets or class labels, of classes that are in y.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights; None weights all equally.
 
         Returns
         -------
@@ -272,7 +279,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     def _check_data(self, X, y, sample_weight, reset=True):
         X, y = validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32])
@@ -306,6 +313,9 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         X = np.asarray(X, dtype=np.float64) - self._problem.mean_x
         shares = self._shares(y, sample_weight)
         return replace(self._problem, X=X, Y=self._columns(y), shares=shares)
+
+    def _weighted(self, y, sample_weight):
+        return self._columns(y), self._shares(y, sample_weight)
 
     def _columns(self, y):
         """What each output is to tell: the second of two classes, or each of more."""

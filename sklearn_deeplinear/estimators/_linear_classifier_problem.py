@@ -11,6 +11,7 @@ import numpy as np
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._linear_classifier import LinearClassifierDynamics
 from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
+from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size
 from sklearn_deeplinear.estimators._advice import EXACT_OR_LONGER, LONGER
@@ -67,6 +68,11 @@ class LinearClassifierProblem:
     def loss(self):
         """Loss of a sample."""
         return "log_loss" if self.Y.shape[1] == 1 else "cross_entropy"
+
+    @property
+    def n_outputs(self):
+        """Number of outputs, m."""
+        return self.Y.shape[1]
 
     @property
     def shapes(self):
@@ -183,6 +189,10 @@ class LinearClassifierProblem:
             network.intercept.copy_(dynamics.intercept())
 
         return BatchNetwork(network, data, self.weight_decay, renew)
+
+    def validation(self, X, Y, shares):
+        """Other data less the mean of these inputs."""
+        return ValidationData(X - self.mean_x, Y, shares, self.loss)
 
     def attributes(self, dynamics) -> dict[str, Any]:
         """Weights, and the map and intercept that they make, shaped like LogisticRegression's."""

@@ -27,7 +27,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
 )
 from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
-from sklearn_deeplinear.estimators._training_data import TrainingData
+from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 from sklearn_deeplinear.theory._certify import proven_bound
@@ -72,6 +72,11 @@ class LinearProblem:
     def depth(self):
         """Number of weight matrices."""
         return len(self.weight_decay)
+
+    @property
+    def n_outputs(self):
+        """Number of outputs, m."""
+        return self.moments.n_outputs
 
     @property
     def shapes(self):
@@ -196,6 +201,10 @@ class LinearProblem:
     def _module(self, start, options):
         where = {"device": options.device, "dtype": options.dtype}
         return HomogeneousNetwork(self.shapes, "identity", **where).fill(start)
+
+    def validation(self, X, Y, shares):
+        """A factor of the moments of other data."""
+        return validation_data(X, Y, shares, self.moments, self.linear)
 
     def attributes(self, dynamics):
         """Weights, and the map and intercept that they make, shaped like Ridge's."""

@@ -82,7 +82,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None) -> Self:
+    def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Fit the network to training data.
 
         Parameters
@@ -94,6 +94,13 @@ class HomogeneousMLP(TrainedNetwork):
             Targets or class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights w_i of the samples; None weights all equally.
+        X_val : array-like of shape (n_val, n_features), default=None
+            Inputs of validation data, which are not trained on: `trajectory_` records the loss
+            of the predictions there, without the penalty, as ``validation_loss``.
+        y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
+            Their targets or class labels, of classes that are in y.
+        sample_weight_val : array-like of shape (n_val,), default=None
+            Their weights; None weights all equally.
 
         Returns
         -------
@@ -105,7 +112,7 @@ class HomogeneousMLP(TrainedNetwork):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        return self._fit(X, y, sample_weight)
+        return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     def _check_data(self, X, y, sample_weight, reset=True):
         X, y = validate_data(
@@ -122,6 +129,10 @@ class HomogeneousMLP(TrainedNetwork):
 
     def _problem_on(self, X, y, sample_weight, options):
         return self._problem_with(X, self._known_targets(y), sample_weight, options)
+
+    def _weighted(self, y, sample_weight):
+        weight = np.ones(len(y)) if sample_weight is None else sample_weight
+        return self._as_matrix(y), shares_of(weight)
 
     def _problem_with(self, X, Y, sample_weight, options):
         depth = check_depth(self.depth)

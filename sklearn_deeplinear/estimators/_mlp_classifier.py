@@ -282,3 +282,6 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
 
     def _known_targets(self, y):
         return self._indicators(y)
+
+    def _as_matrix(self, y):
+        return self._indicators(y)

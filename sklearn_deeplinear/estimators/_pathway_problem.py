@@ -30,7 +30,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
 from sklearn_deeplinear.estimators._linear_problem import kept, like_ridge
 from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
-from sklearn_deeplinear.estimators._training_data import TrainingData
+from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
@@ -92,6 +92,11 @@ class PathwayProblem:
     def linear(self):
         """Whether the pathways are linear maps."""
         return self.activation == "identity"
+
+    @property
+    def n_outputs(self):
+        """Number of outputs, m."""
+        return self.moments.n_outputs
 
     @property
     def shapes(self):
@@ -224,6 +229,10 @@ class PathwayProblem:
 
         decays = np.concatenate(self.weight_decay)
         return BatchNetwork(network, self.samples.resident(options.like), decays, renew)
+
+    def validation(self, X, Y, shares):
+        """Other data less the means of these, or for linear pathways a factor of their moments."""
+        return validation_data(X, Y, shares, self.moments, self.linear)
 
     def attributes(self, dynamics):
         """Weights and intercept, and the maps of linear pathways, shaped like Ridge's."""

@@ -10,6 +10,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
+from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import (
     auto_network_step_size,
@@ -56,6 +57,11 @@ class PerceptronProblem:
     activation: str
     loss: str
     fit_bias: bool
+
+    @property
+    def n_outputs(self):
+        """Number of outputs, m."""
+        return self.Y.shape[1]
 
     @property
     def shapes(self):
@@ -142,6 +148,10 @@ class PerceptronProblem:
 
         targets = LOSSES[self.loss].batch_targets(self.Y)
         return BatchNetwork(start, ResidentData(self.X, targets, self.shares), self.weight_decay)
+
+    def validation(self, X, Y, shares):
+        """Other data as they are."""
+        return ValidationData(X, Y, shares, self.loss)
 
     def attributes(self, dynamics):
         """Weights, and biases or None."""

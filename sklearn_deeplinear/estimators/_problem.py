@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 
 from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
+from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.estimators._run_options import RunOptions
 
 
@@ -30,6 +31,9 @@ class Problem(Protocol):
 
     loss: str
     """Loss of a sample, by its name in `nn._losses.LOSSES`."""
+
+    n_outputs: int
+    """Number of outputs, m."""
 
     has_cheap_minimum: bool
     """Whether there is a ``global_minimum`` that takes milliseconds."""
@@ -63,6 +67,9 @@ class Problem(Protocol):
 
     def batch_network(self, start: Any, options: RunOptions, dynamics: Dynamics) -> BatchNetwork:
         """The same network as mini-batches train it."""
+
+    def validation(self, X: Any, Y: Any, shares: Any) -> ValidationData:
+        """Other data (n, d) and (n, m), with weights of sum one, in the coordinates of training."""
 
     def attributes(self, dynamics: Dynamics) -> dict[str, Any]:
         """Fitted attributes that predictions need, by name."""

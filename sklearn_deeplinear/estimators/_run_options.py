@@ -10,6 +10,7 @@ import torch
 from sklearn_deeplinear._parameters import check_integer, check_real
 from sklearn_deeplinear.dynamics.runs._meters import METERS
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.estimators._options import check_device, check_dtype
 
 
@@ -23,6 +24,8 @@ class RunOptions:
         ``weights`` and ``biases`` of the previous fit, to start from.
     meters : tuple of str
         What is recorded besides loss, objective, gradient norm and balance.
+    validation : ValidationData or None
+        Data on which the loss is recorded.
     compression : str
         "exact", or "krylov" where the estimator offers it.
 
@@ -47,6 +50,7 @@ class RunOptions:
     device: torch.device
     dtype: torch.dtype
     random_state: Any
+    validation: ValidationData | None = None
 
     @classmethod
     def of(cls, estimator):

@@ -22,6 +22,7 @@ from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._quasi_newton import minimise
 from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
+from sklearn_deeplinear.dynamics.runs._validation import ValidationMeter
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 
 # Size of weights below which a flow need not know them, in that of the largest weight.
@@ -74,7 +75,7 @@ def descent(problem, options, listener):
     """Full-batch descent, by the update rule that the solver names."""
     start, schedule, step_size = _descent_start(problem, options)
     dynamics = problem.dynamics(start, options, compress=True)
-    meters = meters_of(dynamics, options.meters)
+    meters = _meters(dynamics, options)
     iterations = _iterations(options, dynamics, meters)
     n_chunks = len(chunks(iterations, dynamics.state))
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
@@ -88,7 +89,7 @@ def gradient_flow(problem, options, listener):
     """Gradient flow, recorded at the times of the records of gradient descent."""
     start, schedule, step_size = _descent_start(problem, options)
     dynamics = problem.dynamics(start, options, compress=True)
-    meters = meters_of(dynamics, options.meters)
+    meters = _meters(dynamics, options)
     times = times_of(schedule, _iterations(options, dynamics, meters))
     if options.flow_time is not None:
         times = np.linspace(0.0, options.flow_time, max(len(times), 2))
@@ -120,7 +121,7 @@ def mini_batches(problem, options, listener):
     automatic = problem.rescaled_step_size if rescales else problem.batch_step_size
     schedule, step_size = check_step_size(options.step_size, partial(automatic, start, options))
     dynamics = problem.dynamics(start, options)
-    meters = meters_of(dynamics, options.meters)
+    meters = _meters(dynamics, options)
     iterations = record_iterations(options.max_iter, options.record_every)
     network = problem.batch_network(start, options, dynamics)
     run, net = train_minibatch(
@@ -147,7 +148,7 @@ def quasi_newton(problem, options, listener):
     """L-BFGS on all data, in full: the coordinates of compressed networks are not orthonormal."""
     start = _start(problem, options, torch_generator(options.random_state))
     dynamics = problem.dynamics(start, options)
-    meters = meters_of(dynamics, options.meters)
+    meters = _meters(dynamics, options)
     iterations = record_iterations(options.max_iter, options.record_every)
     watch = listener.start(len(iterations) - 1, lambda: problem.attributes(dynamics))
     run = minimise(dynamics, iterations, watch=watch, **_kept(options, meters))
@@ -158,7 +159,7 @@ def analytic(problem, options, listener):
     """Weights at the global minimum, as a run of a single record."""
     dynamics = problem.dynamics(problem.optimum(), options)
     listener.start(0, None)
-    kept = {**_kept(options, meters_of(dynamics, options.meters)), "tol": 0.0}
+    kept = {**_kept(options, _meters(dynamics, options)), "tol": 0.0}
     run = descend(dynamics, None, record_iterations(0), **kept)
     return Outcome(dynamics, replace(run, stop_reason="converged"), None, 1)
 
@@ -169,7 +170,7 @@ def krylov_descent(problem, options, listener):
     listener.start(0, None)
 
     def train(dynamics):
-        meters = meters_of(dynamics, options.meters)
+        meters = _meters(dynamics, options)
         iterations = _iterations(options, dynamics, meters)
         return descend(dynamics, schedule, iterations, **_kept(options, meters))
 
@@ -206,6 +207,14 @@ def _descent_start(problem, options):
 def _iterations(options, dynamics, meters):
     cost = dynamics.record_cost(sum(meter.cost for meter in meters))
     return record_iterations(options.max_iter, options.record_every, cost)
+
+
+def _meters(dynamics, options):
+    """What is recorded besides loss, objective and gradient norm."""
+    meters = meters_of(dynamics, options.meters)
+    if options.validation is not None:
+        meters.append(ValidationMeter(dynamics, options.validation))
+    return meters
 
 
 def _kept(options, meters):

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.theory import SecondMoments
 from sklearn_deeplinear.theory._location import shares_of
 
@@ -50,3 +51,28 @@ class TrainingData:
         weight = self.sample_weight
         used = len(self.X) if weight is None else int(np.count_nonzero(weight))
         return batch_sizes(used, batch_size)
+
+
+def validation_data(X, Y, shares, moments, linear):
+    """Validation data of a squared loss, less the means of the training data.
+
+    Parameters
+    ----------
+    X, Y, shares : arrays of shapes (n, d), (n, m) and (n,)
+        Data of validation, with weights of sum one.
+    moments : SecondMoments
+        Those of the training data.
+    linear : bool
+        Whether the network is a linear map, which needs at most d + m + 1 rows: those of a
+        factor of the centred moments, and the way from the one mean to the other.
+
+    Returns
+    -------
+    data : ValidationData
+    """
+    if not linear:
+        return ValidationData(X - moments.mean_x, Y - moments.mean_y, shares, "squared_error")
+    own = SecondMoments.from_data(X, Y, shares, center=moments.centered)
+    way = np.concatenate([own.mean_x - moments.mean_x, own.mean_y - moments.mean_y])
+    rows, d = np.vstack([own.factor, way]), moments.n_inputs
+    return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")

@@ -10,6 +10,7 @@ _LABELS = {
     "gradient_norm": "gradient norm",
     "gap": "J - minimum of J",
     "sharpness": "largest Hessian eigenvalue",
+    "validation_loss": "validation loss",
 }
 
 
@@ -95,8 +96,9 @@ class TrajectoryDisplay:
             Axes to draw on; None makes new ones.
         curve : str, default="objective"
             What to draw: "objective", "loss", "gradient_norm", "gap" (the objective less its
-            minimum, on a log scale), or what the estimator's `record` named, such as
-            "sharpness", "nuclear_norm" and "effective_rank".
+            minimum, on a log scale), "validation_loss" of a fit that was given validation
+            data, or what the estimator's `record` named, such as "sharpness", "nuclear_norm"
+            and "effective_rank".
         against : {"iteration", "time"}, default="iteration"
             Horizontal axis.
         name : str, default=None
@@ -143,6 +145,6 @@ class TrajectoryDisplay:
             known = ", ".join([*curves, "gap"])
             raise ValueError(
                 f"curve must be one of those of this run, {known}, got {curve!r}: the "
-                "estimator's record names what else is recorded."
+                "estimator's record names what else is recorded, and fit takes validation data."
             )
         return curves[curve]

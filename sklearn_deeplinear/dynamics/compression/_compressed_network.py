@@ -49,6 +49,7 @@ class CompressedNetwork:
         self.state, self.gradient = pathway.state, pathway.gradient
         self.step, self.evaluate = pathway.step, pathway.evaluate
         self.record_cost = pathway.record_cost
+        self.outputs_at, self.outputs_cost = pathway.outputs_at, pathway.outputs_cost
         cores = torch.stack([C.square().sum() for C in pathway.pathways[0]])
         norms = (cores + pathway.rest_norms).sqrt().tolist()
         self.rounding = gradient_rounding(norms, pathway.data_term.single, pathway.weight_decay[0])

@@ -87,10 +87,11 @@ class ActivePathways:
         """Whether pathways of these depths have units with a kink."""
         return self.activation.leak is not None and (self.activate_output or max(depths) > 1)
 
-    def _passes(self, pathways, keep_inputs=False):
-        """:func:`layer_values` of each pathway."""
+    def _passes(self, pathways, keep_inputs=False, X=None):
+        """:func:`layer_values` of each pathway, at other inputs than those of training if given."""
         options = self.activation, self.activate_output, keep_inputs
-        return [layer_values(weights, self.X, *options) for weights in pathways]
+        X = self.X if X is None else X
+        return [layer_values(weights, X, *options) for weights in pathways]
 
     def errors(self, output):
         """Y - f(X) with the sign turned, less its mean if the intercept is free."""
@@ -105,6 +106,23 @@ class ActivePathways:
             return pathways[0][-1].new_zeros(pathways[0][-1].shape[:-1])
         output = sum(values[-1] for values, _ in self._passes(pathways))
         return (self.share * (self.Y - output)).sum(dim=-2)
+
+    def outputs(self, pathways, X):
+        """Outputs of records at inputs X with the intercept of the training data, one by one."""
+        records = [
+            [[W[i] for W in weights] for weights in pathways] for i in range(len(pathways[0][0]))
+        ]
+        return torch.stack(
+            [
+                sum(values[-1] for values, _ in self._passes(record, X=X))
+                + self.mean_residual(record).unsqueeze(-2)
+                for record in records
+            ]
+        )
+
+    def outputs_cost(self, n_parameters, n_rows):
+        """Floating-point operations of the outputs of a record."""
+        return 2 * (n_rows + self.X.shape[-2]) * n_parameters
 
     def loss(self, pathways):
         """Weighted mean of the squared errors."""

@@ -152,6 +152,15 @@ class LinearDynamics:
         """``weights``: views W_1, ..., W_L of a state (..., n_parameters)."""
         return {"weights": layers(state, self.shapes)}
 
+    def outputs_at(self, states, X):
+        """Outputs at other inputs; see `Predictive`."""
+        return self.data_term.outputs(layers(states, self.shapes), X)
+
+    def outputs_cost(self, n_rows):
+        """Floating-point operations of the outputs of a record."""
+        d, m = self.shapes[0][1], self.shapes[-1][0]
+        return 2 * (min(d, m) * self.state.numel() + self.batch.numel() * n_rows * d * m)
+
     def balance_meter(self):
         """Meter of the balance of the layers."""
         return Balance(

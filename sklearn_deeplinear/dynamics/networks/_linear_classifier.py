@@ -37,6 +37,15 @@ class LinearClassifierDynamics(LinearDynamics):
         norm = torch.linalg.vector_norm(self.gradient, dim=-1)
         return {"loss": loss, "objective": loss + penalty, "gradient_norm": norm}
 
+    def outputs_at(self, states, X):
+        """Outputs at other inputs, one record at a time; see `Predictive`."""
+        weights = (layers(state, self.shapes) for state in states)
+        return torch.stack([self.data_term.outputs(W, X) for W in weights])
+
+    def outputs_cost(self, n_rows):
+        """Floating-point operations of the outputs of a record."""
+        return super().outputs_cost(n_rows + self.data_term.X.shape[-2])
+
     def intercept(self):
         """The best intercept (..., m) of the current map."""
         self.data_term.loss(self.weights)

@@ -18,6 +18,7 @@ from sklearn_deeplinear.dynamics.networks._chain_step import (
     chain_gradients,
     products,
 )
+from sklearn_deeplinear.dynamics.networks._stacks import from_left
 
 
 class MapGradient(ABC):
@@ -65,6 +66,14 @@ class MapGradient(ABC):
     def loss(self, weights):
         """Loss of weights, which may carry leading batch dimensions."""
         return self.loss_of(products(self.chain(weights))[-1])
+
+    def outputs_of(self, product, X):
+        """Outputs (..., n, m) of the product of a chain at inputs X (..., n, d)."""
+        return from_left(X, product if self.transposed else product.mT)
+
+    def outputs(self, weights, X):
+        """Outputs of weights (n_records, ...) at inputs X, of shape (n_records, ..., n, m)."""
+        return self.outputs_of(products(self.chain(weights))[-1], X)
 
     def gradients(self, weights):
         """Gradients dloss/dW_1, ..., dloss/dW_L; weights may carry batch dimensions."""

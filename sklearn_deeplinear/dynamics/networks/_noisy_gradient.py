@@ -68,6 +68,12 @@ class NoisyMomentGradient:
             form = T + column(self.noise[layer - 1]) * torch.diag_embed(_diagonal(T))
         return loss
 
+    def outputs(self, weights, X):
+        """Outputs of the mean network at inputs X (..., n, d)."""
+        for W in weights:
+            X = from_left(X, W.mT)
+        return X
+
     def gradients(self, weights):
         """Gradients of the expected loss; weights may carry batch dimensions."""
         depth = len(weights)

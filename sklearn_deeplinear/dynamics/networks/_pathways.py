@@ -158,6 +158,14 @@ class PathwayDynamics:
             **others,
         }
 
+    def outputs_at(self, states, X):
+        """Outputs at other inputs; see `Predictive`."""
+        return self.data_term.outputs(self.views(states), X)
+
+    def outputs_cost(self, n_rows):
+        """Floating-point operations of the outputs of a record."""
+        return self.data_term.outputs_cost(self.state.numel(), n_rows)
+
     def unpacked(self, state):
         """``weights``: W_1, ..., W_L of each pathway, as views of a state."""
         return {"weights": self.views(state)}
@@ -263,6 +271,17 @@ class LinearPathways:
         """Mean squared error; weights may carry batch dimensions."""
         maps = [products(self.single.chain(weights))[-1] for weights in pathways]
         return self.single.loss_of(sum(maps))
+
+    def outputs(self, pathways, X):
+        """Outputs of weights (n_records, ...) at inputs X, of shape (n_records, ..., n, m)."""
+        maps = [products(self.single.chain(weights))[-1] for weights in pathways]
+        return self.single.outputs_of(sum(maps), X)
+
+    def outputs_cost(self, n_parameters, n_rows):
+        """Floating-point operations of the outputs of a record."""
+        U, V = self.modes
+        m, d = U.shape[-2], V.shape[-2]
+        return 2 * (min(m, d) * n_parameters + n_rows * m * d)
 
     def gradients(self, pathways):
         """Gradients of the loss, of the shapes of `pathways`."""

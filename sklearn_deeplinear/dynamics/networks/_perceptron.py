@@ -195,6 +195,19 @@ class PerceptronDynamics:
         )
         return {"loss": loss, "objective": loss + penalty, "gradient_norm": gradient_norm}
 
+    def outputs_at(self, states, X):
+        """Outputs at other inputs, one record at a time; see `Predictive`."""
+        return torch.stack([self._outputs_at(state, X) for state in states])
+
+    def _outputs_at(self, state, H):
+        for layer, (W, b) in enumerate(zip(*self._layers(state), strict=True)):
+            H = through(self.activation.apply_(H) if layer else H, W, b)
+        return H
+
+    def outputs_cost(self, n_rows):
+        """Floating-point operations of the outputs of a record."""
+        return 2 * n_rows * sum(W.numel() for W in self.weights)
+
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
         """Extreme eigenvalues of the Hessian of the objective at a state (..., n_parameters).
 

@@ -104,6 +104,29 @@ class Batch(Dynamics, Protocol):
 
 
 @runtime_checkable
+class Predictive(Dynamics, Protocol):
+    """A network that knows its outputs at other inputs than it is trained on."""
+
+    def outputs_at(self, states: torch.Tensor, X: torch.Tensor) -> torch.Tensor:
+        """Outputs of states of shape (n_records, ..., n_parameters), of the mean over noise.
+
+        Parameters
+        ----------
+        X : tensor of shape (..., n, d)
+            Inputs in the coordinates of training, less the means that were taken out of them.
+            Leading dimensions are those of a batch, or the last of them.
+
+        Returns
+        -------
+        outputs : tensor of shape (n_records, ..., n, m)
+            In the coordinates of training, with the intercept that a state goes with there.
+        """
+
+    def outputs_cost(self, n_rows: int) -> float:
+        """Floating-point operations of the outputs of a record at so many inputs, roughly."""
+
+
+@runtime_checkable
 class KinkedDynamics(Dynamics, Protocol):
     """A network with units whose derivative jumps where their input is zero.
 

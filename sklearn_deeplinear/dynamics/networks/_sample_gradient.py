@@ -98,6 +98,13 @@ class SampleGradient(MapGradient):
         self.intercept = best_intercept(self.sample_loss, outputs, *data, start)
         return outputs.add_(self.intercept)
 
+    def outputs_of(self, product, X):
+        """Outputs at inputs X, with the best intercept on the samples of training."""
+        kept = self.intercept  # from which the next search starts, so that it ends the same
+        self._outputs(product)
+        best, self.intercept = self.intercept, kept
+        return super().outputs_of(product, X) + best
+
     def slope_size(self):
         """Mean norm of the inputs: slopes in the outputs are of the order of one."""
         return (self.shares.squeeze(-1) * torch.linalg.vector_norm(self.X, dim=-1)).sum(-1)

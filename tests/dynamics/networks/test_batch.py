@@ -68,6 +68,8 @@ def test_a_batch_is_its_networks(kind, dtype, device):
             own[index].append(network.state.clone())
             network.step(float(etas[index]))
     curves = batch.measure(torch.stack(states[::7]))
+    inputs = like.new_tensor(np.random.RandomState(2).randn(BATCH[1], 6, EVERY[kind].d))
+    outputs = batch.outputs_at(torch.stack(states[::7]), inputs)
     batch.evaluate()
     close = {"rtol": ROUNDING[dtype], "atol": ROUNDING[dtype]}
     for index, network in sweep.networks.items():
@@ -79,6 +81,8 @@ def test_a_batch_is_its_networks(kind, dtype, device):
                 compare_strengths(curves[name][:, *index], curve, close)
             else:
                 torch.testing.assert_close(curves[name][:, *index], curve, **close)
+        own_outputs = network.outputs_at(torch.stack(own[index][::7]), inputs[index[-1]])
+        torch.testing.assert_close(outputs[:, *index], own_outputs, **close)
         rounding = np.broadcast_to(batch.rounding, BATCH)[index]
         assert_allclose(rounding, network.rounding, rtol=10 * ROUNDING[dtype])
         compare_parts(batch.unpacked(batch.state), network.unpacked(network.state), index, close)

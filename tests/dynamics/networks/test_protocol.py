@@ -10,7 +10,12 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_deeplinear.dynamics.networks._module import ModuleDynamics
-from sklearn_deeplinear.dynamics.networks._protocol import Batch, Dynamics, KinkedDynamics
+from sklearn_deeplinear.dynamics.networks._protocol import (
+    Batch,
+    Dynamics,
+    KinkedDynamics,
+    Predictive,
+)
 from sklearn_deeplinear.dynamics.runs._integrators import flow_states
 from tests.dynamics.networks.every_network import CASES, shapes
 
@@ -137,6 +142,36 @@ def test_measuring_many_states_is_measuring_each(case, like):
             options = {"rtol": 1000 * eps, "atol": 100 * eps}
             torch.testing.assert_close(together[name][row], values[0], **options)
     assert torch.equal(dynamics.state, before)
+
+
+def test_outputs_at_other_inputs_are_those_of_the_full_network(case, like):
+    dynamics = case.make(like)
+    if isinstance(dynamics, ModuleDynamics):
+        assert not isinstance(dynamics, Predictive)
+        return
+    assert isinstance(dynamics, Predictive)
+    weights = dynamics.unpacked(dynamics.state)["weights"]
+    (*_, d), (*_, m, _) = (W.shape for W in (flatter(weights)[0], flatter(weights)[-1]))
+    X = torch.from_numpy(np.random.RandomState(0).standard_normal((5, d))).to(like)
+    states, before = some_states(dynamics), dynamics.state.clone()
+    dynamics.evaluate()
+    gradient = dynamics.gradient.clone()
+    found = dynamics.outputs_at(states, X)
+    assert found.shape == (3, *case.batch, 5, m)
+    assert 0 <= dynamics.outputs_cost(5) <= dynamics.outputs_cost(500)
+    tolerance = TOLERANCE[like.dtype]
+    for row, state in enumerate(states):
+        dynamics.state.copy_(state)
+        full = twin(case, dynamics)
+        wanted = full.outputs_at(full.state[None], X.to(CPU))[0]
+        torch.testing.assert_close(found[row].to(CPU), wanted, rtol=tolerance, atol=tolerance)
+    dynamics.state.copy_(before)
+    assert torch.equal(dynamics.gradient, gradient)
+
+
+def flatter(nested):
+    """Tensors in lists of any depth, in one list."""
+    return sum(map(flatter, nested), []) if isinstance(nested, list) else [nested]
 
 
 def test_parameters_have_their_names_and_shapes(case, like):
