@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.model_selection import train_test_split
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight
@@ -46,30 +48,47 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     n_iter_: int
     stop_reason_: str
     converged_: bool
+    best_validation_loss_: float | None
 
     def _fit(self, X, y, sample_weight, *validation):
         options = RunOptions.of(self)
         data = self._check_data(X, y, sample_weight)
+        held_out = self._check_validation(*validation)
+        if held_out is None and self.early_stopping:
+            data, held_out = self._split(*data)
         problem = self._problem_of(*data, options)
-        options = replace(options, validation=self._validation(problem, *validation))
+        if held_out is not None:
+            options = replace(options, validation=self._validation(problem, *held_out))
         return self._train(problem, options, data)
 
-    def _validation(self, problem, X, y, sample_weight):
+    def _check_validation(self, X, y, sample_weight):
         """The validation data that :meth:`fit` was given, or None."""
         if X is None and y is None and sample_weight is None:
             return None
         if X is None or y is None:
             raise ValueError("X_val and y_val must be given together, or none of them.")
-        try:
-            X, y, sample_weight = self._check_data(X, y, sample_weight, reset=False)
+        with _named("X_val, y_val and sample_weight_val must be like the data of fit"):
+            return self._check_data(X, y, sample_weight, reset=False)
+
+    def _split(self, X, y, sample_weight):
+        """Training data and those held out of them, drawn at random."""
+        parts = [X, y] if sample_weight is None else [X, y, sample_weight]
+        options = {"test_size": self.validation_fraction, "random_state": self.random_state}
+        with _named("validation_fraction must leave samples to train on and to hold out"):
+            parts = train_test_split(*parts, **options, stratify=self._strata(y))
+        return (tuple([*parts[side::2], None][:3]) for side in (0, 1))
+
+    def _strata(self, y):
+        """What is to be spread evenly over training and validation data, for classifiers."""
+        return
+
+    def _validation(self, problem, X, y, sample_weight):
+        """Checked validation data in the coordinates of the problem."""
+        with _named("X_val, y_val and sample_weight_val must be like the data of fit"):
             Y, shares = self._weighted(y, sample_weight)
             if Y.shape[1] != problem.n_outputs:
                 raise ValueError(f"y must hold {problem.n_outputs} columns, got {Y.shape[1]}.")
             return problem.validation(np.asarray(X, dtype=np.float64), Y, shares)
-        except ValueError as error:
-            raise ValueError(
-                f"X_val, y_val and sample_weight_val must be like the data of fit: {error}"
-            ) from error
 
     def _train(self, problem, options, data):
         listener = FitListener(self, *data)
@@ -100,8 +119,10 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         run = outcome.run
         self.trajectory_ = run.trajectory
         self.balance_history_ = run.balance
-        self.loss_ = float(run.trajectory.loss[-1])
-        self.objective_ = float(run.trajectory.objective[-1])
+        self.loss_ = float(run.trajectory.loss[run.record])
+        self.objective_ = float(run.trajectory.objective[run.record])
+        losses = run.trajectory.validation_loss
+        self.best_validation_loss_ = None if losses is None else float(losses.min())
         self.n_iter_ = outcome.n_iter
         self.step_size_ = outcome.step_size
         self.stop_reason_ = run.stop_reason
@@ -114,6 +135,15 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         self.__dict__.pop("net_", None)
         if outcome.net is not None:
             self.net_ = outcome.net
+
+
+@contextmanager
+def _named(demand):
+    """Say in errors of the data which parameter is to blame."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{demand}: {error}") from error
 
 
 class WithMinimum:
@@ -195,6 +225,10 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
             raise ValueError(
                 'solver must be "gd", "flow" or "analytic" in fit_moments, got '
                 f'"{self.solver}": mini-batches are made of samples, which moments do not hold.'
+            )
+        if self.early_stopping:
+            raise ValueError(
+                "early_stopping must be False in fit_moments: there are no samples to hold out."
             )
         problem = self._problem_from(self._adopted(moments), None)
         return self._train(problem, options, (None, None, None))

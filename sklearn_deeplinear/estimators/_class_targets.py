@@ -21,6 +21,10 @@ class ClassTargets:
         if len(self.classes_) < 2:
             raise ValueError(f"y must hold at least two classes, got one class: {y[0]!r}.")
 
+    def _strata(self, y):
+        check_classification_targets(y)
+        return y
+
     def _indicators(self, y):
         """Indicators (n_samples, n_classes) of the classes that were learnt."""
         Y = y[:, None] == self.classes_

@@ -73,6 +73,16 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         `max_iter` steps. Where descent on all data does not get there it warns, unless the
         objective is known to be within ``tol / 100`` of its minimum, relative to itself
         (:ref:`unfinished-runs`).
+    early_stopping : bool, default=False
+        Stop when the loss on validation data has not fallen for `n_iter_no_change` records, and
+        keep the weights of the record where it was least. The validation data are those that
+        `fit` is given, else a part of the samples, which are not trained on then.
+    validation_fraction : float, default=0.1
+        Share of the samples that `early_stopping` holds out, drawn by `random_state`, of each
+        class the same.
+    n_iter_no_change : int, default=10
+        Records in a row, none of them below the least validation loss before, after which
+        `early_stopping` ends the run; `record_every` spaces them.
     batch_size : int, default=200
         Size of the mini-batches of "sgd" and "adam", n_samples at most. If the last one had less
         than half of it, the samples are spread evenly over as many batches.
@@ -148,8 +158,12 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     converged_ : bool
         Whether `tol` was reached, by the gradient or else by the objective, or the solver is
         analytic.
-    stop_reason_ : {"converged", "max_iter", "diverged", "interrupted", "callback"}
-        Why training ended. After divergence the last finite record is kept.
+    stop_reason_ : str
+        Why training ended: "converged", "max_iter", "early_stopping", "diverged", "interrupted"
+        or "callback". After divergence the last finite record is kept.
+    best_validation_loss_ : float or None
+        Least of ``trajectory_.validation_loss``, with `early_stopping` that of `weights_`; None
+        without validation data.
     net_ : skorch.NeuralNet
         The fitted net, on the CPU; only with "sgd" and "adam". It maps centred inputs to
         the outputs of `decision_function`.
@@ -209,6 +223,9 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         max_iter=1000,
         flow_time=None,
         tol=1e-6,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
         batch_size=200,
         callbacks=None,
         init="spectral",
@@ -235,6 +252,9 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         self.max_iter = max_iter
         self.flow_time = flow_time
         self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.batch_size = batch_size
         self.callbacks = callbacks
         self.init = init

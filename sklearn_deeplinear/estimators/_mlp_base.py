@@ -42,6 +42,9 @@ class HomogeneousMLP(TrainedNetwork):
         max_iter=1000,
         flow_time=None,
         tol=1e-6,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
         batch_size=200,
         callbacks=None,
         init="xavier_uniform",
@@ -67,6 +70,9 @@ class HomogeneousMLP(TrainedNetwork):
         self.max_iter = max_iter
         self.flow_time = flow_time
         self.tol = tol
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
         self.batch_size = batch_size
         self.callbacks = callbacks
         self.init = init

@@ -26,6 +26,8 @@ class RunOptions:
         What is recorded besides loss, objective, gradient norm and balance.
     validation : ValidationData or None
         Data on which the loss is recorded.
+    patience : int or None
+        Records without a lower loss there that end the run; None ends none.
     compression : str
         "exact", or "krylov" where the estimator offers it.
 
@@ -50,6 +52,7 @@ class RunOptions:
     device: torch.device
     dtype: torch.dtype
     random_state: Any
+    patience: int | None
     validation: ValidationData | None = None
 
     @classmethod
@@ -89,6 +92,7 @@ class RunOptions:
             device=device,
             dtype=check_dtype(estimator.dtype, device),
             random_state=estimator.random_state,
+            patience=estimator.n_iter_no_change if estimator.early_stopping else None,
         )
 
     @property

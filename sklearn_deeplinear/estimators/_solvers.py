@@ -22,7 +22,7 @@ from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._quasi_newton import minimise
 from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
-from sklearn_deeplinear.dynamics.runs._validation import ValidationMeter
+from sklearn_deeplinear.dynamics.runs._validation import EarlyStopping, ValidationMeter
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 
 # Size of weights below which a flow need not know them, in that of the largest weight.
@@ -212,9 +212,11 @@ def _iterations(options, dynamics, meters):
 def _meters(dynamics, options):
     """What is recorded besides loss, objective and gradient norm."""
     meters = meters_of(dynamics, options.meters)
-    if options.validation is not None:
-        meters.append(ValidationMeter(dynamics, options.validation))
-    return meters
+    if options.validation is None:
+        return meters
+    if options.patience is None:
+        return [*meters, ValidationMeter(dynamics, options.validation)]
+    return [*meters, EarlyStopping(dynamics, options.validation, options.patience)]
 
 
 def _kept(options, meters):

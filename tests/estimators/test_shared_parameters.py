@@ -56,7 +56,8 @@ EXCEPTIONS = {
 GROUPS = {
     "model": "depth width n_pathways loss activation activate_output weight_decay noise "
     "class_weight fit_intercept fit_bias",
-    "solver": "solver step_size momentum max_iter flow_time tol batch_size callbacks compression",
+    "solver": "solver step_size momentum max_iter flow_time tol early_stopping "
+    "validation_fraction n_iter_no_change batch_size callbacks compression",
     "start": "init init_scale warm_start random_state",
     "records": "record_every record record_weights record_sharpness",
     "other": "device dtype verbose",
@@ -150,6 +151,9 @@ def test_every_parameter_has_a_constraint_and_no_other_has(cls):
         ("step_size", ["auto", 0.1, lambda t: 0.1], [0, "fast"]),
         ("record_every", [None, 1], [0]),
         ("warm_start", [True], ["yes"]),
+        ("early_stopping", [True], ["yes"]),
+        ("validation_fraction", [0.5], [0, 1.0, 20]),
+        ("n_iter_no_change", [1], [0, 1.5]),
     ],
 )
 def test_shared_parameters_take_the_same_values(cls, name, good, bad):

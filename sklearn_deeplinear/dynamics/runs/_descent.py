@@ -59,10 +59,10 @@ def descend(
     Returns
     -------
     run : Run, or ndarray of them of the shape of the batch
-        `stop_reason` is "converged", "max_iter", "diverged", "interrupted" or
-        "callback". A run that diverges or is interrupted keeps its last good record, and
-        warns; what it means that all steps were made is for the caller to judge, as is what
-        to say of the networks of a batch.
+        `stop_reason` is "converged", "max_iter", "early_stopping" (by a meter), "diverged",
+        "interrupted" or "callback". A run that diverges or is interrupted keeps its last good
+        record, and warns; what it means that all steps were made is for the caller to judge, as
+        is what to say of the networks of a batch.
     """
     if ends is not None:
         iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
@@ -99,7 +99,6 @@ def descend(
                 reason = "callback"
         except KeyboardInterrupt:
             reason = "interrupted"
-    dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
     if isinstance(run, Run):
         warn_of_ending(run)
@@ -143,7 +142,7 @@ def is_unfinished(run, tol):
 
     A run of no steps is how one gets initial weights.
     """
-    return tol > 0 and run.stop_reason == "max_iter" and run.n_iter > 0
+    return tol > 0 and run.stop_reason == "max_iter" and run.trajectory.iteration[-1] > 0
 
 
 def warn_unfinished(run, advice):

@@ -68,7 +68,6 @@ def flow(
                 reason = "callback"
         except KeyboardInterrupt:
             reason = "interrupted"
-    dynamics.state.copy_(log.kept)
     run = log.run(reason or "max_iter")
     if reason in ("interrupted", "diverged"):
         cause = trouble or ("it was interrupted" if reason == "interrupted" else "it diverged")

@@ -112,9 +112,8 @@ def train_minibatch(
         with flushed_denormals():
             _fit(net, data)
     _release(net, recorder)
-    dynamics.state.copy_(recorder.log.kept)
-    _unshare(module)
     run = recorder.log.run(recorder.reason or "max_iter")
+    _unshare(module)
     warn_of_ending(run)
     return run, net
 

@@ -45,7 +45,6 @@ def minimise(dynamics, iterations, *, meters=None, tol=0.0, record_weights=False
             search.run()
     except KeyboardInterrupt:
         search.reason = "interrupted"
-    dynamics.state.copy_(log.kept)
     run = log.run(search.reason or "max_iter")
     warn_of_ending(run)
     return run

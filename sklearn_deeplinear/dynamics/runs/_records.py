@@ -11,6 +11,7 @@ import torch
 from sklearn_deeplinear._results import BalanceHistory, Trajectory
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
+from sklearn_deeplinear.dynamics.runs._validation import EarlyStopping
 
 _MAX_RECORDS = 1000
 # Time that measuring may take, in that of training. A run of fewer steps than the second number
@@ -30,16 +31,20 @@ _CROWDED = 3 / 4
 
 @dataclass(frozen=True)
 class Run:
-    """Outcome of a training run; the dynamics' state is that of the last record."""
+    """Outcome of a training run; the dynamics' state is that of the record that was kept.
+
+    This is the last one, or that of the least validation loss of a run that may stop early.
+    """
 
     trajectory: Trajectory
     balance: BalanceHistory | list[BalanceHistory] | None
     stop_reason: str
+    record: int = -1
 
     @property
     def n_iter(self):
         """Number of steps that led to the state that was kept."""
-        return int(self.trajectory.iteration[-1])
+        return int(self.trajectory.iteration[self.record])
 
 
 def record_iterations(max_iter, record_every=None, record_cost=1):
@@ -87,7 +92,8 @@ class Log:
     dynamics : Dynamics
         The network, or a batch of them.
     meters : sequence of Meter, optional
-        What else is recorded; None takes the balance of the layers.
+        What else is recorded; None takes the balance of the layers. One may be an
+        `EarlyStopping`, which ends the run, too.
     tol : float, or ndarray of the shape of the batch
         The run has converged when the norm of the gradient is at most `tol` times the
         first one, or its own rounding error; 0 never ends it.
@@ -104,6 +110,8 @@ class Log:
         Index of `moving` in the batch.
     kept : tensor
         State of the last good record.
+    best : tensor
+        State that the run leaves: the same, or that of the least validation loss.
     reasons : ndarray of the shape of the batch, of str or None
         Why networks have ended.
     """
@@ -114,7 +122,9 @@ class Log:
         self.ends = np.inf if ends is None else ends
         self.moving, self.rows = dynamics, (...,)
         self.readings = [(meter, []) for meter in meters]
+        self.stopping = next((m for m in meters if isinstance(m, EarlyStopping)), None)
         self.kept = dynamics.state.clone()
+        self.best = self.kept if self.stopping is None else self.kept.clone()
         self.batch = tuple(dynamics.state.shape[:-1])
         self.running = np.ones(self.batch, dtype=bool)
         self.reasons = np.full(self.batch, None, dtype=object)
@@ -140,14 +150,18 @@ class Log:
         measured = self.moving.measure(states[(slice(None), *self.rows)])
         measured = {name: self._in_batch(v.numpy(force=True)) for name, v in measured.items()}
         measured |= {"iteration": np.asarray(iterations), "time": self._column(times)}
-        good = self._end(measured)
+        losses = None if self.stopping is None else self.stopping.measure(states)
+        good = self._end(measured, losses)
         if good.any():
-            self._keep(states, good)
+            self._keep(states, good, self.kept)
+            if self.stopping is not None:
+                self._keep(states, self.stopping.accept(losses, good), self.best)
             rows = good.max()
             self.good.append(good)
             self.parts.append({name: values[:rows] for name, values in measured.items()})
             for meter, parts in self.readings:
-                parts.append(meter.measure(states[:rows]))
+                known = meter is self.stopping
+                parts.append(losses[:rows] if known else meter.measure(states[:rows]))
             if self.record_weights:
                 self.states.append(states[:rows].cpu())
         return None if self.running.any() else self.reasons.flat[-1]
@@ -180,7 +194,7 @@ class Log:
         each = [t.numpy(force=True) if torch.is_tensor(t) else t for t in times]
         return np.array([np.broadcast_to(t, self.batch) for t in each])
 
-    def _end(self, measured):
+    def _end(self, measured, losses):
         """How many of the records are good, by network, and the reasons where one ends."""
         norm, running = measured["gradient_norm"], self.running
         bad = ~(np.isfinite(measured["objective"]) & np.isfinite(norm))
@@ -191,26 +205,32 @@ class Log:
         settled = _first(small & (np.asarray(self.tol) > 0))
         late = measured["iteration"].reshape(-1, *(1 for _ in self.batch)) >= self.ends
         end = np.minimum(settled, _first(np.broadcast_to(late, norm.shape)))
+        stopping = self.stopping
+        stopped = len(norm) if stopping is None else _first(stopping.has_ended(losses))
+        end = np.minimum(end, stopped)
         ended = running & (end < good)
         diverged = running & (good < len(norm)) & ~ended
         self.reasons[ended] = "max_iter"
+        self.reasons[ended & (stopped == end)] = "early_stopping"
         self.reasons[ended & (settled == end)] = "converged"
         self.reasons[diverged] = "diverged"
         self.running = running & ~ended & ~diverged
         return np.where(running, np.where(ended, end + 1, good), 0)
 
-    def _keep(self, states, good):
-        """Take over the last good record of each network."""
-        rows, n = good.reshape(-1), states.shape[-1]
+    def _keep(self, states, counts, into):
+        """Write the last of so many records of each network `into` a state."""
+        rows, n = counts.reshape(-1), states.shape[-1]
         (networks,) = np.nonzero(rows)
         last = states.reshape(len(states), -1, n)[rows[networks] - 1, networks]
-        self.kept.view(-1, n)[networks] = last
+        into.view(-1, n)[networks] = last
 
     def run(self, reason):
         """Return the run as immutable results, or an array of runs of the shape of a batch.
 
-        Networks that have not ended stop for the given reason.
+        Networks that have not ended stop for the given reason. The state becomes that of the
+        record that is kept.
         """
+        self.dynamics.state.copy_(self.best)
         runs = np.empty(self.batch, dtype=object)
         for index in np.ndindex(*self.batch):
             runs[index] = self._run(index, self.reasons[index] or reason)
@@ -228,7 +248,8 @@ class Log:
         balance = recorded.pop("balance", None)
         names = {field.name for field in fields(Trajectory)}
         known = {name: recorded.pop(name) for name in names & recorded.keys()}
-        return Run(Trajectory(**axis, **known, others=recorded), balance, reason)
+        record = -1 if self.stopping is None else int(self.stopping.record[index])
+        return Run(Trajectory(**axis, **known, others=recorded), balance, reason, record)
 
     def _of_network(self, parts, index):
         """What was measured of one network while it ran."""

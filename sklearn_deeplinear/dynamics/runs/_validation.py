@@ -1,4 +1,4 @@
-"""Loss on data that a network is not trained on."""
+"""Loss on data that a network is not trained on, and the end of a run that does not lower it."""
 
 from __future__ import annotations
 
@@ -71,3 +71,58 @@ class ValidationMeter:
     def result(self, axis, parts):
         """The curve ``validation_loss``."""
         return {"validation_loss": np.concatenate(parts).astype(np.float64)}
+
+
+class EarlyStopping(ValidationMeter):
+    """A meter that ends a run whose loss on validation data has not fallen for some records.
+
+    The run keeps the record of the least loss, the first of equal ones.
+
+    Parameters
+    ----------
+    dynamics : Predictive
+        The network, or a batch of them, each of which has an end of its own.
+    data : ValidationData
+        Data of validation.
+    patience : int
+        Number of records in a row, none of them below the least loss before, that end a run.
+
+    Attributes
+    ----------
+    record : ndarray of int of the shape of the batch
+        Index of the record of the least loss.
+    """
+
+    def __init__(self, dynamics, data, patience):
+        super().__init__(dynamics, data)
+        batch, self.patience = tuple(dynamics.state.shape[:-1]), patience
+        self.least = np.full(batch, np.inf)
+        self.n_records, self.waited, self.record = np.zeros((3, *batch), dtype=int)
+
+    def has_ended(self, losses):
+        """Whether the patience is at its end, for each of the next losses (n_records, ...)."""
+        least, waited = self.least, self.waited
+        ended = np.empty(losses.shape, dtype=bool)
+        for row, loss in enumerate(losses):
+            waited = np.where(loss < least, 0, waited + 1)
+            least = np.fmin(least, loss)
+            ended[row] = waited >= self.patience
+        return ended
+
+    def accept(self, losses, good):
+        """Take note of the next losses, the first `good` ones of each network.
+
+        Returns
+        -------
+        best : ndarray of int of the shape of the batch
+            How many of the records lead to a new least loss; 0 where none does.
+        """
+        rows = np.arange(len(losses)).reshape(-1, *(1 for _ in good.shape))
+        losses = np.where((rows < good) & ~np.isnan(losses), losses, np.inf)
+        row, least = losses.argmin(axis=0), losses.min(axis=0)
+        better = least < self.least
+        self.record = np.where(better, self.n_records + row, self.record)
+        self.waited = np.where(better, good - 1 - row, self.waited + good)
+        self.least = np.minimum(self.least, least)
+        self.n_records = self.n_records + good
+        return np.where(better, row + 1, 0)
