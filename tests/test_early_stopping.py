@@ -210,3 +210,16 @@ def test_the_parts_hold_every_class(cls):
         cls(early_stopping=True).fit(X[:1], y[:1])
     with pytest.raises(ValueError, match="[Uu]nknown label type"):
         cls(early_stopping=True).fit(X, np.linspace(0, 1, 14))
+
+
+@pytest.mark.parametrize("name", ["linear", "tanh pathways", "perceptron", "linear classifier"])
+@pytest.mark.parametrize("part", ["training", "validation"])
+def test_each_part_has_a_weight(name, part):
+    X, y = data_of(name)
+    model = model_of(name, "gd").set_params(early_stopping=True, validation_fraction=0.3)
+    strata = y if is_classifier(model) else None
+    rows = train_test_split(np.arange(14), test_size=0.3, random_state=0, stratify=strata)
+    weight = np.ones(14)
+    weight[rows[part == "validation"]] = 0.0
+    with pytest.raises(ValueError, match="validation_fraction.*samples of one part.*weight zero"):
+        model.fit(X, y, weight)

@@ -76,6 +76,8 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         options = {"test_size": self.validation_fraction, "random_state": self.random_state}
         with _named("validation_fraction must leave samples to train on and to hold out"):
             parts = train_test_split(*parts, **options, stratify=self._strata(y))
+            if not all(weight.any() for weight in parts[4:]):
+                raise ValueError("the samples of one part all have weight zero.")
         return (tuple([*parts[side::2], None][:3]) for side in (0, 1))
 
     def _strata(self, y):
