@@ -42,6 +42,7 @@ SHARED: dict = {
     "dtype": "no_validation",
     "verbose": ["verbose"],
 }
+CLASS_WEIGHT = [dict, StrOptions({"balanced"}), None]
 # Regressors whose exact minimum is known besides.
 WITH_MINIMUM: dict = {
     **SHARED,

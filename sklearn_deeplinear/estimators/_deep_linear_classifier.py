@@ -15,7 +15,7 @@ from sklearn_deeplinear._parameters import check_depth, check_weight_decay, chec
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
-from sklearn_deeplinear.estimators._constraints import WITH_MINIMUM
+from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_classifier_problem import LinearClassifierProblem
 from sklearn_deeplinear.nn._losses import LOSSES
 
@@ -204,7 +204,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     _parameter_constraints: dict = {
         **WITH_MINIMUM,
         "loss": [StrOptions({"log_loss"})],
-        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "class_weight": CLASS_WEIGHT,
     }
     _target_checks: dict = {}
 

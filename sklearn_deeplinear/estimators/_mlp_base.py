@@ -131,19 +131,23 @@ class HomogeneousMLP(TrainedNetwork):
         return X, y, sample_weight
 
     def _problem_of(self, X, y, sample_weight, options):
-        return self._problem_with(X, self._targets(y), sample_weight, options)
+        return self._problem_with(X, self._targets(y), self._shares(y, sample_weight), options)
 
     def _problem_on(self, X, y, sample_weight, options):
-        return self._problem_with(X, self._known_targets(y), sample_weight, options)
+        return self._problem_with(
+            X, self._known_targets(y), self._shares(y, sample_weight), options
+        )
 
     def _weighted(self, y, sample_weight):
-        weight = np.ones(len(y)) if sample_weight is None else sample_weight
-        return self._as_matrix(y), shares_of(weight)
+        return self._as_matrix(y), self._shares(y, sample_weight)
 
-    def _problem_with(self, X, Y, sample_weight, options):
+    def _shares(self, y, sample_weight):
+        """Weights of the samples, of sum one."""
+        return shares_of(np.ones(len(y)) if sample_weight is None else sample_weight)
+
+    def _problem_with(self, X, Y, shares, options):
         depth = check_depth(self.depth)
-        weight = np.ones(len(X)) if sample_weight is None else sample_weight
-        X, Y, shares = map(options.like.new_tensor, (X, Y, shares_of(weight)))
+        X, Y, shares = map(options.like.new_tensor, (X, Y, shares))
         return PerceptronProblem(
             X,
             Y,

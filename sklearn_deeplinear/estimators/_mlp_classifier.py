@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 
 from sklearn_deeplinear._compat import StrOptions
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
+from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT
 from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
 from sklearn_deeplinear.nn._losses import LOSSES
 
@@ -36,6 +39,9 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
     weight_decay : float or sequence of L floats, default=0.0
         Penalties gamma_l on the squared Frobenius norms of the weights; biases are not
         penalised. :ref:`conversions` has them in the words of other libraries.
+    class_weight : dict or "balanced", default=None
+        Factors on the sample weights by class: {label: factor}, 1 for labels that are left out,
+        or such that all classes weigh the same.
     fit_bias : bool, default=True
         Fit biases b_1, ..., b_L, which are not decayed. A hidden bias counts as one more
         incoming weight of its unit in the balance. The constant 1 that a bias multiplies has no
@@ -181,7 +187,8 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
 
     _parameter_constraints: dict = {
         **HomogeneousMLP._parameter_constraints,
-        "loss": [StrOptions(set(LOSSES))],
+        "loss": [StrOptions({"cross_entropy", "squared_error"})],
+        "class_weight": CLASS_WEIGHT,
     }
     _target_checks: dict = {}
 
@@ -193,6 +200,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         loss="cross_entropy",
         activation="relu",
         weight_decay=0.0,
+        class_weight=None,
         fit_bias=True,
         solver="gd",
         step_size="auto",
@@ -247,6 +255,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
             verbose=verbose,
         )
         self.loss = loss
+        self.class_weight = class_weight
 
     def decision_function(self, X):
         """Outputs of the network, by which classes are chosen.
@@ -279,6 +288,24 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
             probability distribution nearest to the outputs.
         """
         return LOSSES[self.loss].probabilities(self._outputs(X))
+
+    def predict_log_proba(self, X):
+        """Predict logarithms of class probabilities.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, n_classes)
+            Of the squared error minus infinity for classes that have no probability.
+        """
+        if self.loss == "cross_entropy":  # no probability is so small that it has no logarithm
+            return log_softmax(self._outputs(X), axis=1)
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
 
     def predict(self, X):
         """Predict class labels.

@@ -13,6 +13,7 @@ from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler, scale
+from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sklearn_deeplinear.estimators._mlp_classifier import HomogeneousMLPClassifier
@@ -317,3 +318,48 @@ def test_bad_targets_and_weights_are_named(data):
     )
     with pytest.raises(ValueError, match="one class"):
         HomogeneousMLPClassifier().fit(X, np.ones(60))
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+@pytest.mark.parametrize("solver", ["gd", "sgd"])
+def test_class_weights_are_factors_on_sample_weights(loss, solver):
+    X, y = load_iris(return_X_y=True)
+    X, y = scale(X)[20:], y[20:]
+    options = {"loss": loss, "solver": solver, "width": 10, "max_iter": 20, "random_state": 0}
+    weight = np.random.RandomState(0).uniform(0.5, 2, len(y))
+    for class_weight, factors in (
+        ({0: 3.0, 2: 0.5}, compute_sample_weight({0: 3.0, 1: 1.0, 2: 0.5}, y)),
+        ("balanced", 1 / np.bincount(y, weight)[y]),
+    ):
+        model = HomogeneousMLPClassifier(class_weight=class_weight, **options)
+        model.fit(X, y, weight, X_val=X, y_val=y, sample_weight_val=weight)
+        wanted = HomogeneousMLPClassifier(**options).fit(X, y, weight * factors)
+        assert_allclose(model.predict_proba(X), wanted.predict_proba(X), rtol=1e-10, atol=1e-12)
+        assert_allclose(model.trajectory_.loss, wanted.trajectory_.loss, rtol=1e-10)
+        assert_allclose(model.trajectory_.validation_loss, model.trajectory_.loss, rtol=1e-10)
+
+
+@pytest.mark.parametrize("class_weight", [{0: -1.0}, {0: np.nan}, {0: 0, 1: 0, 2: 0}, {"a": 1}])
+def test_class_weights_that_are_none_are_named(class_weight):
+    with pytest.raises(ValueError, match="class_weight|classes"):
+        HomogeneousMLPClassifier(class_weight=class_weight).fit(*load_iris(return_X_y=True))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("loss", ["cross_entropy", "squared_error"])
+def test_logarithms_of_probabilities(loss, n_classes):
+    X, y = load_iris(return_X_y=True)
+    X, y = scale(X)[y < n_classes], y[y < n_classes]
+    model = HomogeneousMLPClassifier(loss=loss, width=10, max_iter=100, random_state=0).fit(X, y)
+    with np.errstate(divide="ignore"):
+        wanted = np.log(model.predict_proba(X))
+    assert_allclose(model.predict_log_proba(X), wanted, rtol=1e-10, atol=1e-14)
+    # Of sure predictions as well, whose other probabilities are no float64 numbers.
+    far = model.predict_log_proba(1e5 * X)
+    assert np.isfinite(far).all() == (loss == "cross_entropy")
+    assert (far.min(axis=1) < -800).all()
+
+
+def test_the_loss_of_one_output_is_not_for_perceptrons():
+    with pytest.raises(ValueError, match="'loss' parameter"):
+        HomogeneousMLPClassifier(loss="log_loss").fit(*load_iris(return_X_y=True))
