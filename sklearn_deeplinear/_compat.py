@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from sklearn import base
-from sklearn.utils import validation
+from sklearn.utils import _safe_indexing, validation
 from sklearn.utils._metadata_requests import _raise_for_params, _routing_enabled
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_method_params
+from sklearn.utils.validation import _check_method_params, _num_samples
 
 try:
     from sklearn.callback import CallbackSupportMixin
@@ -40,6 +40,8 @@ __all__ = [
     "_check_method_params",
     "_check_sample_weight",
     "_fit_context",
+    "_num_samples",
     "_raise_for_params",
     "_routing_enabled",
+    "_safe_indexing",
 ]

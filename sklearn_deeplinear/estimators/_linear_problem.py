@@ -7,6 +7,7 @@ from functools import cached_property, reduce
 from typing import ClassVar
 
 import numpy as np
+import torch
 
 from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
 from sklearn_deeplinear.dynamics.compression._subspaces import live_blocks, live_units
@@ -26,7 +27,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     sized_weights,
 )
 from sklearn_deeplinear.estimators._options import step_flops
-from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
+from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer, check_attained
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
@@ -187,6 +188,29 @@ class LinearProblem:
                 return narrow
         weights = [W.to(options.like) for W in start]
         return LinearDynamics.from_moments(weights, self.moments, self.weight_decay, self.noise)
+
+    @property
+    def stack_kind(self):
+        """Shapes, and whether there is noise."""
+        return tuple(self.shapes), bool(self.noise.any())
+
+    @property
+    def n_parameters(self):
+        """Number of weights."""
+        return sum(h * k for h, k in self.shapes)
+
+    @property
+    def stack_values(self):
+        """Numbers of the factors of the moments, and of the input moment."""
+        return self.moments.factor.size + self.moments.n_inputs**2
+
+    def stack(self, problems, starts, options):
+        """Networks of one shape as a batch, each on moments of its own."""
+        weights = [torch.stack(layers).to(options.like) for layers in zip(*starts, strict=True)]
+        decays = by_layer([problem.weight_decay for problem in problems])
+        noise = by_layer([problem.noise for problem in problems])
+        moments = [problem.moments for problem in problems]
+        return LinearDynamics.from_moments(weights, moments, decays, noise)
 
     def batch_network(self, start, options, dynamics):
         """The network as a torch module, on centred data."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
 )
 from sklearn_deeplinear.estimators._linear_problem import kept, like_ridge
 from sklearn_deeplinear.estimators._options import step_flops
-from sklearn_deeplinear.estimators._problem import BatchNetwork, check_attained
+from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer, check_attained
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
@@ -217,6 +217,41 @@ class PathwayProblem:
                 return narrow
         pathways = [[W.to(options.like) for W in weights] for weights in start]
         return pathway_dynamics(pathways, term, self.weight_decay)
+
+    @property
+    def stack_kind(self):
+        """Shapes, activations, and whether the intercept is free."""
+        shapes = tuple(map(tuple, self.shapes))
+        return shapes, self.activation, self.activate_output, self.moments.centered
+
+    @property
+    def n_parameters(self):
+        """Number of weights."""
+        return sum(h * k for shapes in self.shapes for h, k in shapes)
+
+    @property
+    def stack_values(self):
+        """Numbers of the factors of the moments; of samples and the values of units there."""
+        if self.linear:
+            return self.moments.factor.size + self.moments.n_inputs**2
+        widths = sum(sum(h for h, _ in shapes) for shapes in self.shapes)
+        return self.moments.n_samples * (self.moments.n_inputs + 4 * widths)
+
+    def stack(self, problems, starts, options):
+        """Pathways of one shape as a batch, each on data of its own."""
+        moments = [problem.moments for problem in problems]
+        if self.linear:
+            term: Any = LinearPathways.from_moments(moments, options.like)
+        else:
+            X, Y, share = zip(*(problem.samples.centred() for problem in problems), strict=True)
+            network = self.activation, self.activate_output, options.like
+            term = ActivePathways.from_data(list(X), list(Y), list(share), moments, *network)
+        pathways = [
+            [torch.stack(layers).to(options.like) for layers in zip(*path, strict=True)]
+            for path in zip(*starts, strict=True)
+        ]
+        decays = zip(*(problem.weight_decay for problem in problems), strict=True)
+        return pathway_dynamics(pathways, term, [by_layer(list(path)) for path in decays])
 
     def batch_network(self, start, options, dynamics):
         """The pathways as a torch module on centred data, at the best intercept each epoch."""

@@ -10,6 +10,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
+from sklearn_deeplinear.dynamics.networks._stacks import stacked
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import (
@@ -23,7 +24,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
 )
 from sklearn_deeplinear.estimators._options import step_flops
-from sklearn_deeplinear.estimators._problem import BatchNetwork
+from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
 from sklearn_deeplinear.theory import SecondMoments
@@ -130,10 +131,8 @@ class PerceptronProblem:
 
     def dynamics(self, start, options, compress=False):
         """The network in training, a copy of the start."""
-        layers = start.linear_layers
         return perceptron_dynamics(
-            [layer.weight.detach() for layer in layers],
-            [layer.bias.detach() for layer in layers] if self.fit_bias else None,
+            *self.parts_of(start),
             self.X,
             self.Y,
             self.shares,
@@ -141,6 +140,54 @@ class PerceptronProblem:
             loss=self.loss,
             weight_decay=self.weight_decay,
         )
+
+    @property
+    def stack_kind(self):
+        """Shapes, activation, loss, and whether there are biases."""
+        return tuple(self.shapes), self.activation, self.loss, self.fit_bias
+
+    @property
+    def n_parameters(self):
+        """Number of weights and biases."""
+        return sum(h * (k + 1) for h, k in self.shapes)
+
+    @property
+    def stack_values(self):
+        """Numbers of the samples and of the values of units there."""
+        return self.X.shape[0] * (self.X.shape[1] + 4 * sum(h for h, _ in self.shapes))
+
+    def stack(self, problems, starts, options):
+        """Perceptrons of one shape as a batch, each on samples of its own."""
+        parts = [problem.parts_of(start) for problem, start in zip(problems, starts, strict=True)]
+        weights, biases = (
+            None if part[0] is None else [torch.stack(layers) for layers in zip(*part, strict=True)]
+            for part in zip(*parts, strict=True)
+        )
+        X, Y, shares = (
+            stacked([getattr(problem, name) for problem in problems], options.like)
+            for name in ("X", "Y", "columns_of_shares")
+        )
+        return perceptron_dynamics(
+            weights,
+            biases,
+            X,
+            Y,
+            shares[..., 0],
+            activation=self.activation,
+            loss=self.loss,
+            weight_decay=by_layer([problem.weight_decay for problem in problems]),
+        )
+
+    @property
+    def columns_of_shares(self):
+        """Shares as a column (n, 1)."""
+        return self.shares[:, None]
+
+    def parts_of(self, start):
+        """Weights of a module, and its biases or None."""
+        layers = start.linear_layers
+        biases = [layer.bias.detach() for layer in layers] if self.fit_bias else None
+        return [layer.weight.detach() for layer in layers], biases
 
     def batch_network(self, start, options, dynamics):
         """The start itself, on the resident data."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
+from sklearn_deeplinear.dynamics.networks._protocol import Batch, Dynamics
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.estimators._run_options import RunOptions
 
@@ -21,6 +22,11 @@ def check_attained(minimum):
             "with some layers undecayed the infimum of the objective is not attained."
         )
     return minimum
+
+
+def by_layer(values):
+    """Numbers of the layers of each network as one tensor a layer, of all networks."""
+    return list(torch.from_numpy(np.array(values, dtype=np.float64).T.copy()))
 
 
 class Problem(Protocol):
@@ -96,3 +102,20 @@ class BatchNetwork:
     data: Any
     weight_decay: Sequence[float]
     renew: Callable[[], None] = lambda: None
+
+
+@runtime_checkable
+class Stackable(Problem, Protocol):
+    """A problem whose networks train as a batch with those of others."""
+
+    stack_kind: Hashable
+    """What problems of one stack have in common, shapes among it."""
+
+    n_parameters: int
+    """Number of parameters of a network."""
+
+    stack_values: int
+    """Numbers that the data of one network take in a stack, roughly."""
+
+    def stack(self, problems: Sequence, starts: Sequence, options: RunOptions) -> Batch:
+        """The networks of `problems` like this one, at their starts, as a batch (n_problems,)."""

@@ -73,10 +73,10 @@ def initial_dynamics(problem, options):
 
 def descent(problem, options, listener):
     """Full-batch descent, by the update rule that the solver names."""
-    start, schedule, step_size = _descent_start(problem, options)
+    start, schedule, step_size = descent_start(problem, options)
     dynamics = problem.dynamics(start, options, compress=True)
     meters = _meters(dynamics, options)
-    iterations = _iterations(options, dynamics, meters)
+    iterations = descent_iterations(options, dynamics, meters)
     n_chunks = len(chunks(iterations, dynamics.state))
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
     step = UPDATES[options.solver](dynamics, options)
@@ -87,10 +87,10 @@ def descent(problem, options, listener):
 
 def gradient_flow(problem, options, listener):
     """Gradient flow, recorded at the times of the records of gradient descent."""
-    start, schedule, step_size = _descent_start(problem, options)
+    start, schedule, step_size = descent_start(problem, options)
     dynamics = problem.dynamics(start, options, compress=True)
     meters = _meters(dynamics, options)
-    times = times_of(schedule, _iterations(options, dynamics, meters))
+    times = times_of(schedule, descent_iterations(options, dynamics, meters))
     if options.flow_time is not None:
         times = np.linspace(0.0, options.flow_time, max(len(times), 2))
     n_chunks = len(chunks(times, dynamics.state))
@@ -166,12 +166,12 @@ def analytic(problem, options, listener):
 
 def krylov_descent(problem, options, listener):
     """Gradient descent in Krylov spaces, one run after the other: without callbacks."""
-    start, schedule, step_size = _descent_start(problem, options)
+    start, schedule, step_size = descent_start(problem, options)
     listener.start(0, None)
 
     def train(dynamics):
         meters = _meters(dynamics, options)
-        iterations = _iterations(options, dynamics, meters)
+        iterations = descent_iterations(options, dynamics, meters)
         return descend(dynamics, schedule, iterations, **_kept(options, meters))
 
     term = problem.data_term(options)
@@ -197,14 +197,14 @@ def _start(problem, options, generator):
     return problem.initial(options, generator)
 
 
-def _descent_start(problem, options):
+def descent_start(problem, options):
     """The start, the schedule, and the step size to report."""
     start = _start(problem, options, torch_generator(options.random_state))
     automatic = partial(problem.descent_step_size, start, options)
     return start, *check_step_size(options.step_size, automatic)
 
 
-def _iterations(options, dynamics, meters):
+def descent_iterations(options, dynamics, meters):
     cost = dynamics.record_cost(sum(meter.cost for meter in meters))
     return record_iterations(options.max_iter, options.record_every, cost)
 

@@ -1,6 +1,7 @@
 """Estimators that choose their hyperparameters by cross-validation."""
 
+from sklearn_deeplinear.model_selection._batched_search import BatchedGridSearchCV
 from sklearn_deeplinear.model_selection._deep_linear_cv import DeepLinearRegressorCV
 from sklearn_deeplinear.model_selection._stopping import StoppingPath
 
-__all__ = ["DeepLinearRegressorCV", "StoppingPath"]
+__all__ = ["BatchedGridSearchCV", "DeepLinearRegressorCV", "StoppingPath"]

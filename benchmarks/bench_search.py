@@ -1,0 +1,86 @@
+"""How much faster is a grid search that trains all candidates at once?
+
+`BatchedGridSearchCV` against scikit-learn's `GridSearchCV` over the same estimators: 36
+candidates on 3 folds, 300 steps each. Scores must agree before times are told; those are of
+one core, the median of several repeats, in turn. Single fits of tiny linear networks are
+timed with and without compiled steps (the extra `fast`).
+
+    python benchmarks/bench_search.py            # about two minutes
+    python benchmarks/bench_search.py --quick    # one repeat
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+import warnings
+
+import numpy as np
+from _environment import write_results
+from sklearn.datasets import load_diabetes
+from sklearn.model_selection import GridSearchCV
+from sklearn.preprocessing import scale
+
+from sklearn_deeplinear import (
+    DeepLinearRegressor,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
+from sklearn_deeplinear.dynamics.networks import _compiled_steps
+from sklearn_deeplinear.model_selection import BatchedGridSearchCV
+
+REPEATS = 3
+GRID = {"weight_decay": np.geomspace(1e-3, 1, 12), "step_size": [0.01, 0.02, 0.03]}
+RUN = {"max_iter": 300, "tol": 0, "random_state": 0}
+CASES = {
+    "linear, 10-16-16-1": DeepLinearRegressor(3, 16, **RUN),
+    "linear, noise": DeepLinearRegressor(3, 16, noise=0.1, **RUN),
+    "linear, width 100": DeepLinearRegressor(3, 100, **RUN),
+    "linear pathways": MultiPathwayRegressor(3, 8, **RUN),
+    "perceptrons, 10-16-1": HomogeneousMLPRegressor(2, 16, **RUN),
+    "perceptrons, width 100": HomogeneousMLPRegressor(2, 100, **RUN),
+}
+
+
+def measure(name, model, X, y, repeats, compiled):
+    """Agreement of the scores, and seconds of both searches."""
+    searches = {"batched": BatchedGridSearchCV, "one_by_one": GridSearchCV}
+    seconds, scores = {way: [] for way in searches}, {}
+    for _ in range(repeats):
+        for way, kind in searches.items():
+            begin = time.process_time()
+            found = kind(model, GRID, cv=3, refit=False).fit(X, y)
+            seconds[way].append(time.process_time() - begin)
+            scores[way] = found.cv_results_["mean_test_score"]
+    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    return {
+        "case": name,
+        "compiled_steps": compiled,
+        "largest_difference_of_scores": float(
+            np.abs(scores["batched"] - scores["one_by_one"]).max()
+        ),
+        "seconds": medians,
+        "one_by_one_over_batched": medians["one_by_one"] / medians["batched"],
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="one repeat")
+    quick = parser.parse_args().quick
+    warnings.simplefilter("ignore")
+    X, y = map(scale, load_diabetes(return_X_y=True))
+    find, results = _compiled_steps.find_spec, []
+    for compiled in (True, False):
+        _compiled_steps.find_spec = find if compiled else lambda name: None
+        for name, model in CASES.items():
+            if compiled or "linear," in name:
+                results.append(measure(name, model, X, y, 1 if quick else REPEATS, compiled))
+                print(results[-1])
+    if not quick:
+        write_results("bench_search", results)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""BatchedGridSearchCV against GridSearchCV over the same estimators."""
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.exceptions import FitFailedWarning
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sklearn_deeplinear import (
+    DeepLinearRegressor,
+    HomogeneousMLPClassifier,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
+from sklearn_deeplinear.model_selection import BatchedGridSearchCV
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+
+RNG = np.random.RandomState(0)
+X = RNG.standard_normal((60, 5)) * [1, 2, 0.5, 1, 3] + 1
+Y = X @ RNG.standard_normal((5, 2)) + RNG.standard_normal((60, 2))
+LABELS = np.array(["a", "b", "c"])[np.digitize(Y[:, 0], np.quantile(Y[:, 0], [0.3, 0.6]))]
+RUN = {"max_iter": 40, "random_state": 0}
+DECAYS = {"weight_decay": [0.0, 0.02, 0.5]}
+CASES = {
+    "linear": (DeepLinearRegressor(3, 6, **RUN), {**DECAYS, "depth": [1, 2, 3]}, Y),
+    "one output": (DeepLinearRegressor(2, 6, **RUN), {**DECAYS, "init": ["normal"]}, Y[:, 0]),
+    "noisy": (DeepLinearRegressor(2, 6, **RUN), {**DECAYS, "noise": [0.0, 0.1, 0.5]}, Y),
+    "steps": (DeepLinearRegressor(2, 6, tol=0, **RUN), {"step_size": [0.01, 0.001, "auto"]}, Y),
+    "ends": (DeepLinearRegressor(2, 6, max_iter=3000), {"tol": [1e-2, 1e-4, 0.3]}, Y),
+    "through zero": (DeepLinearRegressor(2, 6, fit_intercept=False, **RUN), DECAYS, Y),
+    "single precision": (DeepLinearRegressor(2, 6, dtype="float32", **RUN), DECAYS, Y),
+    "pathways": (MultiPathwayRegressor((1, 3), 4, **RUN), DECAYS, Y),
+    "tanh pathways": (MultiPathwayRegressor(2, 4, activation="tanh", **RUN), DECAYS, Y),
+    "relu pathways": (MultiPathwayRegressor(2, 4, activation="relu", **RUN), DECAYS, Y),
+    "perceptrons": (HomogeneousMLPRegressor(3, 4, **RUN), DECAYS, Y),
+    "no biases": (HomogeneousMLPRegressor(2, 4, fit_bias=False, **RUN), DECAYS, Y[:, 0]),
+    "classifiers": (HomogeneousMLPClassifier(2, 4, **RUN), DECAYS, LABELS),
+    "weighted classes": (
+        HomogeneousMLPClassifier(2, 4, **RUN),
+        {"class_weight": [None, "balanced"], **DECAYS},
+        LABELS,
+    ),
+}
+
+
+def both(estimator, grid, X, y, fit_params=None, **options):
+    """The batched search, which must not warn of single fits, and that of scikit-learn."""
+    options = {"cv": 3, **options}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Candidates are fitted one by one")
+        batched = BatchedGridSearchCV(estimator, grid, **options).fit(X, y, **(fit_params or {}))
+    return batched, GridSearchCV(clone(estimator), grid, **options).fit(X, y, **(fit_params or {}))
+
+
+def same(batched, search, tol=1e-9):
+    assert batched.cv_results_["params"] == search.cv_results_["params"]
+    assert set(batched.cv_results_) == set(search.cv_results_)
+    for name, column in search.cv_results_.items():
+        if name.startswith(("mean_test", "split", "std_test", "mean_train")):
+            assert_allclose(batched.cv_results_[name], column, rtol=tol, atol=tol, err_msg=name)
+    assert batched.best_params_ == search.best_params_
+    assert batched.best_score_ == pytest.approx(search.best_score_, rel=tol)
+    assert type(batched.best_estimator_) is type(search.best_estimator_)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scores_are_those_of_single_fits(name):
+    estimator, grid, y = CASES[name]
+    batched, search = both(estimator, grid, X, y)
+    same(batched, search, 2e-5 if name == "single precision" else 1e-9)
+    assert_array_equal(batched.predict(X), search.predict(X))
+    if name == "classifiers":
+        assert_array_equal(batched.predict_proba(X), search.predict_proba(X))
+        assert_array_equal(batched.classes_, search.classes_)
+
+
+def test_small_stacks_are_the_same():
+    estimator, grid, y = CASES["linear"]
+    small = BatchedGridSearchCV(estimator, grid, cv=3, batch_memory=1.0).fit(X, y)
+    same(small, GridSearchCV(estimator, grid, cv=3).fit(X, y))
+
+
+def test_pipelines_fit_their_transformers_once_a_fold():
+    class Counting(StandardScaler):
+        fits = 0
+
+        def fit(self, X, y=None, sample_weight=None):
+            Counting.fits += 1
+            return super().fit(X, y, sample_weight)
+
+    model = DeepLinearRegressor(2, 6, **RUN)
+    pipeline = make_pipeline(Counting(), PCA(), model)
+    grid = {"deeplinearregressor__weight_decay": [0.0, 0.1, 1.0], "pca__n_components": [2, 4]}
+    batched = BatchedGridSearchCV(pipeline, grid, cv=3, refit=False).fit(X, Y)
+    assert Counting.fits == 3 * 2
+    search = GridSearchCV(pipeline, grid, cv=3, refit=False).fit(X, Y)
+    mean = search.cv_results_["mean_test_score"]
+    assert_allclose(batched.cv_results_["mean_test_score"], mean, rtol=1e-9)
+    same(*both(make_pipeline(StandardScaler(), model), dict([next(iter(grid.items()))]), X, Y))
+
+
+def test_scorers_weights_and_groups():
+    weight, groups = RNG.uniform(0.1, 2, 60), np.arange(60) % 4
+    options = {
+        "scoring": {"r2": "r2", "error": "neg_mean_absolute_error"},
+        "refit": "error",
+        "return_train_score": True,
+        "cv": GroupKFold(4),
+    }
+    fit_params = {"sample_weight": weight, "groups": groups}
+    same(*both(DeepLinearRegressor(2, 6, **RUN), DECAYS, X, Y, fit_params, **options))
+    pipeline = make_pipeline(StandardScaler(), DeepLinearRegressor(2, 6, **RUN))
+    grid = {f"deeplinearregressor__{name}": values for name, values in DECAYS.items()}
+    fit_params = {"deeplinearregressor__sample_weight": weight}
+    same(*both(pipeline, grid, X, Y, fit_params))
+
+
+def test_data_frames_and_lists():
+    frame = pd.DataFrame(X, columns=list("vwxyz"))
+    batched, search = both(DeepLinearRegressor(2, 6, **RUN), DECAYS, frame, pd.Series(Y[:, 0]))
+    same(batched, search)
+    assert_array_equal(batched.feature_names_in_, list("vwxyz"))
+    same(*both(DeepLinearRegressor(2, 6, **RUN), DECAYS, X.tolist(), Y.tolist()))
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+def test_candidates_that_diverge_or_fail_harm_no_neighbour():
+    grid = {"step_size": [0.01, 1e6, 0.02], "weight_decay": [0.1]}
+    model = DeepLinearRegressor(3, 6, max_iter=60, tol=0)
+    with pytest.warns(UserWarning, match="diverged"):
+        batched = BatchedGridSearchCV(model, grid, cv=3).fit(X, Y)
+    alone = BatchedGridSearchCV(model, {**grid, "step_size": [0.01, 0.02]}, cv=3).fit(X, Y)
+    scores = batched.cv_results_["mean_test_score"]
+    assert_allclose(scores[[0, 2]], alone.cv_results_["mean_test_score"], rtol=1e-12)
+    with pytest.warns(FitFailedWarning, match="3 fits failed"):
+        failing = BatchedGridSearchCV(model, {"width": [6, [2, 3, 4]]}, cv=3).fit(X, Y)
+    assert np.isnan(failing.cv_results_["mean_test_score"]).tolist() == [False, True]
+    with pytest.raises(ValueError, match="width"):
+        BatchedGridSearchCV(model, {"width": [[2, 3, 4]]}, cv=3, error_score="raise").fit(X, Y)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "grid", "reason"),
+    [
+        (DeepLinearRegressor(solver="lbfgs"), DECAYS, "solver='lbfgs'"),
+        (DeepLinearRegressor(), {"solver": ["gd", "analytic"]}, "solver='analytic'"),
+        (DeepLinearRegressor(early_stopping=True, random_state=0), DECAYS, "early_stopping=True"),
+        (PCA(), {"n_components": [1, 2]}, "PCA is not trained"),
+    ],
+)
+def test_the_rest_is_searched_one_by_one_and_says_so(estimator, grid, reason):
+    with pytest.warns(UserWarning, match=f"one by one: {reason}"):
+        batched = BatchedGridSearchCV(estimator, grid, cv=3).fit(X, Y[:, 0])
+    search = GridSearchCV(estimator, grid, cv=3).fit(X, Y[:, 0])
+    assert batched.best_params_ == search.best_params_
+
+
+def test_metadata_routing_is_left_to_single_fits():
+    warns = pytest.warns(UserWarning, match="metadata routing")
+    with sklearn.config_context(enable_metadata_routing=True), warns:
+        BatchedGridSearchCV(DeepLinearRegressor(2, 6, **RUN), DECAYS, cv=3).fit(X, Y)
+
+
+def test_it_clones_pickles_and_makes_a_frame(capsys):
+    batched = BatchedGridSearchCV(DeepLinearRegressor(2, 6, **RUN), DECAYS, cv=3, verbose=1)
+    batched = clone(batched).fit(X, Y)
+    assert "9 fits in a stack" in capsys.readouterr().out
+    again = pickle.loads(pickle.dumps(batched))
+    assert_array_equal(again.predict(X), batched.predict(X))
+    frame = pd.DataFrame(batched.cv_results_)
+    assert len(frame) == 3 and (frame["mean_fit_time"] > 0).all()
+    assert "Trained" not in repr(batched) and isinstance(batched.estimator, DeepLinearRegressor)
+
+
+def test_a_schedule_and_random_starts():
+    grid = {"step_size": [shrinking, 0.01], "random_state": [0, 1], "init": ["normal"]}
+    same(*both(DeepLinearRegressor(2, 6, max_iter=30, tol=0), grid, X, Y))
+
+
+def shrinking(t):
+    return 0.02 / (1 + t)
+
+
+def test_memory_must_be_positive():
+    with pytest.raises(ValueError, match="batch_memory"):
+        BatchedGridSearchCV(DeepLinearRegressor(), DECAYS, batch_memory=0).fit(X, Y)
+
+
+@parametrize_with_checks(
+    [BatchedGridSearchCV(DeepLinearRegressor(2, 4, max_iter=20), DECAYS, cv=2)]
+)
+def test_scikit_learn_checks(estimator, check):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fits and scores that fail, which are to be errors
+        check(estimator)
