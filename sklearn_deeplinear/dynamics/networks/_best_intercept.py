@@ -73,11 +73,14 @@ def _newton_step(slope, hessian):
     least = machine.tiny**0.5  # steps then come to some hundreds at most
     if hessian.shape[-1] == 1:
         return -slope / (hessian.squeeze(-1) + least)
+    m = hessian.shape[-1]
+    size = hessian.diagonal(dim1=-2, dim2=-1).amax(-1)[..., None, None] + least
+    identity = torch.eye(m, dtype=slope.dtype, device=slope.device)
     # Along outputs that move together there is no curvature, nor a slope.
-    curvature, modes = torch.linalg.eigh(hessian)
-    floor = _ROUNDING * machine.eps * curvature[..., -1:].clamp_min(least) + least
-    along = (slope.unsqueeze(-2) @ modes).squeeze(-2) / curvature.clamp_min(floor)
-    return -(modes @ along.unsqueeze(-1)).squeeze(-1)
+    regular = hessian + _ROUNDING * machine.eps * size * identity + size / m
+    step, info = torch.linalg.solve_ex(regular, slope.unsqueeze(-1))
+    # Where all curvature is lost there is no step, and a scaling step will follow.
+    return -torch.where(info[..., None] > 0, 0.0, step.squeeze(-1)).nan_to_num_(0.0, 0.0, 0.0)
 
 
 def _scaling_step(outputs, Y, shares):
