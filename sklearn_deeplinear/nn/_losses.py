@@ -11,6 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+# With fewer classes torch takes a softmax along rows number by number, on a CPU. Down columns ten
+# classes of 1,797 samples take 51 us instead of 326 in single precision, and 89 instead of 292
+# in double.
+_VECTOR = 16
+
 
 @dataclass(frozen=True)
 class Loss:
@@ -89,12 +94,19 @@ def _squared_error_hessian(f, shares):
     return 2 * torch.diag_embed(shares.sum(dim=-2).expand(*f.shape[:-2], f.shape[-1]))
 
 
+def _over_classes(function, f):
+    """The softmax or its logarithm, over classes."""
+    if f.device.type != "cpu" or f.shape[-1] >= _VECTOR:
+        return function(f, dim=-1)
+    return function(f.mT.contiguous(), dim=-2).mT
+
+
 def _cross_entropy(f, y):
-    return -(torch.log_softmax(f, dim=-1) * y)
+    return -(_over_classes(torch.log_softmax, f) * y)
 
 
 def _cross_entropy_slope(f, y, out):
-    return torch.softmax(f, dim=-1, out=out).sub_(y)
+    return torch.sub(_over_classes(torch.softmax, f), y, out=out)
 
 
 def _cross_entropy_hessian(f, shares):

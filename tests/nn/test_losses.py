@@ -28,7 +28,7 @@ def test_derivatives(name):
     (slope,) = torch.autograd.grad(loss.terms(f, y).sum(), f)
     torch.testing.assert_close(loss.slope(f.detach(), y, out=torch.empty_like(f)), slope)
     each = [
-        share * torch.autograd.functional.hessian(lambda x, y=row: loss.terms(x, y).sum(), x)
+        share * torch.autograd.functional.hessian(lambda x, y=row: loss.terms(x[None], y).sum(), x)
         for x, row, share in zip(f.detach(), y, shares, strict=True)
     ]
     found = loss.mean_hessian(f.detach(), shares)
