@@ -1,8 +1,4 @@
-"""Gradient of parallel pathways with a non-linear activation, by hand, on all samples.
-
-With H_0 = X and H_l = f(H_{l-1} W_l^T) the errors are carried back by
-E_{l-1} = (E_l W_l) * f'(H_{l-1}), and the gradient of layer l is E_l^T H_{l-1}.
-"""
+"""Gradient of parallel pathways with a non-linear activation, by hand, on all samples."""
 
 from __future__ import annotations
 
@@ -12,15 +8,14 @@ from operator import itemgetter
 import numpy as np
 import torch
 
+from sklearn_deeplinear.dynamics.networks._layer_passes import layer_errors, layer_values
 from sklearn_deeplinear.dynamics.networks._pathways import in_float64, singular_modes
 from sklearn_deeplinear.dynamics.networks._stacks import (
-    back,
     each,
     lower,
     sample_buffer,
     spread,
     stacked,
-    through,
 )
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 
@@ -179,31 +174,16 @@ class ActivePathways:
         gradients = []
         for weights, (values, saved) in zip(pathways, passes, strict=True):
             own = None if shares is None else [next(shares) for _ in saved]
-            deltas = self._deltas(weights, values, saved, error, own)
+            units = self.activation, self.activate_output
+            deltas = layer_errors(weights, values, saved, error, *units, own)
             gradients.append([delta.mT @ H for delta, H in deltas][::-1])
         return gradients
-
-    def _deltas(self, weights, values, saved, error, shares=None, out=None):
-        """Yield (E_l, H_{l-1}) from the last layer to the first.
-
-        `shares` of positive inputs stand in for what was `saved` of the units, layer by
-        layer, if they are given. Errors of hidden layers are written into `out`, if it is.
-        """
-        out = out or [None] * len(weights)
-        units = list(saved if shares is None else shares)
-        damp_ = self.activation.damp_ if shares is None else self.activation.damp_by_share_
-        delta = damp_(error.clone(), units.pop()) if self.activate_output else error
-        for layer in range(len(weights) - 1, -1, -1):
-            yield delta, values[layer]
-            if layer:
-                below = back(delta, weights[layer], out[layer - 1])
-                delta = damp_(below, units.pop())
 
     def stepper(self, pathways, weight_decay):
         """Return ``step(eta)``, which makes one descent step on `pathways` in place."""
         batch, n = pathways[0][0].shape[:-2], self.X.shape[-2]
         twice_share, X = 2 * self.share, spread(self.X, batch)
-        options = self.activation, self.activate_output, False
+        units = self.activation, self.activate_output
         # Memory for H_l and E_l: the system would hand out that of a batch anew at each use.
         values, errors = (
             [[sample_buffer(X, batch, n, W.shape[-2]) for W in weights] for weights in pathways]
@@ -212,7 +192,7 @@ class ActivePathways:
 
         def step(eta):
             passes = [
-                layer_values(weights, X, *options, out)
+                layer_values(weights, X, *units, out=out)
                 for weights, out in zip(pathways, values, strict=True)
             ]
             error = self.errors(sum(values[-1] for values, _ in passes)).mul_(twice_share)
@@ -220,7 +200,7 @@ class ActivePathways:
                 pathways, passes, weight_decay, errors, strict=True
             ):
                 # The errors below a layer need its weights as they were.
-                deltas = list(self._deltas(weights, known, saved, error, out=out))
+                deltas = list(layer_errors(weights, known, saved, error, *units, out=out))
                 for W, decay, (delta, H) in zip(weights, decays, reversed(deltas), strict=True):
                     lower(W, delta.mT, H, eta, decay)
 
@@ -237,28 +217,6 @@ def _modes(X, share, moments):
     spectrum = moments.spectrum
     inverse = spectrum.directions / spectrum.sigma**2
     return U, share * (X @ (inverse @ (spectrum.directions.T @ V)))
-
-
-def layer_values(weights, X, activation, activate_output, keep_inputs=False, out=None):
-    """Values of the layers of one pathway at the inputs X (..., n, d), in memory `out` if given.
-
-    Returns
-    -------
-    values : list of L + 1 tensors
-        H_0, ..., H_L.
-    saved : list of tensors
-        What the derivative of the activation takes, for each layer that has one: its
-        values, or its inputs if it needs these or they are asked for.
-    """
-    values, saved = [X], []
-    keep_inputs = keep_inputs or activation.saves_input
-    for layer, W in enumerate(weights, start=1):
-        value = through(values[-1], W, out=None if out is None else out[layer - 1])
-        if layer < len(weights) or activate_output:
-            saved.append(value.clone() if keep_inputs else value)
-            value = activation.apply_(value)
-        values.append(value)
-    return values, saved
 
 
 def predict_active(pathways, X, activation, activate_output):
