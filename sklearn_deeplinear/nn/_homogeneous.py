@@ -31,6 +31,11 @@ class HomogeneousNetwork(PortableModule, torch.nn.Sequential):
         """The layers that have parameters."""
         return [layer for layer in self if isinstance(layer, torch.nn.Linear)]
 
+    @property
+    def pathways(self):
+        """Itself, the only chain of layers, as `ParallelPathways` has several."""
+        return [self]
+
     @torch.no_grad()
     def fill(self, weights, biases=None):
         """Copy [W_1, ..., W_L] and [b_1, ..., b_L] into the layers; return the network."""

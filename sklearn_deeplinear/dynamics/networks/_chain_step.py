@@ -113,6 +113,39 @@ class ChainStepper:
         return backward
 
 
+class ChainGradient:
+    """The same two halves, with the gradients in the layers in place of a step.
+
+    `product` is written by `forward`, and `slope`, here 2 G, is read by `backward`.
+
+    Parameters
+    ----------
+    chain : list of tensors of shape (rows, columns)
+        T_1, ..., T_L.
+    gradients : list of tensors of these shapes
+        Where the gradients of the loss are written.
+    """
+
+    def __init__(self, chain, gradients):
+        partial = [chain[0], *(_buffer(p) for p in products(chain)[1:])]
+        backs = [gradients[0], *(_buffer(p) for p in partial[1:])]
+        self.product, self.slope = partial[-1], backs[-1]
+        self.forward = ChainStepper._forward(chain, partial)
+        calls = [
+            (thin_product(backs[j], chain[j].mT, backs[j - 1]), partial[j - 1].mT, backs[j], part)
+            for j, part in reversed(list(enumerate(gradients)))
+            if j > 0
+        ]
+        mm = torch.mm
+
+        def backward():
+            for multiply, product_t, back, part in calls:
+                multiply()
+                mm(product_t, back, out=part)
+
+        self.backward = backward
+
+
 def _outer_product(product, back, layer):
     """Return a function that writes stacks ``P^T R``, and where to: a tensor like `layer`.
 

@@ -61,7 +61,7 @@ class ModuleDynamics:
         self.parameters = trainable_parameters(module)
         self.shapes = [tuple(p.shape) for p in self.parameters]
         self.gammas = weight_decay
-        self.decay = _decay_vector(self.parameters, weight_decay)
+        self.decay = decay_vector(self.parameters, weight_decay)
         self.state = pack([p.detach() for p in self.parameters])
         self.gradient = torch.empty_like(self.state)
         vector_to_parameters(self.state, self.parameters)
@@ -182,7 +182,7 @@ def attached(module, loss, weight_decay=0.0):
             p.data = own.copy_(p.data)
 
 
-def _decay_vector(parameters, weight_decay):
+def decay_vector(parameters, weight_decay):
     """Weight decay of every single parameter, or None if nothing is decayed."""
     matrices = [p.ndim >= 2 for p in parameters]
     gammas = iter(check_weight_decay(weight_decay, sum(matrices)).tolist())

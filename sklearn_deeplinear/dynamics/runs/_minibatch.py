@@ -1,4 +1,4 @@
-"""Training by mini-batches: any torch module in a skorch net, recorded like every run.
+"""Training by mini-batches in a skorch net, recorded like every run.
 
 This module imports skorch: import it only when mini-batches are asked for.
 """
@@ -10,6 +10,7 @@ import math
 from skorch.callbacks import Callback
 from torch.nn.utils import vector_to_parameters
 
+from sklearn_deeplinear.dynamics.runs._batch_epochs import BatchEpochs
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
 from sklearn_deeplinear.dynamics.runs._records import Log
@@ -39,14 +40,14 @@ def train_minibatch(
     watch=None,
     before_epoch=None,
 ):
-    """Train a module by stochastic gradients and record the run.
+    """Train a network by stochastic gradients and record the run.
 
     Parameters
     ----------
     dynamics : Dynamics
         The network as it is measured, on all data. Its state holds the parameters in
         the order of ``module.parameters()``; it is trained in place.
-    module : torch.nn.Module
+    module : HomogeneousNetwork or ParallelPathways
         The same network as it is trained. Its parameters become views of the state; in
         the end they get memory of their own, on the CPU.
     data : ResidentData
@@ -76,7 +77,8 @@ def train_minibatch(
     record_weights : bool
         Keep the weights of every record.
     callbacks : list of skorch callbacks, optional
-        Called as skorch calls them. Those that follow single batches slow training down.
+        Called as skorch calls them. With one that follows single batches autograd makes the
+        same steps, slowly.
     watch : callable, optional
         As in :func:`sklearn_deeplinear.dynamics.runs._descent.descend`; a chunk of steps is
         what lies between two records.
@@ -108,6 +110,16 @@ def train_minibatch(
         callbacks=[("run_recorder", recorder), *(callbacks or [])],
     )
     net.initialize()
+    if not net.follows_batches:
+        net.epochs = BatchEpochs(
+            module,
+            dynamics.state,
+            data,
+            loss=loss,
+            solver=solver,
+            weight_decay=net.weight_decay,
+            optimizer=net.optimizer_,
+        )
     if recorder.reason is None:  # else it starts at a stationary point
         with flushed_denormals():
             _fit(net, data)
@@ -203,6 +215,6 @@ def _unshare(module):
 
 def _release(net, recorder):
     """Leave in `net` what its user gave it, and nothing of the training data."""
-    net.generator, net.device = None, "cpu"
+    net.generator, net.device, net.epochs = None, "cpu", None
     net.callbacks = net.callbacks[1:]
     net.callbacks_ = [(name, cb) for name, cb in net.callbacks_ if cb is not recorder]

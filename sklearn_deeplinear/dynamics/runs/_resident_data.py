@@ -66,12 +66,16 @@ class ResidentBatches:
     def __len__(self):
         return len(self.sizes)
 
-    def __iter__(self):
+    def order(self):
+        """The next order of the samples."""
         if self.generator is None:
             order = torch.arange(len(self.data))
         else:
             order = torch.randperm(len(self.data), generator=self.generator)
-        for rows in order.to(self.data.X.device).split(self.sizes):
+        return order.to(self.data.X.device)
+
+    def __iter__(self):
+        for rows in self.order().split(self.sizes):
             yield self.data[rows]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from skorch import NeuralNet
 from skorch.callbacks import Callback
 
@@ -17,9 +16,8 @@ _BATCH_EVENTS = ("on_batch_begin", "on_batch_end", "on_grad_computed")
 class ResidentNet(NeuralNet):
     """skorch net for resident data, with one weight decay per layer.
 
-    Between epochs it does what every skorch net does. An epoch is a bare loop, unless a
-    callback follows single batches. Its pickled form holds the module, the options and
-    the history; callbacks and the state of the optimizer are left out.
+    Between epochs it does what every skorch net does. Its pickled form holds the module, the
+    options and the history; callbacks and the state of the optimizer are left out.
 
     Parameters
     ----------
@@ -38,17 +36,28 @@ class ResidentNet(NeuralNet):
         What Adam adds to the root mean square of a gradient that it divides by.
     **kwargs
         Passed on to `skorch.NeuralNet`.
+
+    Attributes
+    ----------
+    epochs : BatchEpochs or None
+        What makes epochs on resident data in the place of skorch.
     """
 
     def __init__(self, module, loss, solver, *, weight_decay, generator=None, eps=1e-8, **kwargs):
         self.loss, self.solver, self.eps = loss, solver, eps
         self.weight_decay, self.generator = weight_decay, generator
+        self.epochs = None
         parts = {"criterion": MeanLoss(loss), "optimizer": OPTIMIZERS[solver].kind}
         super().__init__(module, **{"train_split": None, "verbose": 0, **parts, **kwargs})
 
     @property
     def _default_callbacks(self):
         return []
+
+    @property
+    def follows_batches(self):
+        """Whether a callback follows single batches."""
+        return any(_follows_batches(callback) for _, callback in self.callbacks_)
 
     def get_params_for_optimizer(self, prefix, named_parameters):
         """Group the parameters by their weight decay."""
@@ -69,28 +78,18 @@ class ResidentNet(NeuralNet):
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Train for one epoch; the history gets its mean loss as ``train_loss``."""
-        bare = training and isinstance(iterator, ResidentBatches)
-        if bare and not any(_follows_batches(callback) for _, callback in self.callbacks_):
-            self._run_bare_epoch(iterator)
+        if not all(p.requires_grad for p in self.module_.parameters()):
+            self.epochs = None  # for good: counts of steps differ from now on
+        if training and self.epochs is not None and isinstance(iterator, ResidentBatches):
+            self._set_training(True)
+            self.history.record("train_loss", self.epochs.run(iterator))
+            self.history.record("train_batch_count", len(iterator))
             return
         super().run_single_epoch(iterator, training, prefix, step_fn, **fit_params)
         if training:
             batches = self.history[-1, "batches", :, ("train_loss", "train_batch_size")]
             losses, sizes = np.array(batches).T
             self.history.record("train_loss", float(losses @ sizes / sizes.sum()))
-
-    def _run_bare_epoch(self, batches):
-        self._set_training(True)
-        module, criterion, optimizer = self.module_, self.criterion_, self.optimizer_
-        total = torch.zeros((), dtype=batches.data.X.dtype, device=batches.data.X.device)
-        for X, y in batches:
-            optimizer.zero_grad()
-            loss = criterion(module(X), y)
-            loss.backward()
-            optimizer.step()
-            total.add_(loss.detach(), alpha=len(X))
-        self.history.record("train_loss", float(total) / len(batches.data))
-        self.history.record("train_batch_count", len(batches))
 
     def __getstate__(self):
         names = ("loss", "solver", "weight_decay", "eps", "batch_size", "lr", "max_epochs")
