@@ -72,10 +72,14 @@ def why_alone(estimator):
         ("warm_start", False),
         ("early_stopping", False),
         ("compression", "exact"),
+        ("record_weights", False),
+        ("record_sharpness", False),
     ):
         value = getattr(estimator, name, good)
         if value != good:
             return f"{name}={value!r}"
+    if len(estimator.record):
+        return "record= asks for more than stacks keep"
     if estimator.callbacks or hasattr(estimator, "_skl_callbacks"):
         return "callbacks follow each fit"
     return None
@@ -101,20 +105,38 @@ def fit_together(members, memory):
 
     Returns
     -------
+    failed : list of Member
+        Those whose initial network is not finite, which were left alone.
     seconds : float
         Time that a member took, in the mean.
     """
     begin, size = time.perf_counter(), max(member.size for member in members)
-    count = max(1, int(memory // size))
+    count, failed = max(1, int(memory // size)), []
     for first in range(0, len(members), count):
-        _fit_stack(members[first : first + count])
-    return (time.perf_counter() - begin) / len(members)
+        failed += _fit_stack(members[first : first + count])
+    return failed, (time.perf_counter() - begin) / len(members)
 
 
 def _fit_stack(members):
-    problems, first = [member.problem for member in members], members[0]
-    options = first.options
-    batch = first.problem.stack(problems, [member.start for member in members], options)
+    batch = _stack(members)
+    measured = batch.measure(batch.state[None])
+    finite = torch.isfinite(measured["objective"] + measured["gradient_norm"])[0].tolist()
+    failed = [member for member, good in zip(members, finite, strict=True) if not good]
+    if failed:
+        members = [member for member, good in zip(members, finite, strict=True) if good]
+        batch = _stack(members) if members else None
+    if members:
+        _train(batch, members)
+    return failed
+
+
+def _stack(members):
+    starts, first = [member.start for member in members], members[0]
+    return first.problem.stack([member.problem for member in members], starts, first.options)
+
+
+def _train(batch, members):
+    first = members[0]
     schedules = [member.schedule for member in members]
 
     def schedule(t):

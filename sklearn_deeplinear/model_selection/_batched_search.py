@@ -148,11 +148,12 @@ class BatchedGridSearchCV(GridSearchCV):
         groups = params.pop("groups", None)
         X, y, groups = indexable(X, y, groups)
         cv = check_cv(self.cv, y, classifier=is_classifier(self.estimator))
-        splits = list(cv.split(X, y, groups))
+        rows = np.arange(_num_samples(X))  # splits may be masks
+        splits = [(rows[train], rows[test]) for train, test in cv.split(X, y, groups)]
         fits, seconds = self._train(X, y, params, splits, memory)
         own = {name: getattr(self, name) for name in GridSearchCV(None, None).get_params()}
         own |= {"estimator": Trained(self.estimator, fits), "cv": splits, "n_jobs": None}
-        search = GridSearchCV(**own).fit(X, y, rows=np.arange(_num_samples(X)), **params)
+        search = GridSearchCV(**own).fit(X, y, rows=rows, **params)
         self.__dict__ |= {name: value for name, value in vars(search).items() if name[-1] == "_"}
         if hasattr(self, "best_estimator_"):
             self.best_estimator_ = self.best_estimator_.estimator
@@ -185,7 +186,7 @@ class BatchedGridSearchCV(GridSearchCV):
         prepared = _Prepared(self.estimator, prefix, X, y, params, splits)
         for parameters in ParameterGrid(self.param_grid):
             for fold, (train, _) in enumerate(splits):
-                key = fit_key(parameters, np.arange(_num_samples(X))[train])
+                key = fit_key(parameters, train)
                 try:
                     whole, last, data = prepared(parameters, fold)
                     member = Member.of(last, *data)
@@ -194,12 +195,16 @@ class BatchedGridSearchCV(GridSearchCV):
                     continue
                 kinds[member.kind].append(member)
                 fits[key] = whole
-        seconds = {}
+        seconds, failed = {}, set()
         for members in kinds.values():
-            share = fit_together(members, memory)
+            not_finite, share = fit_together(members, memory)
+            failed |= {id(member.estimator) for member in not_finite}
             seconds |= {id(member.estimator): share for member in members}
             if self.verbose:
                 print(f"[CV] {len(members)} fits in a stack: {share * len(members):.2f} s")
+        for key, whole in fits.items():
+            if not isinstance(whole, Exception) and id(_last_step(whole)) in failed:
+                fits[key] = ValueError("init gives a network whose objective is not finite.")
         return fits, {
             key: seconds.get(id(_last_step(whole)), 0.0)
             for key, whole in fits.items()
@@ -207,10 +212,9 @@ class BatchedGridSearchCV(GridSearchCV):
         }
 
     def _set_fit_times(self, splits, seconds):
-        rows = np.arange(max(max(np.max(part) for part in split) for split in splits) + 1)
         times = np.array(
             [
-                [seconds.get(fit_key(parameters, rows[train]), 0.0) for train, _ in splits]
+                [seconds.get(fit_key(parameters, train), 0.0) for train, _ in splits]
                 for parameters in self.cv_results_["params"]
             ]
         )
@@ -243,10 +247,9 @@ class _Prepared:
         own = {name: v for name, v in parameters.items() if not name.startswith(self.prefix)}
         key = fit_key(own, np.array([fold]))
         if key not in self.known:
-            transformers = Pipeline(whole.steps[:-1])
-            self.known[key] = transformers, transformers.fit_transform(X, y)
-        transformers, transformed = self.known[key]
-        whole.steps[:-1] = transformers.steps
+            steps = whole.steps[:-1]
+            self.known[key] = steps, Pipeline(steps).fit_transform(X, y) if steps else X
+        whole.steps[:-1], transformed = self.known[key]
         return whole, whole.steps[-1][1], (transformed, y, weight)
 
 
@@ -256,6 +259,6 @@ def _last_step(estimator):
 
 def _prefix(estimator):
     """What the names of parameters of the last step begin with."""
-    if isinstance(estimator, Pipeline) and len(estimator.steps) > 1:
+    if isinstance(estimator, Pipeline):
         return estimator.steps[-1][0] + "__"
     return ""

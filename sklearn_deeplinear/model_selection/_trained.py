@@ -60,4 +60,6 @@ class Trained(BaseEstimator):
 
 def fit_key(parameters, rows):
     """What tells fits of a search apart: parameters, and samples trained on."""
-    return joblib.hash((sorted(parameters.items(), key=lambda item: item[0]), rows.tobytes()))
+    # Functions may not pickle; a copy of one is the function itself.
+    plain = [(name, id(v) if callable(v) else v) for name, v in sorted(parameters.items())]
+    return joblib.hash((plain, rows.tobytes()))

@@ -156,6 +156,7 @@ def test_candidates_that_diverge_or_fail_harm_no_neighbour():
         (DeepLinearRegressor(solver="lbfgs"), DECAYS, "solver='lbfgs'"),
         (DeepLinearRegressor(), {"solver": ["gd", "analytic"]}, "solver='analytic'"),
         (DeepLinearRegressor(early_stopping=True, random_state=0), DECAYS, "early_stopping=True"),
+        (DeepLinearRegressor(record_weights=True), DECAYS, "record_weights=True"),
         (PCA(), {"n_components": [1, 2]}, "PCA is not trained"),
     ],
 )
@@ -190,6 +191,34 @@ def test_a_schedule_and_random_starts():
 
 def shrinking(t):
     return 0.02 / (1 + t)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+@pytest.mark.parametrize("width", [4, [3, 3]])
+def test_starts_that_are_not_finite_fail_alone(width):
+    model = HomogeneousMLPRegressor(3, width, step_size=0.01, max_iter=20, random_state=0)
+    with pytest.warns(FitFailedWarning, match="3 fits failed"):
+        batched = BatchedGridSearchCV(model, {"init_scale": [1.0, 1e120, 0.5]}, cv=3).fit(X, Y)
+    scores = batched.cv_results_["mean_test_score"]
+    assert np.isnan(scores).tolist() == [False, True, False]
+    alone = GridSearchCV(model, {"init_scale": [1.0, 0.5]}, cv=3).fit(X, Y)
+    assert_allclose(scores[[0, 2]], alone.cv_results_["mean_test_score"], rtol=1e-9)
+
+
+def test_functions_in_the_grid():
+    grid = {"step_size": [0.01, lambda t: 0.02 / (1 + t), lambda t: 0.005]}
+    same(*both(DeepLinearRegressor(2, 6, max_iter=20, tol=0), grid, X, Y))
+
+
+def test_splits_that_are_masks():
+    masks = [(np.arange(60) % 3 != fold, np.arange(60) % 3 == fold) for fold in range(3)]
+    same(*both(DeepLinearRegressor(2, 6, **RUN), DECAYS, X, Y, cv=masks))
+
+
+def test_a_pipeline_of_one_step():
+    pipeline = make_pipeline(DeepLinearRegressor(2, 6, **RUN))
+    grid = {"deeplinearregressor__weight_decay": [0.0, 0.1]}
+    same(*both(pipeline, grid, X, Y))
 
 
 def test_memory_must_be_positive():
