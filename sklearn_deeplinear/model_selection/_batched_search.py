@@ -69,6 +69,11 @@ class BatchedGridSearchCV(GridSearchCV):
     --------
     DeepLinearRegressorCV : Exact minima instead of training, or stopping times.
 
+    Notes
+    -----
+    Scorers see fits without `balance_history_`, and with ``tol=0`` with the first and the last
+    record only: measuring them all takes longer than training.
+
     References
     ----------
     .. [1] Bergstra, J., Bengio, Y. (2012). "Random search for hyper-parameter optimization."
