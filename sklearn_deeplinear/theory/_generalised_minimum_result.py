@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_deeplinear._parameters import check_width
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._minimum_result import least_factors
+from sklearn_deeplinear.theory._minimum_result import least_factors, outputs_of
 
 # A relative gap to the lower bound below this certifies a minimum.
 CERTIFIED_GAP = 1e-8
@@ -79,10 +79,7 @@ class GeneralisedMinimum:
         ValueError
             If X does not have d columns.
         """
-        X = np.asarray(X, dtype=np.float64)
-        if X.ndim != 2 or X.shape[1] != self.coef.shape[1]:
-            raise ValueError(f"X must have shape (n_samples, {self.coef.shape[1]}), got {X.shape}.")
-        f = X @ self.coef.T + self.intercept
+        f = outputs_of(self.coef, self.intercept, X)
         return f[:, 0] if len(self.coef) == 1 else f
 
     def weights(self, width=None) -> list[np.ndarray]:

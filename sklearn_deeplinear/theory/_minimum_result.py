@@ -83,10 +83,7 @@ class Minimum:
         ValueError
             If X does not have d columns.
         """
-        X = np.asarray(X, dtype=np.float64)
-        if X.ndim != 2 or X.shape[1] != self.coef.shape[1]:
-            raise ValueError(f"X must have shape (n_samples, {self.coef.shape[1]}), got {X.shape}.")
-        y = X @ self.coef.T + self.intercept
+        y = outputs_of(self.coef, self.intercept, X)
         return y[:, 0] if self.single_target else y
 
     def _check_attained(self):
@@ -94,6 +91,14 @@ class Minimum:
             raise ValueError(
                 "no weights attain this infimum: weight_decay is zero in some layers only."
             )
+
+
+def outputs_of(coef, intercept, X):
+    """Outputs (n_samples, m) of a map and its intercept; a ValueError if X does not suit."""
+    X = np.asarray(X, dtype=np.float64)
+    if X.ndim != 2 or X.shape[1] != coef.shape[1]:
+        raise ValueError(f"X must have shape (n_samples, {coef.shape[1]}), got {X.shape}.")
+    return X @ coef.T + intercept
 
 
 def escapes(coef, gamma):
