@@ -73,6 +73,14 @@ def validation_data(X, Y, shares, moments, linear):
     if not linear:
         return ValidationData(X - moments.mean_x, Y - moments.mean_y, shares, "squared_error")
     own = SecondMoments.from_data(X, Y, shares, center=moments.centered)
-    way = np.concatenate([own.mean_x - moments.mean_x, own.mean_y - moments.mean_y])
-    rows, d = np.vstack([own.factor, way]), moments.n_inputs
+    rows, d = validation_rows(own, moments), moments.n_inputs
     return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")
+
+
+def validation_rows(own, moments):
+    """Rows (k, d + m) whose squared residuals sum to the loss of a linear network.
+
+    They stand for data with moments `own`, less the means of the training data.
+    """
+    way = np.concatenate([own.mean_x - moments.mean_x, own.mean_y - moments.mean_y])
+    return np.vstack([own.factor, way])

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics.networks._chain_step import products
-from sklearn_deeplinear.dynamics.networks._flat import layers
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.networks._stacks import from_left, stacked
+from sklearn_deeplinear.dynamics.networks._stacks import each, stacked
 from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
 from sklearn_deeplinear.dynamics.runs._records import record_iterations
+from sklearn_deeplinear.dynamics.runs._validation import ValidationData, ValidationMeter
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size
 from sklearn_deeplinear.estimators._initial_weights import first_gradient_step, initial_weights
 from sklearn_deeplinear.estimators._solvers import flow_atol
+from sklearn_deeplinear.estimators._training_data import validation_rows
 
 _FLOAT64 = torch.empty(0, dtype=torch.float64)
 
@@ -44,45 +44,15 @@ class Curves:
     loss: np.ndarray
 
 
-class HeldOutLoss:
-    """Meter of the loss on other data, of linear networks and batches of them.
+def held_out_loss(dynamics, train, test):
+    """Meter of the summed squared error on moments beside those of training.
 
-    Parameters
-    ----------
-    dynamics : LinearDynamics
-        The network, or a batch whose last dimension are the folds.
-    train, test : SecondMoments, or lists of K of them
-        Moments of the training data, and of the others.
+    Of a batch, whose last dimension are the folds, both are lists of them.
     """
-
-    cost = 0.0
-
-    def __init__(self, dynamics, train, test):
-        self.shapes = dynamics.shapes
-        if not isinstance(train, list):
-            self.X, self.Y = (stacked(part, _FLOAT64) for part in _rows(train, test))
-            return
-        parts = zip(*(map(_rows, train, test)), strict=True)
-        self.X, self.Y = (stacked(list(part), _FLOAT64) for part in parts)
-
-    def measure(self, states):
-        """One loss for each state (n_records, ..., n_parameters)."""
-        coefs = products(layers(states, self.shapes)[::-1])[-1]
-        missed = from_left(self.X, coefs.mT) - self.Y
-        return missed.square().sum(dim=(-2, -1)).numpy() / self.shapes[-1][0]
-
-    def result(self, axis, parts):
-        """The curve ``validation_loss``."""
-        return {"validation_loss": np.concatenate(parts)}
-
-
-def _rows(train, test):
-    """Rows (k, d) and (k, m) whose squared residuals sum to the loss on the test set."""
-    shift_x, shift_y = test.mean_x - train.mean_x, test.mean_y - train.mean_y
-    return (
-        np.vstack([test.input_factor, shift_x]),
-        np.vstack([test.output_factor, shift_y]),
-    )
+    rows, d = stacked(each(validation_rows, test, train), _FLOAT64), dynamics.shapes[0][1]
+    shares = torch.ones(rows.shape[:-1], dtype=rows.dtype)
+    data = ValidationData(rows[..., :d], rows[..., d:], shares, "squared_error")
+    return ValidationMeter(dynamics, data)
 
 
 def training_curves(group, folds, moments, *, solver, step_size, max_iter):
@@ -149,9 +119,9 @@ def _descent(network, group, folds, steps, iterations):
     decays = [gammas] * len(network.shapes)
     dynamics = LinearDynamics.from_moments(weights, train, decays, network.noise)
     etas = torch.tensor(steps, dtype=torch.float64)[:, None].expand(batch)
-    meters = [HeldOutLoss(dynamics, train, test)]
+    meters = [held_out_loss(dynamics, train, test)]
     runs = descend(dynamics, lambda t: etas, iterations, meters=meters)
-    return _aligned(runs, len(iterations))
+    return _aligned(runs, len(iterations)) / network.shapes[-1][0]
 
 
 def _flows(network, group, folds, steps, iterations):
@@ -163,9 +133,9 @@ def _flows(network, group, folds, steps, iterations):
         dynamics = LinearDynamics.from_moments(start, train, decays, network.noise)
         method = dynamics.flow_options
         method = {**method, "atol": flow_atol(dynamics, lambda t, eta=steps[j]: eta)}
-        meters = [HeldOutLoss(dynamics, train, test)]
+        meters = [held_out_loss(dynamics, train, test)]
         runs[j, k] = flow(dynamics, iterations * steps[j], meters=meters, **method)
-    return _aligned(runs, len(iterations))
+    return _aligned(runs, len(iterations)) / network.shapes[-1][0]
 
 
 def _aligned(runs, n_records):
