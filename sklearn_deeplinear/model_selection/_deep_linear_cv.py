@@ -62,6 +62,11 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     solved at once. By default each sample is predicted by the network that is fitted without
     it, which for one output has a closed form at any depth.
 
+    Networks of several outputs that share three layers or more, or a bottleneck, have many local
+    minima: settings are compared at the lowest that a few descents find, each decay starting
+    also from the one before. The fit of the best setting to all data is proven as far as
+    :func:`~sklearn_deeplinear.theory.global_minimum` can.
+
     Parameters
     ----------
     weight_decays : "auto" or array-like of shape (n_decays,), default="auto"

@@ -98,8 +98,9 @@ class LeaveOneOutValidation:
 
     def _refits(self, group):
         """Yield maps (J, m, d) and intercepts (J, m) without each sample."""
+        options = {**group.network, "weight_decays": group.weight_decays, "prove": False}
         for moments in self._moments():
-            path = deep_linear_path(moments, **group.network, weight_decays=group.weight_decays)
+            path = deep_linear_path(moments, **options)
             yield path.coefs, path.intercepts
 
     def _moments(self):

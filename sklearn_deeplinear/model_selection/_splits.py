@@ -58,7 +58,7 @@ class SplitValidation:
 
     def paths(self, moments, group):
         """Maps (J, m, d) and intercepts (J, m) fitted to `moments`."""
-        options = {**group.network, "weight_decays": group.weight_decays}
+        options = {**group.network, "weight_decays": group.weight_decays, "prove": False}
         if not self.data.per_target:
             return deep_linear_path(moments, **options)[:2]
         outputs = range(moments.n_outputs)

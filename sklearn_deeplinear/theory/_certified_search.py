@@ -7,7 +7,6 @@ import numpy as np
 from sklearn_deeplinear.theory._branch_and_bound import branch
 from sklearn_deeplinear.theory._certificate import certificate, safely_below
 from sklearn_deeplinear.theory._mode_costs import everything
-from sklearn_deeplinear.theory._scalar_family import best_modes
 
 # Gap, relative to the objective, below which no other start is tried.
 _CLOSED = 1e-11
@@ -63,12 +62,6 @@ class CertifiedSearch:
         self._raise(closed(self.costs, self.rank, self.residual, *found))
         return self
 
-    def start_at(self, directions):
-        """Starting point W whose modes are the best for these output directions, or None."""
-        costs, options = self.costs, (self.costs.depth, self.costs.depth * self.costs.log_g)
-        B = best_modes(costs.sigma, costs.Y, directions.T, self.rank, *options)
-        return self.problem.factor(B, self.rank) if B.any() else None
-
     def _descend(self, start):
         W = self.problem.descended(start, _SLOW)
         if self.problem.value(W) < self.value * (1 - _SAME):
@@ -79,16 +72,14 @@ class CertifiedSearch:
 
     def _look(self):
         """What the output directions of the best point prove."""
-        directions = np.linalg.svd(self.W)[0] if self.W.size else self._natural()
+        natural = self.problem.natural_directions
+        directions = np.linalg.svd(self.W)[0] if self.W.size else natural()[0]
         found = certificate([self.costs], directions, self.rank)
         self._raise(found.bound)
         self._points = found.points
 
-    def _natural(self):
-        return np.linalg.svd(self.problem.Y, full_matrices=False)[2].T
-
     def _improve(self, directions):
-        start = self.start_at(directions)
+        start = self.problem.start_at(directions, self.rank)
         if start is not None:
             self._descend(start)
         return self.value

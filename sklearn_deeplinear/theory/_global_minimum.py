@@ -22,6 +22,7 @@ from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 from sklearn_deeplinear.theory._schatten import (
     CERTIFIED_GAP,
+    likely_minimum,
     schatten_minimum,
     schatten_penalty,
     whitened_minimum,
@@ -100,9 +101,14 @@ def global_minimum(
     return solve(Problem.checked(moments, depth, width, weight_decay, noise, rank))
 
 
-def solve(problem, start=None) -> GlobalMinimum:
-    """Minimum of a checked problem; `start` (k, m) is a map to start iterations from."""
+def solve(problem, start=None, prove=True) -> GlobalMinimum:
+    """Minimum of a checked problem; `start` (k, m) is a map to start iterations from.
+
+    With `prove` False nothing is proven where that would take most of the time.
+    """
     minimise = next(minimise for applies, minimise in _CASES if applies(problem))
+    if minimise is _schatten and not (prove or problem.is_convex):
+        minimise = _likely
     return minimise(problem, start)
 
 
@@ -166,6 +172,12 @@ def _schatten(problem, start):
     return problem.result_without_noise(
         B, "certified" if certified else "stationary", bound + spectrum.residual
     )
+
+
+def _likely(problem, start):
+    spectrum, log_g = problem.moments.spectrum, problem.mean_log_decay
+    B = likely_minimum(spectrum, log_g, problem.depth, problem.rank, start)
+    return problem.result_without_noise(B, "stationary", spectrum.residual)
 
 
 def _noisy(problem, start):

@@ -45,12 +45,13 @@ def deep_linear_path(
     noise=0.0,
     sample_weight=None,
     fit_intercept=True,
+    prove=True,
 ) -> DeepLinearPath:
     """Global minima of a deep linear network for many weight decays.
 
     One decomposition of the data serves all decays. When the cross moment has rank one,
     as it has for one output, and for one layer, all decays are solved at once; otherwise
-    one by one, with two layers each starting from the one before.
+    one by one, each starting from the one before.
 
     Parameters
     ----------
@@ -70,12 +71,15 @@ def deep_linear_path(
         Weights of the samples; only with data, not with moments.
     fit_intercept : bool, default=True
         Centre the data; only with data, not with moments.
+    prove : bool, default=True
+        Search each minimum until it is proven to be global, as far as
+        :func:`global_minimum` can. False takes the lowest point of a few descents for
+        networks of several outputs that are not convex, in about a fifth of the time.
 
     Returns
     -------
     path : DeepLinearPath
-        With attributes ``coefs``, ``intercepts`` and ``objectives``, also as a tuple. What
-        is proven about each minimum is what :func:`global_minimum` tells.
+        With attributes ``coefs``, ``intercepts`` and ``objectives``, also as a tuple.
 
     Raises
     ------
@@ -97,7 +101,7 @@ def deep_linear_path(
     problem = Problem.checked(moments, depth, width, gammas[0], noise)
     vectorised = _ridge if depth == 1 else _scalar if problem.direction is not None else None
     if vectorised is None or problem.uncorrelated:
-        coefs, objectives = _one_by_one(problem, gammas)
+        coefs, objectives = _one_by_one(problem, gammas, prove)
     else:
         coefs, objectives = vectorised(problem, gammas)
     return DeepLinearPath(coefs, moments.mean_y - coefs @ moments.mean_x, objectives)
@@ -146,10 +150,12 @@ def _scalar(problem, gammas):
     return maps[:, None, :] * u[:, None], spectrum.residual + missed + excess + penalty
 
 
-def _one_by_one(problem, gammas):
-    moments, start, minima = problem.moments, None, []
-    for gamma in gammas:
-        minimum = solve(replace(problem, gamma=gamma), start)
-        start = (minimum.coef @ moments.spectrum.directions).T
-        minima.append(minimum)
-    return np.array([g.coef for g in minima]), np.array([g.objective for g in minima])
+def _one_by_one(problem, gammas, prove):
+    """From the least decay to the largest: modes that are zero at one are zero at the next."""
+    moments, start, minima = problem.moments, None, {}
+    problems = [replace(problem, gamma=gamma) for gamma in gammas]
+    for i in sorted(range(len(problems)), key=lambda i: problems[i].mean_log_decay):
+        minima[i] = solve(problems[i], start, prove)
+        start = (minima[i].coef @ moments.spectrum.directions).T
+    ordered = [minima[i] for i in range(len(problems))]
+    return np.array([g.coef for g in ordered]), np.array([g.objective for g in ordered])

@@ -80,6 +80,11 @@ class Problem:
         return log_g >= 0
 
     @property
+    def is_convex(self):
+        """Whether two layers, wide enough, are nuclear-norm regression; there must be no noise."""
+        return self.depth == 2 and self.rank >= min(self.moments.n_inputs, self.moments.n_outputs)
+
+    @property
     def is_white(self):
         """Whether A has one eigenvalue, besides zero."""
         sigma = self.moments.spectrum.sigma

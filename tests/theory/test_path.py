@@ -97,6 +97,37 @@ def test_targets_without_any_explanation():
     np.testing.assert_allclose(path.objectives, 2.0)
 
 
+@pytest.mark.parametrize("width", [None, 2])
+@pytest.mark.parametrize("depth", [2, 3, 5])
+@pytest.mark.parametrize("kind", ["random", "duplicated outputs", "shared directions"])
+def test_unproven_minima_of_several_outputs_are_those_that_are_proven(kind, depth, width):
+    rng = np.random.RandomState(depth)
+    X = rng.standard_normal((40, 6)) * np.geomspace(1, 0.05, 6)
+    Y = X @ rng.standard_normal((6, 4)) + 0.3 * rng.standard_normal((40, 4))
+    if kind == "duplicated outputs":
+        Y = Y[:, [0, 1, 0, 1]]
+    elif kind == "shared directions":  # S has equal singular values
+        X = np.linalg.qr(X - X.mean(0))[0]
+        Y = X[:, :4].copy()
+    # In no order: each setting must come back in its place.
+    decays = np.geomspace(1e-4, 1, 12)[[3, 0, 11, 5, 1, 4, 2, 10, 6, 8, 7, 9]]
+    moments = SecondMoments.from_data(X, Y)
+    options = {"weight_decays": decays, "depth": depth, "width": width}
+    proven = deep_linear_path(moments, **options)
+    likely = deep_linear_path(moments, **options, prove=False)
+    np.testing.assert_allclose(likely.objectives, proven.objectives, rtol=1e-8)
+    pairs = zip(likely.coefs, decays, strict=True)
+    penalties = [deep_penalty(M, gamma, depth) for M, gamma in pairs]
+    losses = [moments.loss(M) for M in likely.coefs]
+    np.testing.assert_allclose(np.add(losses, penalties), likely.objectives, rtol=1e-10)
+
+
+def deep_penalty(M, gamma, depth):
+    """Least penalty of a map over all its factorisations, L gamma ||M||_(2/L)^(2/L)."""
+    s = np.linalg.svd(M, compute_uv=False)
+    return depth * gamma * np.sum(s[s > 1e-9 * s.max(initial=0.0)] ** (2 / depth))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
