@@ -107,7 +107,7 @@ def solve(problem, start=None, prove=True) -> GlobalMinimum:
     With `prove` False nothing is proven where that would take most of the time.
     """
     minimise = next(minimise for applies, minimise in _CASES if applies(problem))
-    if minimise is _schatten and not (prove or problem.is_convex):
+    if minimise is _schatten and not (prove or problem.is_cheap):
         minimise = _likely
     return minimise(problem, start)
 

@@ -74,7 +74,8 @@ def deep_linear_path(
     prove : bool, default=True
         Search each minimum until it is proven to be global, as far as
         :func:`global_minimum` can. False takes the lowest point of a few descents for
-        networks of several outputs that are not convex, in about a fifth of the time.
+        networks of several outputs, in about a fifth of the time, unless two layers on
+        well-conditioned data make that easy.
 
     Returns
     -------

@@ -17,7 +17,11 @@ from sklearn_deeplinear._parameters import (
 from sklearn_deeplinear.theory._least_squares import excess_loss
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, escapes
 from sklearn_deeplinear.theory._moments import SecondMoments, check_moments
-from sklearn_deeplinear.theory._schatten import normalised_log_decay, schatten_penalty
+from sklearn_deeplinear.theory._schatten import (
+    is_well_conditioned,
+    normalised_log_decay,
+    schatten_penalty,
+)
 from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # Relative size below which singular values of S or differences of sigma are rounding.
@@ -80,9 +84,11 @@ class Problem:
         return log_g >= 0
 
     @property
-    def is_convex(self):
-        """Whether two layers, wide enough, are nuclear-norm regression; there must be no noise."""
-        return self.depth == 2 and self.rank >= min(self.moments.n_inputs, self.moments.n_outputs)
+    def is_cheap(self):
+        """Whether two layers without noise are nuclear-norm regression on well-conditioned data."""
+        sigma = self.moments.spectrum.sigma
+        wide = self.rank >= min(self.moments.n_inputs, self.moments.n_outputs)
+        return self.depth == 2 and wide and is_well_conditioned(sigma)
 
     @property
     def is_white(self):

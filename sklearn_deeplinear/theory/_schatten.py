@@ -280,7 +280,7 @@ def _nuclear(problem, B=None):
         W = np.zeros((p, 0))
         return W, problem.dual_value(W)
     B = _ridge(problem) if B is None or not B.any() else B
-    if problem.sigma[-1] >= _WELL_CONDITIONED:
+    if is_well_conditioned(problem.sigma):
         sigma, Y, g = problem.sigma, problem.Y, problem.g
         for how in _SPLITTINGS:
             B = nuclear_minimum(sigma, Y, g, B, max_steps=_MAX_STEPS, **how)
@@ -304,6 +304,11 @@ def chord_decay(value, costs, log_largest=np.inf):
     by_penalty = max(L / 2 * np.log(value / (L * g)) for L, g in costs)
     log_R = min(by_penalty, log_largest)
     return min(L * g * np.exp((2 / L - 1) * log_R) for L, g in costs) / 2
+
+
+def is_well_conditioned(sigma):
+    """Whether the splitting finds minima of two layers within its steps."""
+    return bool(sigma[-1] >= _WELL_CONDITIONED * sigma[0])
 
 
 def _ridge(problem):
