@@ -216,7 +216,7 @@ def test_padded_factors_wider_than_the_data_are_compressed(trained):
     [
         {"noise": 0.1},
         {"init": "normal", "depth": 3},
-        {"max_iter": 10},
+        {"init": "orthogonal", "max_iter": 10},
     ],
     ids=["noise", "not exact", "short"],
 )
@@ -224,3 +224,12 @@ def test_other_fits_are_trained_in_full(trained, parameters):
     X, y, _ = make_data()
     make_model(**parameters).fit(X, y)
     assert trained == [LinearDynamics]
+
+
+@pytest.mark.parametrize("max_iter", [0, 1, 20])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_a_few_live_units_are_trained_alone_however_short_the_run(both, depth, max_iter):
+    X, y, weight = make_data()
+    model = make_model(depth, max_iter=max_iter, record_every=1, weight_decay=0.1)
+    narrow, full = both(lambda: clone(model).fit(X, y, sample_weight=weight))
+    assert_same_fit(narrow, full)

@@ -19,10 +19,11 @@ from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways
 
 # Networks narrower than this spend their time on calling operations, not in them.
 _NARROW = 64
-# Compressing may take this part of the time of the steps; seconds that it takes a network of
+# Finding subspaces may take this part of the time of the steps; seconds that it takes a network of
 # any size, 0.6 ms measured with 64 to 500 hidden units; floating-point operations of the
 # singular values of an (n, k) matrix, in units of n k^2, and how many are done a second,
-# 1.6e10 to 3.3e10 measured with n from 200 to 1,000.
+# 1.6e10 to 3.3e10 measured with n from 200 to 1,000. Where a few units span them there is nothing
+# to find, and measuring the balance of the full layers twice takes longer.
 _SHARE = 0.1
 _OVERHEAD = 1e-3
 _SINGULAR_OPERATIONS, _SINGULAR_RATE = 20, 1e10
@@ -75,14 +76,15 @@ class CompressedNetwork:
         -------
         dynamics : CompressedNetwork or None
         """
-        budget = _SHARE * n_steps * step_seconds([W.shape for W in weights]) - _OVERHEAD
-        if budget < 0 or max(map(len, weights[:-1]), default=0) < _NARROW:
+        if max(map(len, weights[:-1]), default=0) < _NARROW:
             return None
         live = live_units(weights)
         hidden = closed_widths(weights, live)[1:-1]
-        size = sum(len(units) * k**2 for units, k in zip(live, hidden, strict=True))
-        if _SINGULAR_OPERATIONS * size > budget * _SINGULAR_RATE:
-            return None
+        if hidden != [len(units) for units in live]:  # else units span the subspaces as they are
+            budget = _SHARE * n_steps * step_seconds([W.shape for W in weights]) - _OVERHEAD
+            size = sum(len(units) * k**2 for units, k in zip(live, hidden, strict=True))
+            if _SINGULAR_OPERATIONS * size > budget * _SINGULAR_RATE:
+                return None
         R_x, R_y = (
             torch.as_tensor(factor, dtype=like.dtype, device=like.device)
             for factor in (moments.input_factor, moments.output_factor)
@@ -95,7 +97,7 @@ class CompressedNetwork:
 
     @property
     def steps(self):
-        """``steps(etas)`` makes many steps in one call; None where that is no faster."""
+        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
         return self.pathway.steps
 
     def measure(self, states):

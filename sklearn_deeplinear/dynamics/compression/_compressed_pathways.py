@@ -74,7 +74,8 @@ class CompressedPathways(PathwayDynamics):
         self.rest_sizes, self.rest_norms = self.rates.new_tensor(sizes).unbind(1)
         super().__init__(cores, data_term, weight_decay, self.rest_sizes, fastest_layout)
         self.rests = self.state[-len(rates) :]
-        if self.rates.any() and self.rests.any():
+        self.has_rests = any(N is not None for N in rests)
+        if self.has_rests and self.rates.any():
             self.step = self._step_with_rests(self.step)
 
     def _step_with_rests(self, step_of_cores):
@@ -86,15 +87,17 @@ class CompressedPathways(PathwayDynamics):
 
     @cached_property
     def steps(self):
-        """``steps(etas)`` makes many steps in one call; None where that is no faster."""
+        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
         of_cores = super().steps
-        if of_cores is None or not (self.rates.any() and self.rests.any()):
+        if of_cores is None or not (self.has_rests and self.rates.any()):
             return of_cores
 
-        def steps(etas):
-            of_cores(etas)
-            for eta in etas:
-                self.rests.addcmul_(self.rests, self.rates, value=-eta)
+        def steps(etas, ends=(), records=None):
+            of_cores(etas, ends, records)
+            kept = torch.cumprod(1 - self.rates.new_tensor(etas)[:, None] * self.rates, 0)
+            if records is not None:
+                records[:, -len(self.rates) :] = self.rests * kept[torch.as_tensor(ends) - 1]
+            self.rests.mul_(kept[-1])
 
         return steps
 
@@ -123,6 +126,8 @@ class CompressedPathways(PathwayDynamics):
         """Measure a batch of states (n_records, n_parameters): a dict of tensors."""
         measured = super().measure(states)
         self._leave_rests(states[-1])
+        if not self.has_rests:
+            return measured
         squares = self.shrinkage(states).square() * self.rest_norms
         measured["objective"] = measured["objective"] + (self.rates / 2 * squares).sum(-1)
         rest_slopes = (self.rates.square() * squares).sum(-1)
@@ -156,12 +161,12 @@ class CompressedBalanceMeter:
     names = "layer", "neuron", "change", "matrix"
 
     def __init__(self, compression):
-        self.bases = compression.bases
         self.starts = [difference(*pair) for pair in pairwise(compression.cores)]
-        self.rests = [
-            _RestBalance(*pair, self.bases[layer])
-            for layer, pair in enumerate(pairwise(compression.rests))
-        ]
+        self.rests, self.bases = [], []
+        for Q, pair in zip(compression.bases, pairwise(compression.rests), strict=True):
+            empty = all(N is None for N in pair)
+            self.rests.append(None if empty else _RestBalance(*pair, Q))
+            self.bases.append(_without_zeros(Q) if empty else Q)
         self.cost = sum(4 * Q.numel() * (Q.shape[1] + 10) for Q in self.bases)
 
     def __call__(self, cores, shrinkage):
@@ -182,11 +187,13 @@ class CompressedBalanceMeter:
         square, measures = shrinkage.square(), []
         for layer, (Q, rest) in enumerate(zip(self.bases, self.rests, strict=True)):
             D = difference(cores[layer], cores[layer + 1])
-            p, q = square[:, layer], square[:, layer + 1]
-            matrix = _square(D) + rest.square(p, q)
-            change = _square(D - self.starts[layer]) + rest.square(p - 1, q - 1)
-            units = of_units(((Q @ D) * Q).sum(-1) + rest.units(p, q))
-            measures.append({**units, "matrix": matrix.sqrt(), "change": change.sqrt()})
+            matrix, change = _square(D), _square(D - self.starts[layer])
+            units = ((Q @ D) * Q).sum(-1)
+            if rest is not None:
+                p, q = square[:, layer], square[:, layer + 1]
+                matrix, change = matrix + rest.square(p, q), change + rest.square(p - 1, q - 1)
+                units = units + rest.units(p, q)
+            measures.append({**of_units(units), "matrix": matrix.sqrt(), "change": change.sqrt()})
         return by_layer(measures, self.names, like=cores[0])
 
 
@@ -210,6 +217,13 @@ class _RestBalance:
         """Squared norms of p E + (p - q) B with E = A - B, which is free of cancellation."""
         ee, eb, bb = self.numbers
         return (p**2 * ee + 2 * p * (p - q) * eb + (p - q) ** 2 * bb).clamp_min(0.0)
+
+
+def _without_zeros(Q):
+    """The rows of Q that are not zero, one at least: where units span the subspace, a few."""
+    rows = Q.any(-1)
+    rows[0] = True
+    return Q[rows]
 
 
 def _square(matrix):

@@ -102,8 +102,8 @@ def live_units(weights):
     reached = [np.ones(used[0].shape[1], dtype=bool)]
     reached += [np.zeros(len(U), dtype=bool) for U in used[:-1]]
     reached.append(np.ones(len(used[-1]), dtype=bool))
-    count = -1
-    while count != (count := sum(map(np.count_nonzero, reached))):
+    count, all_units = -1, sum(map(len, reached))
+    while count != (count := sum(map(np.count_nonzero, reached))) < all_units:
         for layer, U in enumerate(used):
             reached[layer + 1] |= U[:, reached[layer]].any(1)
         for layer, U in reversed(list(enumerate(used))):

@@ -1,7 +1,7 @@
 """Descent steps of tiny linear networks in compiled code, where numba is installed.
 
 A dozen calls of small operations take longer than what they compute in networks of some tens of
-units. Here plain loops make all the steps up to the next record in one call. With
+units. Here plain loops make many steps in one call, and copy out the states to be recorded. With
 B_l = W_L ... W_{l+1} and G = M A - S, as in :class:`MapGradient`,
 
     dJ/dW_l = 2 B_l^T R_l + 2 gamma_l W_l,    R_1 = G,    R_{l+1} = R_l W_l^T.
@@ -23,7 +23,9 @@ _TINY = 5e5
 
 
 def compiled_steps(state, weights, data_term, weight_decay):
-    """Return ``steps(etas)`` for one chain of linear layers, or None where it would not pay.
+    """Return ``steps(etas, ends, records)`` for one chain of linear layers, or None.
+
+    There are none where they would not pay.
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ def compiled_steps(state, weights, data_term, weight_decay):
     -------
     steps : callable or None
         Moves the state by a list of step sizes, floats or tensors of the shape of the batch.
+        After each of so many steps as `ends` holds, ascending, the state is copied into the next
+        of `records`, a tensor (n_ends, ..., n_parameters); both may be left out.
     """
     if not isinstance(data_term, MomentGradient) or data_term.transposed or data_term.uses_factor:
         return None
@@ -63,8 +67,11 @@ def compiled_steps(state, weights, data_term, weight_decay):
     decays, strides = _by_network(weight_decay, n), np.array(weights[-1].stride()[-2:])
     network = states, begin, sizes, strides, *data, decays
 
-    def steps(etas):
-        kernel(*network, _by_network(etas, n) if batch else np.array([etas], dtype=np.float64))
+    def steps(etas, ends=(), records=None):
+        etas = _by_network(etas, n) if batch else np.array([etas], dtype=np.float64)
+        rows = np.empty((0, *states.shape)) if records is None else records.numpy()
+        ends = np.array(ends, dtype=np.int64)
+        kernel(*network, etas, ends, rows.reshape(len(ends), *states.shape))
 
     return steps
 
@@ -89,17 +96,18 @@ def _kernel():
         return numba.njit(**options)(_descend)
 
 
-def _descend(states, begin, sizes, strides, A, S, decays, etas):
+def _descend(states, begin, sizes, strides, A, S, decays, etas, ends, records):
     """Move states (n, n_parameters) in place by step sizes (n, n_steps).
 
-    Layer l begins at `begin[l]`, row by row; the last one has `strides` of its own.
+    Layer l begins at `begin[l]`, row by row; the last one has `strides` of its own. The states
+    after `ends` (n_ends,) steps go into `records` (n_ends, n, n_parameters).
     """
     depth, d, m, widest = len(begin), sizes[0], sizes[-1], sizes.max()
     B = np.zeros((depth, m, widest))  # of layers 0 to L - 1
     R, R_next = np.zeros((m, widest)), np.zeros((m, widest))
     for network in range(len(states)):
-        state = states[network]
-        for eta in etas[network]:
+        state, row = states[network], 0
+        for t, eta in enumerate(etas[network]):
             # B_l from the last layer down to M.
             h, last = sizes[depth - 1], state[begin[depth - 1] :]
             for o in range(m):
@@ -144,3 +152,6 @@ def _descend(states, begin, sizes, strides, A, S, decays, etas):
                 for j in range(sizes[depth - 1]):
                     k = o * strides[0] + j * strides[1]
                     last[k] = keep * last[k] + rate * R[o, j]
+            if row < len(ends) and t + 1 == ends[row]:
+                records[row, network] = state
+                row += 1

@@ -17,5 +17,5 @@ def layers(state, shapes):
 
     Other shapes than those of matrices will do, too.
     """
-    parts = state.split([math.prod(shape) for shape in shapes], dim=-1)
+    parts = state.split_with_sizes([math.prod(shape) for shape in shapes], dim=-1)
     return [part.view(*part.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True)]

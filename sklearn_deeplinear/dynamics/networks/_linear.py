@@ -15,10 +15,11 @@ from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._noisy_gradient import NoisyMomentGradient
 from sklearn_deeplinear.dynamics.networks._stacks import (
     chosen,
-    column,
+    is_zero,
     of_each,
     per_network,
     stacked_factors,
+    with_decay,
 )
 
 # Seconds that calling the dozen small operations of a step takes, and floating-point
@@ -113,39 +114,36 @@ class LinearDynamics:
 
     @cached_property
     def steps(self):
-        """``steps(etas)`` makes many steps in one call; None where that is no faster."""
+        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
         return compiled_steps(self.state, self.weights, self.data_term, self.weight_decay)
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
-        self._leave(self._gradients(self.weights))
+        self._leave(self.data_term.gradients(self.weights), self.weights, self.gradient)
 
-    def _leave(self, gradients):
-        for part, g in zip(layers(self.gradient, self.shapes), gradients, strict=True):
-            part.copy_(g)
+    def _leave(self, gradients, weights, into):
+        """Write the gradients of the loss, and those of the penalty, into flat states."""
+        parts = layers(into, self.shapes)
+        for part, g, W, gamma in zip(parts, gradients, weights, self.weight_decay, strict=True):
+            with_decay(g, W, gamma, out=part)
 
-    def _gradients(self, weights):
-        gradients = zip(self.data_term.gradients(weights), weights, self.weight_decay, strict=True)
-        return [
-            g if isinstance(gamma, float) and not gamma else g + 2 * column(gamma) * W
-            for g, W, gamma in gradients
-        ]
+    def _penalty(self, weights):
+        return sum(
+            gamma * W.square().sum(dim=(-2, -1))
+            for W, gamma in zip(weights, self.weight_decay, strict=True)
+            if not is_zero(gamma)
+        )
 
     def measure(self, states):
         """Measure states of shape (n_records, ..., n_parameters): a dict of tensors."""
-        weights = layers(states, self.shapes)
-        loss = self.data_term.loss(weights)
-        penalty = sum(
-            gamma * W.square().sum(dim=(-2, -1))
-            for W, gamma in zip(weights, self.weight_decay, strict=True)
-        )
-        gradients = self._gradients(weights)
-        self._leave([g[-1] for g in gradients])
-        square = sum(g.square().sum(dim=(-2, -1)) for g in gradients)
+        weights, whole = layers(states, self.shapes), torch.empty_like(states)
+        loss, gradients = self.data_term.loss_and_gradients(weights)
+        self._leave(gradients, weights, whole)
+        self.gradient.copy_(whole[-1])
         return {
             "loss": loss,
-            "objective": loss + penalty,
-            "gradient_norm": square.sqrt(),
+            "objective": loss + self._penalty(weights),
+            "gradient_norm": torch.linalg.vector_norm(whole, dim=-1),
         }
 
     def unpacked(self, state):

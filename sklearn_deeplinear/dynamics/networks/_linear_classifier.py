@@ -7,7 +7,6 @@ import torch
 from sklearn_deeplinear.dynamics.networks._flat import layers
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
-from sklearn_deeplinear.dynamics.networks._stacks import with_decay
 
 
 class LinearClassifierDynamics(LinearDynamics):
@@ -25,17 +24,10 @@ class LinearClassifierDynamics(LinearDynamics):
         return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _measure(self, weights):
-        loss, slopes = self.data_term.loss_and_gradients(weights)
-        penalty = sum(
-            gamma * W.square().sum(dim=(-2, -1))
-            for W, gamma in zip(weights, self.weight_decay, strict=True)
-        )
-        for part, slope, W, gamma in zip(
-            layers(self.gradient, self.shapes), slopes, weights, self.weight_decay, strict=True
-        ):
-            with_decay(slope, W, gamma, part)
+        loss, gradients = self.data_term.loss_and_gradients(weights)
+        self._leave(gradients, weights, self.gradient)
         norm = torch.linalg.vector_norm(self.gradient, dim=-1)
-        return {"loss": loss, "objective": loss + penalty, "gradient_norm": norm}
+        return {"loss": loss, "objective": loss + self._penalty(weights), "gradient_norm": norm}
 
     def outputs_at(self, states, X):
         """Outputs at other inputs, one record at a time; see `Predictive`."""

@@ -81,6 +81,17 @@ class MapGradient(ABC):
         partial = products(chain)
         return self.unchained(chain_gradients(chain, partial, self.map_gradient(partial[-1])))
 
+    def loss_and_gradients(self, weights):
+        """Both :meth:`loss` and :meth:`gradients`."""
+        chain = self.chain(weights)
+        partial = products(chain)
+        loss, slope = self.loss_and_map_gradient(partial[-1])
+        return loss, self.unchained(chain_gradients(chain, partial, slope))
+
+    def loss_and_map_gradient(self, product):
+        """Both :meth:`loss_of` and :meth:`map_gradient`."""
+        return self.loss_of(product), self.map_gradient(product)
+
     def unchained(self, parts):
         """Undo :meth:`chain`."""
         return [part.mT for part in parts] if self.transposed else list(reversed(parts))

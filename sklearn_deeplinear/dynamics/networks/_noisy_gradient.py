@@ -97,6 +97,10 @@ class NoisyMomentGradient:
                 back = W.mT @ back
         return gradients[::-1]
 
+    def loss_and_gradients(self, weights):
+        """Both :meth:`loss` and :meth:`gradients`."""
+        return self.loss(weights), self.gradients(weights)
+
     def slope_size(self):
         """||S||_F."""
         return torch.linalg.vector_norm(self.cross_moment, dim=(-2, -1))

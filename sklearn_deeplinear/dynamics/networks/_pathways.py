@@ -24,9 +24,9 @@ from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hess
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
 from sklearn_deeplinear.dynamics.networks._stacks import (
     chosen,
-    column,
     each,
     from_right,
+    is_zero,
     of_each,
     per_network,
     stack,
@@ -96,7 +96,7 @@ class PathwayDynamics:
 
     @cached_property
     def steps(self):
-        """``steps(etas)`` makes many steps in one call; None where that is no faster."""
+        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
         chains, decays = self.layout.networks(self.state, self.weight_decay)
         if not self.linear or len(chains) > 1:
             return None
@@ -131,30 +131,32 @@ class PathwayDynamics:
 
     def evaluate(self):
         """Leave the gradient of the objective in `gradient`."""
-        self._leave(self.data_term.gradients(self.pathways), self.pathways)
+        self._leave(self.data_term.gradients(self.pathways), self.pathways, self.gradient)
 
-    def _leave(self, gradients, pathways):
-        """Write the gradients of the loss, and those of the penalty, into `gradient`."""
+    def _leave(self, gradients, pathways, into):
+        """Write the gradients of the loss, and those of the penalty, into flat states."""
         for parts, slopes, weights, decays in zip(
-            self.views(self.gradient), gradients, pathways, self.weight_decay, strict=True
+            self.views(into), gradients, pathways, self.weight_decay, strict=True
         ):
             for part, slope, W, gamma in zip(parts, slopes, weights, decays, strict=True):
                 with_decay(slope, W, gamma, out=part)
 
     def measure(self, states):
         """Measure states of shape (n_records, ..., n_parameters): a dict of tensors."""
-        pathways = self.views(states)
+        pathways, whole, size = self.views(states), torch.empty_like(states), self.layout.size
         loss, gradients, others = self.data_term.measure(pathways)
-        self._leave(*(each(itemgetter(-1), parts) for parts in (gradients, pathways)))
-        penalty, square = torch.zeros_like(loss), torch.zeros_like(loss)
-        for weights, slopes, decays in zip(pathways, gradients, self.weight_decay, strict=True):
-            for W, slope, gamma in zip(weights, slopes, decays, strict=True):
-                penalty += gamma * W.square().sum(dim=(-2, -1))
-                square += (slope + 2 * column(gamma) * W).square().sum(dim=(-2, -1))
+        self._leave(gradients, pathways, whole)
+        self.gradient[..., :size] = whole[-1, ..., :size]
+        penalty = sum(
+            gamma * W.square().sum(dim=(-2, -1))
+            for weights, decays in zip(pathways, self.weight_decay, strict=True)
+            for W, gamma in zip(weights, decays, strict=True)
+            if not is_zero(gamma)
+        )
         return {
             "loss": loss,
             "objective": loss + penalty,
-            "gradient_norm": square.sqrt(),
+            "gradient_norm": torch.linalg.vector_norm(whole[..., :size], dim=-1),
             **others,
         }
 
@@ -201,7 +203,7 @@ class KinkedPathways(PathwayDynamics):
         inputs, gradients = self.data_term.linearised(self.pathways)
 
         def gradient(shares=None):
-            self._leave(gradients(shares), self.pathways)
+            self._leave(gradients(shares), self.pathways, self.gradient)
             return self.gradient
 
         return inputs, gradient

@@ -13,7 +13,6 @@ import math
 import torch
 
 from sklearn_deeplinear.dynamics.networks._best_intercept import best_intercept
-from sklearn_deeplinear.dynamics.networks._chain_step import chain_gradients, products
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._map_gradient import MapGradient
 from sklearn_deeplinear.dynamics.networks._stacks import chosen
@@ -64,13 +63,10 @@ class SampleGradient(MapGradient):
         """G for the product M of a chain, or G^T for M^T."""
         return self._map_gradient(self._outputs(product))
 
-    def loss_and_gradients(self, weights):
-        """Both :meth:`loss` and :meth:`gradients`, from the same outputs."""
-        chain = self.chain(weights)
-        partial = products(chain)
-        outputs = self._outputs(partial[-1])
-        loss = self._loss(outputs)
-        return loss, self.unchained(chain_gradients(chain, partial, self._map_gradient(outputs)))
+    def loss_and_map_gradient(self, product):
+        """Both :meth:`loss_of` and :meth:`map_gradient`, from the same outputs."""
+        outputs = self._outputs(product)
+        return self._loss(outputs), self._map_gradient(outputs)
 
     def _loss(self, outputs):
         return (self.sample_loss.terms(outputs, self.Y) * self.shares).sum(dim=(-2, -1))

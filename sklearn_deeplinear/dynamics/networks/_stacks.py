@@ -20,6 +20,11 @@ def per_network(value, batch, like):
     return torch.as_tensor(value, dtype=like.dtype, device=like.device).expand(batch)
 
 
+def is_zero(value):
+    """Whether a number that all networks share is zero."""
+    return isinstance(value, float) and value == 0
+
+
 def column(values):
     """Numbers for each network so that they multiply matrices; a float as it is."""
     return values[..., None, None] if isinstance(values, torch.Tensor) else values

@@ -7,6 +7,8 @@ little more than copying them.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import numpy as np
 import torch
 
@@ -68,8 +70,10 @@ def descend(
         iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
     log = Log(dynamics, meters, tol, record_weights, ends)
     reason = log.begin()
+    # The networks of a batch leave it between chunks, and listeners are told of them.
+    growing = _together(dynamics, step) is not None and not log.batch and watch is None
     iteration, time = 0, 0.0
-    for index, marks in enumerate(chunks(iterations, dynamics.state)):
+    for index, marks in enumerate(chunks(iterations, dynamics.state, growing)):
         if reason is not None:
             break
         states = dynamics.state.new_empty((len(marks), *dynamics.state.shape))
@@ -77,18 +81,22 @@ def descend(
         try:
             if step is None:  # a rule of another kind may remember what each network did
                 log.close_up()
-            move = _mover(log, step)
+            together = _together(log.moving, step)
+            move = _mover(log, step, together)
             if watch is not None:
                 watch(index, None)
             with flushed_denormals():
-                for row, mark in enumerate(marks):
-                    etas = [schedule(t) for t in range(iteration, mark)]
-                    move(etas)
-                    for eta in etas:
-                        time = time + eta  # a new one, should it be a tensor
-                    iteration = mark
-                    states[row].copy_(log.whole_state())
-                    times.append(time)
+                for rows in _calls(len(marks), together):
+                    etas, complete = _asked(schedule, iteration, int(marks[rows][-1]))
+                    counts = marks[rows] - iteration
+                    counts = counts[counts <= len(etas)]
+                    if len(counts):
+                        move(etas[: counts[-1]], counts, states[rows][: len(counts)])
+                        reached = list(accumulate(etas, initial=time))
+                        times += [reached[count] for count in counts]
+                        iteration, time = iteration + int(counts[-1]), times[-1]
+                    if not complete:
+                        raise KeyboardInterrupt
         except KeyboardInterrupt:
             reason = "interrupted"
         try:
@@ -105,21 +113,50 @@ def descend(
     return run
 
 
-def _mover(log, step):
-    """Return a function that makes the steps of given sizes, by `step` or by descent."""
-    together = None if step else getattr(log.moving, "steps", None)
-    one, rows = step or log.moving.step, log.rows
+def _together(dynamics, step):
+    """What makes many steps in one call, of descent where the network has it."""
+    return None if step else getattr(dynamics, "steps", None)
+
+
+def _calls(n_marks, together):
+    """The records that are reached in one call: those of a chunk at once, if steps can be."""
+    return [slice(0, n_marks)] if together else [slice(i, i + 1) for i in range(n_marks)]
+
+
+def _asked(schedule, begin, end):
+    """Step sizes of the iterations from `begin` to `end`, and whether these are all of them."""
+    etas: list[float | torch.Tensor] = []
+    try:
+        for t in range(begin, end):
+            etas.append(schedule(t))
+    except KeyboardInterrupt:
+        return etas, False
+    return etas, True
+
+
+def _mover(log, step, together):
+    """Return ``move(etas, counts, states)``, which keeps the states after so many steps."""
+    moving, rows = log.moving, log.rows
+    one = step or moving.step
 
     def own(eta):
         return eta[rows] if torch.is_tensor(eta) else eta
 
-    def move(etas):
-        for eta in etas:
-            one(own(eta))
+    def move(etas, counts, states):
+        etas = [own(eta) for eta in etas] if log.batch else etas
+        if together is None:
+            for eta in etas:
+                one(eta)
+            states.copy_(log.whole_state())
+        elif moving is log.dynamics:
+            together(etas, counts, states)
+        else:
+            records = moving.state.new_empty((len(counts), *moving.state.shape))
+            together(etas, counts, records)
+            states.copy_(log.whole_state())
+            states[(slice(None), *rows)] = records
 
-    if together is None:
-        return move
-    return (lambda etas: together([own(eta) for eta in etas])) if log.batch else together
+    return move
 
 
 _ENDINGS = {

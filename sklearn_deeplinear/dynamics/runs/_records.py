@@ -73,13 +73,22 @@ def record_iterations(max_iter, record_every=None, record_cost=1):
     return iterations if iterations[-1] == max_iter else np.append(iterations, max_iter)
 
 
-def chunks(iterations, state):
-    """Split the records after the first into the chunks that are measured together."""
+def chunks(iterations, state, growing=False):
+    """Split the records after the first into the chunks that are measured together.
+
+    A run that ends has made the other steps of its chunk for nothing. `growing` chunks take as
+    many steps as were made before them, which suits steps that cost much less than a look.
+    """
     spacing = max(1, int(iterations[1] - iterations[0])) if len(iterations) > 1 else 1
     limit = _CHUNK_BYTES if state.ndim == 1 else _BATCH_CHUNK_BYTES
-    fitting = limit // (state.numel() * state.element_size())
-    size = int(np.clip(_CHUNK_STEPS // spacing, 1, max(1, fitting)))
-    return [iterations[i : i + size] for i in range(1, len(iterations), size)]
+    fitting = max(1, limit // (state.numel() * state.element_size()))
+    least = max(1, _CHUNK_STEPS // spacing)
+    parts, begin = [], 1
+    while begin < len(iterations):
+        size = min(max(least, begin - 1 if growing else 0), fitting)
+        parts.append(iterations[begin : begin + size])
+        begin += size
+    return parts
 
 
 class Log:

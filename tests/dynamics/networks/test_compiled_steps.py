@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
+from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
 from sklearn_deeplinear.dynamics.networks import _compiled_steps
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
+from sklearn_deeplinear.dynamics.runs._records import chunks, record_iterations
 from sklearn_deeplinear.theory import SecondMoments
 from tests.dynamics.networks.every_batch import KINDS, Kind, Sweep
 from tests.dynamics.networks.every_batch import linear as linear_batch
@@ -29,13 +31,20 @@ def shrinking(t):
 
 
 def moved_alike(make, steps, etas):
-    one, other = make(), make()
+    one, other, third = make(), make(), make()
     assert one.steps is not None
     for begin in range(0, len(etas), steps):
         one.steps(etas[begin : begin + steps])
-    for eta in etas:
+    ends = np.arange(steps, len(etas) + 1, steps)
+    records = third.state.new_empty((len(ends), *third.state.shape))
+    third.steps(etas, ends, records)
+    records = iter(records)
+    for t, eta in enumerate(etas, start=1):
         other.step(eta)
-    torch.testing.assert_close(one.state, other.state, rtol=1e-12, atol=1e-13)
+        if t in ends:
+            torch.testing.assert_close(next(records), other.state, rtol=1e-12, atol=1e-13)
+    for moved in (one, third):
+        torch.testing.assert_close(moved.state, other.state, rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3])
@@ -71,6 +80,30 @@ def test_pathways_that_are_one_network_make_them(name):
     term = LinearPathways.from_moments(moments, like)
     apart = pathway_dynamics(weights, term, [[0.1, 0.1], [0.1, 0.1]])
     assert apart.steps is None  # one after the other they are two chains
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("layers", [2, 3])
+def test_compressed_networks_make_them_and_shrink_what_is_left_out(layers, decay):
+    weights, moments = drawn(3, *[64] * (layers - 1), 2)
+    weights = [torch.linalg.qr(W if len(W) >= W.shape[1] else W.mT).Q for W in weights]
+    weights[-1] = weights[-1].mT
+    decays, like = [decay] * layers, torch.empty(0, dtype=torch.float64)
+
+    def make():
+        return CompressedNetwork.from_moments(weights, moments, decays, like, 10**5)
+
+    assert any(N is not None for N in make().pathway.compressions[0].rests) == (layers == 3)
+    moved_alike(make, 4, list(0.2 / (1 + np.arange(23.0))))
+
+
+def test_chunks_grow_with_the_steps_that_were_made():
+    iterations, state = record_iterations(1000, 2), torch.zeros(10)
+    parts = chunks(iterations, state, growing=True)
+    assert [len(part) for part in parts] == [100, 100, 200, 100]
+    np.testing.assert_array_equal(np.concatenate(parts), iterations[1:])
+    parts = chunks(iterations, torch.zeros(2**18), growing=True)
+    assert {len(part) for part in parts[:-1]} == {2**26 // (4 * 2**18)}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +162,9 @@ def test_the_loops_are_right_uncompiled():
     begin, sizes, strides = np.array([0, 12]), np.array([4, 3, 2]), np.array([3, 1])
     decays, etas = np.array([[0.1, 0.2]]), np.array([[0.05, 0.02]])
     network = (one.state[None].numpy(), begin, sizes, strides, A, S, decays)
-    _compiled_steps._descend(*network, etas)
-    for eta in etas[0]:
+    records = np.zeros((2, *one.state[None].shape))
+    _compiled_steps._descend(*network, etas, np.array([1, 2]), records)
+    for eta, record in zip(etas[0], records, strict=True):
         other.step(eta)
+        torch.testing.assert_close(torch.from_numpy(record[0]), other.state, rtol=1e-13, atol=1e-14)
     torch.testing.assert_close(one.state, other.state, rtol=1e-13, atol=1e-14)
