@@ -21,7 +21,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
     sized_weights,
 )
-from sklearn_deeplinear.estimators._options import step_flops
+from sklearn_deeplinear.estimators._options import linear_batch_flops, step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
@@ -118,7 +118,7 @@ class LinearClassifierProblem:
     def step_flops(self, n_rows):
         """Floating-point operations of a step, roughly; `n_rows` None for all data."""
         if n_rows is not None:
-            return step_flops(n_rows, self.shapes)
+            return linear_batch_flops(n_rows, self.shapes)
         return 4 * self.X.size * self.Y.shape[1] + step_flops(self.Y.shape[1], self.shapes)
 
     def advice(self, n_steps):

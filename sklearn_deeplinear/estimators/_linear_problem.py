@@ -26,7 +26,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
     sized_weights,
 )
-from sklearn_deeplinear.estimators._options import step_flops
+from sklearn_deeplinear.estimators._options import linear_batch_flops, step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer, check_attained
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
@@ -114,10 +114,10 @@ class LinearProblem:
 
     def step_flops(self, n_rows):
         """Floating-point operations of a step, roughly; `n_rows` None for all data."""
+        if n_rows is not None:
+            return linear_batch_flops(n_rows, self.shapes)
         thin = min(self.moments.n_inputs, self.moments.n_outputs)
-        if self.noise.any():
-            thin = max(self.width)
-        return step_flops(n_rows or thin, self.shapes)
+        return step_flops(max(self.width) if self.noise.any() else thin, self.shapes)
 
     def advice(self, n_steps):
         """What to do about a run of `n_steps` that is not done."""

@@ -89,8 +89,9 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
     random_state : int, RandomState instance or None, default=None
         Seed of random initial weights and of the order of mini-batches.
     record_every : int, default=None
-        Steps or epochs between records. None makes at most 1,000 records, except for "sgd" and
-        "adam" so far apart that measuring them takes about a quarter of the time of training.
+        Steps or epochs between records. None makes at most 1,000 records, so far apart that
+        measuring them takes about a quarter of the time of training (in a shorter run of that of
+        1,200 steps or batches); "sgd" and "adam" with `early_stopping` record every epoch.
     record : sequence of {"sharpness", "nuclear_norm", "effective_rank"}, default=()
         Further quantities to record, under their names in `trajectory_`: the largest eigenvalue
         of the Hessian of J, in all parameters; the sum of the singular values of the end-to-end

@@ -65,6 +65,12 @@ def step_flops(n_rows, shapes):
     return 6 * n_rows * sum(rows * columns for rows, columns in shapes)
 
 
+def linear_batch_flops(n_rows, shapes):
+    """The same for linear layers, which may be multiplied first."""
+    d, m = shapes[0][1], shapes[-1][0]
+    return min(step_flops(n_rows, shapes), step_flops(min(d, m), shapes) + 4 * n_rows * d * m)
+
+
 def torch_generator(random_state):
     """Return a torch generator of its own, seeded by a scikit-learn `random_state`.
 

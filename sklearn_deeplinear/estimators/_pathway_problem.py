@@ -28,7 +28,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
     sized_weights,
 )
 from sklearn_deeplinear.estimators._linear_problem import kept, like_ridge
-from sklearn_deeplinear.estimators._options import step_flops
+from sklearn_deeplinear.estimators._options import linear_batch_flops, step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer, check_attained
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
@@ -129,6 +129,8 @@ class PathwayProblem:
 
     def step_flops(self, n_rows):
         """Floating-point operations of a step, roughly; `n_rows` None for all data."""
+        if n_rows is not None and self.linear:
+            return sum(linear_batch_flops(n_rows, shapes) for shapes in self.shapes)
         thin = min(self.moments.n_inputs, self.moments.n_outputs)
         n_rows = n_rows or (thin if self.linear else self.moments.n_samples)
         return sum(step_flops(n_rows, shapes) for shapes in self.shapes)

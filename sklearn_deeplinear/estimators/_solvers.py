@@ -15,12 +15,14 @@ import numpy as np
 from sklearn_deeplinear.dynamics._comparison import times_of
 from sklearn_deeplinear.dynamics.compression._krylov import krylov_run
 from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
+from sklearn_deeplinear.dynamics.runs._batch_epochs import record_cost as batch_record_cost
 from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._quasi_newton import minimise
 from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
+from sklearn_deeplinear.dynamics.runs._resident_data import batch_sizes
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.dynamics.runs._validation import EarlyStopping, ValidationMeter
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
@@ -122,8 +124,8 @@ def mini_batches(problem, options, listener):
     schedule, step_size = check_step_size(options.step_size, partial(automatic, start, options))
     dynamics = problem.dynamics(start, options)
     meters = _meters(dynamics, options)
-    iterations = record_iterations(options.max_iter, options.record_every)
     network = problem.batch_network(start, options, dynamics)
+    iterations = _epochs(problem, options, meters, len(network.data))
     run, net = train_minibatch(
         dynamics,
         network.module,
@@ -207,6 +209,16 @@ def descent_start(problem, options):
 def descent_iterations(options, dynamics, meters):
     cost = dynamics.record_cost(sum(meter.cost for meter in meters))
     return record_iterations(options.max_iter, options.record_every, cost)
+
+
+def _epochs(problem, options, meters, n_samples):
+    """Epochs to record: all of them where the loss on validation data may end the run."""
+    if options.patience is not None:
+        return record_iterations(options.max_iter, options.record_every, 0)
+    sizes = batch_sizes(n_samples, options.batch_size)
+    flops = problem.step_flops(sizes[0]), problem.step_flops(None)
+    cost = batch_record_cost(*flops, sum(meter.cost for meter in meters))
+    return record_iterations(options.max_iter, options.record_every, cost, len(sizes))
 
 
 def _meters(dynamics, options):

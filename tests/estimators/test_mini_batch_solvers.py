@@ -138,3 +138,30 @@ def test_other_errors_of_callbacks_are_left_alone():
     X = np.random.RandomState(0).standard_normal((30, 3))
     with pytest.raises(KeyError, match="my own"):
         DeepLinearRegressor(solver="sgd", callbacks=[Faulty()]).fit(X, X[:, 0])
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_default_records_are_spaced_by_steps_and_change_nothing(solver):
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((200, 20))
+    y = np.maximum(X @ rng.standard_normal((20, 2)), 0)
+    options = {"solver": solver, "batch_size": 50, "tol": 0, "random_state": 0}
+    model = HomogeneousMLPRegressor(width=10, max_iter=100, step_size=1e-3, **options)
+    spaced = clone(model).fit(X, y).trajectory_
+    every = clone(model).set_params(record_every=1).fit(X, y).trajectory_
+    assert every.iteration.tolist() == list(range(101))
+    # An epoch has four steps, and a record of a small network takes longer.
+    assert 10 < len(spaced) < 101 and spaced.iteration[-1] == 100
+    for curve in ("loss", "objective", "gradient_norm", "time"):
+        assert_array_equal(getattr(spaced, curve), getattr(every, curve)[spaced.iteration])
+
+
+def test_early_stopping_looks_at_every_epoch():
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((600, 20))
+    y = X[:, 0] + 0.1 * rng.standard_normal(600)
+    model = HomogeneousMLPRegressor(
+        width=10, max_iter=40, solver="adam", batch_size=100, tol=0, random_state=0
+    )
+    model.set_params(early_stopping=True, n_iter_no_change=40).fit(X, y)
+    assert model.trajectory_.iteration.tolist() == list(range(41))

@@ -91,9 +91,11 @@ class BalanceMeter:
     """
 
     def __init__(self, weights, linear=True, biases=None):
-        pairs = list(zip(_incoming(weights, biases), weights[1:], strict=False))
+        incoming = _incoming(weights, biases) if linear else weights
+        biases = [None] * len(weights) if biases is None or linear else biases
+        pairs = zip(incoming, weights[1:], biases, strict=False)
         meter = _matrix_meter if linear else _DiagonalMeter
-        self.meters = [meter(W, W_next) for W, W_next in pairs]
+        self.linear, self.meters = linear, [meter(*pair) for pair in pairs]
         self.names = ("layer", "neuron", "change", *(("matrix",) if linear else ()))
         self.cost = weights[0].shape[:-2].numel() * sum(m.cost for m in self.meters)
 
@@ -113,9 +115,11 @@ class BalanceMeter:
             ``layer``, ``neuron``, ``change`` and, if linear, ``matrix``; see
             :class:`sklearn_deeplinear._results.BalanceHistory`.
         """
-        incoming, measures = _incoming(weights, biases), []
-        for meter, W, W_next in zip(self.meters, incoming, weights[1:], strict=False):
-            unit = _unit_difference(W, W_next)
+        incoming, measures = _incoming(weights, biases) if self.linear else weights, []
+        biases = [None] * len(weights) if biases is None or self.linear else biases
+        parts = zip(self.meters, incoming, weights[1:], biases, strict=False)
+        for meter, W, W_next, b in parts:
+            unit = _unit_difference(W, W_next, b)
             measures.append(of_units(unit) | meter(W, W_next, unit))
         return by_layer(measures, self.names, like=weights[0])
 
@@ -142,11 +146,17 @@ def by_layer(measures, names, like):
     return {name: torch.stack([each[name] for each in measures], dim=-1) for name in names}
 
 
-def _unit_difference(W, W_next):
-    """diag(D_l): squared norms of the rows of W_l minus those of the columns of W_{l+1}."""
+def _unit_difference(W, W_next, b=None):
+    """diag(D_l): squared norms of the rows of W_l minus those of the columns of W_{l+1}.
+
+    Biases b_l count with the rows, if they are given.
+    """
     # vector_norm reduces without a temporary copy of the squares, ten times faster.
     norm = torch.linalg.vector_norm
-    return norm(W, dim=-1).square() - norm(W_next, dim=-2).square()
+    unit = norm(W, dim=-1).square()
+    if b is not None:
+        unit += b.square()
+    return unit - norm(W_next, dim=-2).square()
 
 
 def _incoming(weights, biases):
@@ -155,8 +165,8 @@ def _incoming(weights, biases):
     return [torch.cat([W, b.unsqueeze(-1)], dim=-1) for W, b in zip(weights, biases, strict=True)]
 
 
-def _matrix_meter(W, W_next):
-    """Meter of D_l: by factors where these are much narrower than D_l itself."""
+def _matrix_meter(W, W_next, b):
+    """Meter of D_l, biases in W_l: by factors where these are much narrower than D_l itself."""
     narrow = _NarrowMeter(W, W_next)
     h = W.shape[-2]
     slowness = _SLOWEST / min(max(h, _SLOWEST), _FASTEST)
@@ -216,8 +226,8 @@ class _NarrowMeter:
 class _DiagonalMeter:
     """Change of the diagonal of D_l, what homogeneous activations conserve."""
 
-    def __init__(self, W, W_next):
-        self.start = _unit_difference(W, W_next)
+    def __init__(self, W, W_next, b):
+        self.start = _unit_difference(W, W_next, b)
         self.cost = 4 * W.shape[-2] * (W.shape[-1] + W_next.shape[-2])
 
     def __call__(self, W, W_next, unit):

@@ -47,27 +47,29 @@ class Run:
         return int(self.trajectory.iteration[self.record])
 
 
-def record_iterations(max_iter, record_every=None, record_cost=1):
+def record_iterations(max_iter, record_every=None, record_cost=1, steps=1):
     """Iterations at which a run is recorded, the first and the last always among them.
 
     Parameters
     ----------
     max_iter : int
-        Number of steps.
+        Number of iterations: of steps, or of epochs.
     record_every : int or None
-        Steps between records. None spaces at most 1,000 records evenly, so far apart
+        Iterations between records. None spaces at most 1,000 records evenly, so far apart
         that measuring them takes about a quarter of the time of training (of 1,200 steps,
         in a shorter run of a small network).
     record_cost : float
         Cost of measuring a record, in steps.
+    steps : int
+        Steps of an iteration: batches of an epoch.
 
     Returns
     -------
     iterations : ndarray of int
     """
     if record_every is None:
-        allowance = max(max_iter / _SHORT_RUN, record_cost / _DEAR_RECORD)
-        spacing = record_cost / _MEASURING * min(1.0, allowance)
+        allowance = max(steps * max_iter / _SHORT_RUN, record_cost / _DEAR_RECORD)
+        spacing = record_cost / _MEASURING * min(1.0, allowance) / steps
         record_every = max(1, -(-max_iter // (_MAX_RECORDS - 1)), math.ceil(spacing))
     iterations = np.arange(0, max_iter + 1, record_every)
     return iterations if iterations[-1] == max_iter else np.append(iterations, max_iter)
@@ -128,7 +130,7 @@ class Log:
     def __init__(self, dynamics, meters=None, tol=0.0, record_weights=False, ends=None):
         meters = meters_of(dynamics) if meters is None else meters
         self.dynamics, self.tol, self.record_weights = dynamics, tol, record_weights
-        self.ends = np.inf if ends is None else ends
+        self.ends = ends
         self.moving, self.rows = dynamics, (...,)
         self.readings = [(meter, []) for meter in meters]
         self.stopping = next((m for m in meters if isinstance(m, EarlyStopping)), None)
@@ -206,28 +208,35 @@ class Log:
     def _end(self, measured, losses):
         """How many of the records are good, by network, and the reasons where one ends."""
         norm, running = measured["gradient_norm"], self.running
-        bad = ~(np.isfinite(measured["objective"]) & np.isfinite(norm))
-        good = _first(bad)
-        first = self.parts[0]["gradient_norm"][0] if self.parts else norm[0]
-        with np.errstate(invalid="ignore"):
-            small = norm <= np.maximum(self.tol * first, self.rounding)
-        settled = _first(small & (np.asarray(self.tol) > 0))
-        late = measured["iteration"].reshape(-1, *(1 for _ in self.batch)) >= self.ends
-        end = np.minimum(settled, _first(np.broadcast_to(late, norm.shape)))
-        stopping = self.stopping
-        stopped = len(norm) if stopping is None else _first(stopping.has_ended(losses))
-        end = np.minimum(end, stopped)
+        good = _first(~(np.isfinite(measured["objective"]) & np.isfinite(norm)))
+        end = settled = stopped = len(norm)
+        if np.any(self.tol):
+            first = self.parts[0]["gradient_norm"][0] if self.parts else norm[0]
+            with np.errstate(invalid="ignore"):
+                small = norm <= np.maximum(self.tol * first, self.rounding)
+            end = settled = _first(small & (np.asarray(self.tol) > 0))
+        if self.ends is not None:
+            late = measured["iteration"].reshape(-1, *(1 for _ in self.batch)) >= self.ends
+            end = np.minimum(end, _first(np.broadcast_to(late, norm.shape)))
+        if self.stopping is not None:
+            stopped = _first(self.stopping.has_ended(losses))
+            end = np.minimum(end, stopped)
         ended = running & (end < good)
         diverged = running & (good < len(norm)) & ~ended
-        self.reasons[ended] = "max_iter"
-        self.reasons[ended & (stopped == end)] = "early_stopping"
-        self.reasons[ended & (settled == end)] = "converged"
-        self.reasons[diverged] = "diverged"
-        self.running = running & ~ended & ~diverged
+        if ended.any() or diverged.any():
+            self.reasons[ended] = "max_iter"
+            self.reasons[ended & (stopped == end)] = "early_stopping"
+            self.reasons[ended & (settled == end)] = "converged"
+            self.reasons[diverged] = "diverged"
+            self.running = running & ~ended & ~diverged
         return np.where(running, np.where(ended, end + 1, good), 0)
 
     def _keep(self, states, counts, into):
         """Write the last of so many records of each network `into` a state."""
+        if not self.batch:
+            if counts:
+                into.copy_(states[counts - 1])
+            return
         rows, n = counts.reshape(-1), states.shape[-1]
         (networks,) = np.nonzero(rows)
         last = states.reshape(len(states), -1, n)[rows[networks] - 1, networks]

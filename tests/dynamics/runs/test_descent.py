@@ -43,6 +43,17 @@ def test_first_and_last_iterate_are_recorded(max_iter, record_every, cost, expec
     assert record_iterations(max_iter, record_every, cost).tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("epochs", "steps", "cost", "spacing"),
+    [(3000, 1, 2.0, 8), (150, 20, 2.0, 1), (300, 10, 40.0, 16), (50, 9, 9.0, 2), (200, 9, 9.0, 4)],
+)
+def test_records_of_epochs_are_spaced_by_their_batches(epochs, steps, cost, spacing):
+    # Four times the cost of a record in 1,200 steps or more, less in proportion before.
+    iterations = record_iterations(epochs, None, cost, steps)
+    assert set(np.diff(iterations)[:-1]) == {spacing}
+    assert record_iterations(epochs, 7, cost, steps)[1] == 7
+
+
 @pytest.mark.parametrize("max_iter", [998, 999, 1000, 12_345, 10**6])
 def test_at_most_a_thousand_records_by_default(max_iter):
     iterations = record_iterations(max_iter)
