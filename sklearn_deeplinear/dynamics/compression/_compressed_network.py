@@ -97,7 +97,7 @@ class CompressedNetwork:
 
     @property
     def steps(self):
-        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
+        """`CompiledSteps`, many in one call; None where that is no faster."""
         return self.pathway.steps
 
     def measure(self, states):

@@ -9,6 +9,7 @@ are exact.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -87,19 +88,19 @@ class CompressedPathways(PathwayDynamics):
 
     @cached_property
     def steps(self):
-        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
+        """`CompiledSteps`, many in one call; None where that is no faster."""
         of_cores = super().steps
         if of_cores is None or not (self.has_rests and self.rates.any()):
             return of_cores
 
-        def steps(etas, ends=(), records=None):
+        def make(etas, ends, records):
             of_cores(etas, ends, records)
             kept = torch.cumprod(1 - self.rates.new_tensor(etas)[:, None] * self.rates, 0)
             if records is not None:
                 records[:, -len(self.rates) :] = self.rests * kept[torch.as_tensor(ends) - 1]
             self.rests.mul_(kept[-1])
 
-        return steps
+        return replace(of_cores, make=make)
 
     def _chain_meters(self):
         """Meters that know the bases and the rests of the pathways."""

@@ -9,6 +9,8 @@ B_l = W_L ... W_{l+1} and G = M A - S, as in :class:`MapGradient`,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 
@@ -20,12 +22,36 @@ from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 # Floating-point operations of a step beyond which products by BLAS are as fast: these took 9 us
 # where one thread took 23 with 1.2e5 of them, 28 and 40 with 4.9e5, 66 and 70 with 1.3e6.
 _TINY = 5e5
+# Seconds of a step of the smallest networks, and operations a second of the largest of these.
+_STEP_SECONDS, _RATE = 0.5e-6, 1e10
+# Seconds after which there may be a look at what was recorded, which takes .5 ms itself.
+_LOOK_SECONDS = 1e-3
+
+
+@dataclass(frozen=True)
+class CompiledSteps:
+    """Many steps of descent in one call.
+
+    Attributes
+    ----------
+    make : callable
+        ``make(etas, ends, records)`` moves the state by a list of step sizes, floats or tensors
+        of the shape of the batch. After each of so many steps as `ends` holds, ascending, the
+        state is copied into the next of `records`, a tensor (n_ends, ..., n_parameters), if
+        there are any.
+    at_once : int
+        Number of steps that take no longer than a look at what they have led to.
+    """
+
+    make: Callable
+    at_once: int
+
+    def __call__(self, etas, ends=(), records=None):
+        self.make(etas, ends, records)
 
 
 def compiled_steps(state, weights, data_term, weight_decay):
-    """Return ``steps(etas, ends, records)`` for one chain of linear layers, or None.
-
-    There are none where they would not pay.
+    """Return the steps of one chain of linear layers, or None where they would not pay.
 
     Parameters
     ----------
@@ -40,10 +66,7 @@ def compiled_steps(state, weights, data_term, weight_decay):
 
     Returns
     -------
-    steps : callable or None
-        Moves the state by a list of step sizes, floats or tensors of the shape of the batch.
-        After each of so many steps as `ends` holds, ascending, the state is copied into the next
-        of `records`, a tensor (n_ends, ..., n_parameters); both may be left out.
+    steps : CompiledSteps or None
     """
     if not isinstance(data_term, MomentGradient) or data_term.transposed or data_term.uses_factor:
         return None
@@ -67,13 +90,14 @@ def compiled_steps(state, weights, data_term, weight_decay):
     decays, strides = _by_network(weight_decay, n), np.array(weights[-1].stride()[-2:])
     network = states, begin, sizes, strides, *data, decays
 
-    def steps(etas, ends=(), records=None):
+    def make(etas, ends, records):
         etas = _by_network(etas, n) if batch else np.array([etas], dtype=np.float64)
         rows = np.empty((0, *states.shape)) if records is None else records.numpy()
         ends = np.array(ends, dtype=np.int64)
         kernel(*network, etas, ends, rows.reshape(len(ends), *states.shape))
 
-    return steps
+    seconds = n * (_STEP_SECONDS + work / _RATE)
+    return CompiledSteps(make, int(_LOOK_SECONDS / seconds))
 
 
 def _by_network(values, n):

@@ -114,7 +114,7 @@ class LinearDynamics:
 
     @cached_property
     def steps(self):
-        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
+        """`CompiledSteps`, many in one call; None where that is no faster."""
         return compiled_steps(self.state, self.weights, self.data_term, self.weight_decay)
 
     def evaluate(self):

@@ -96,7 +96,7 @@ class PathwayDynamics:
 
     @cached_property
     def steps(self):
-        """Many steps in one call, as :func:`compiled_steps`; None where that is no faster."""
+        """`CompiledSteps`, many in one call; None where that is no faster."""
         chains, decays = self.layout.networks(self.state, self.weight_decay)
         if not self.linear or len(chains) > 1:
             return None

@@ -15,7 +15,7 @@ import torch
 from sklearn_deeplinear._training_warning import TrainingWarning
 from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics.runs._records import Log, Run, chunks
+from sklearn_deeplinear.dynamics.runs._records import CHUNK_STEPS, Log, Run, chunks
 
 
 @torch.no_grad()
@@ -70,10 +70,9 @@ def descend(
         iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
     log = Log(dynamics, meters, tol, record_weights, ends)
     reason = log.begin()
-    # The networks of a batch leave it between chunks, and listeners are told of them.
-    growing = _together(dynamics, step) is not None and not log.batch and watch is None
+    parts = chunks(iterations, dynamics.state, _chunk_steps(dynamics, step, watch))
     iteration, time = 0, 0.0
-    for index, marks in enumerate(chunks(iterations, dynamics.state, growing)):
+    for index, marks in enumerate(parts):
         if reason is not None:
             break
         states = dynamics.state.new_empty((len(marks), *dynamics.state.shape))
@@ -116,6 +115,15 @@ def descend(
 def _together(dynamics, step):
     """What makes many steps in one call, of descent where the network has it."""
     return None if step else getattr(dynamics, "steps", None)
+
+
+def _chunk_steps(dynamics, step, watch):
+    """Steps of a chunk: more of them where they are fast and nobody waits for its end."""
+    together = _together(dynamics, step)
+    # The networks of a batch leave it between chunks, and listeners are told of these.
+    if together is None or watch is not None or dynamics.state.ndim > 1:
+        return CHUNK_STEPS
+    return max(CHUNK_STEPS, together.at_once)
 
 
 def _calls(n_marks, together):

@@ -19,7 +19,7 @@ _MAX_RECORDS = 1000
 # the third number of steps.
 _MEASURING, _SHORT_RUN, _DEAR_RECORD = 1 / 4, 1200, 80
 # Steps between two looks at what was recorded, and memory for the states kept until then.
-_CHUNK_STEPS = 200
+CHUNK_STEPS = 200
 _CHUNK_BYTES = 2**26
 # Temporaries of a batch are as large as its states: of 64 MB they are mapped anew at each use,
 # and recording 108 networks of 620 parameters at every step took 1.5 times as long.
@@ -75,22 +75,16 @@ def record_iterations(max_iter, record_every=None, record_cost=1, steps=1):
     return iterations if iterations[-1] == max_iter else np.append(iterations, max_iter)
 
 
-def chunks(iterations, state, growing=False):
+def chunks(iterations, state, steps=CHUNK_STEPS):
     """Split the records after the first into the chunks that are measured together.
 
-    A run that ends has made the other steps of its chunk for nothing. `growing` chunks take as
-    many steps as were made before them, which suits steps that cost much less than a look.
+    A run that ends within a chunk, which takes so many `steps`, has made the others for nothing.
     """
     spacing = max(1, int(iterations[1] - iterations[0])) if len(iterations) > 1 else 1
     limit = _CHUNK_BYTES if state.ndim == 1 else _BATCH_CHUNK_BYTES
-    fitting = max(1, limit // (state.numel() * state.element_size()))
-    least = max(1, _CHUNK_STEPS // spacing)
-    parts, begin = [], 1
-    while begin < len(iterations):
-        size = min(max(least, begin - 1 if growing else 0), fitting)
-        parts.append(iterations[begin : begin + size])
-        begin += size
-    return parts
+    fitting = limit // (state.numel() * state.element_size())
+    size = int(np.clip(steps // spacing, 1, max(1, fitting)))
+    return [iterations[i : i + size] for i in range(1, len(iterations), size)]
 
 
 class Log:

@@ -9,7 +9,8 @@ from sklearn_deeplinear.dynamics.compression._compressed_network import Compress
 from sklearn_deeplinear.dynamics.networks import _compiled_steps
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
-from sklearn_deeplinear.dynamics.runs._records import chunks, record_iterations
+from sklearn_deeplinear.dynamics.runs._descent import descend
+from sklearn_deeplinear.dynamics.runs._records import Log, record_iterations
 from sklearn_deeplinear.theory import SecondMoments
 from tests.dynamics.networks.every_batch import KINDS, Kind, Sweep
 from tests.dynamics.networks.every_batch import linear as linear_batch
@@ -97,13 +98,32 @@ def test_compressed_networks_make_them_and_shrink_what_is_left_out(layers, decay
     moved_alike(make, 4, list(0.2 / (1 + np.arange(23.0))))
 
 
-def test_chunks_grow_with_the_steps_that_were_made():
-    iterations, state = record_iterations(1000, 2), torch.zeros(10)
-    parts = chunks(iterations, state, growing=True)
-    assert [len(part) for part in parts] == [100, 100, 200, 100]
-    np.testing.assert_array_equal(np.concatenate(parts), iterations[1:])
-    parts = chunks(iterations, torch.zeros(2**18), growing=True)
-    assert {len(part) for part in parts[:-1]} == {2**26 // (4 * 2**18)}
+def test_runs_look_at_fast_steps_less_often(monkeypatch):
+    weights, moments = drawn(5, 1, 1)
+    looks = []
+    add = Log.add
+    monkeypatch.setattr(
+        Log, "add", lambda log, states, *rest: looks.append(len(states)) or add(log, states, *rest)
+    )
+    for watch in (None, lambda index, log: False):
+        network = LinearDynamics.from_moments(weights, moments, [0.0, 0.0], [0.0])
+        assert network.steps.at_once > 1000
+        descend(network, lambda t: 0.01, record_iterations(1000, 2), watch=watch)
+    assert looks == [1, 500, 1, 100, 100, 100, 100, 100]
+
+
+def test_runs_end_at_the_same_record_however_long_their_chunks_are():
+    weights, moments = drawn(5, 4, 1)
+
+    def run(watch=None):
+        network = LinearDynamics.from_moments(weights, moments, [0.0, 0.0], [0.0])
+        options = {"tol": 1e-3, "watch": watch}
+        return network, descend(network, lambda t: 0.05, record_iterations(5000, 1), **options)
+
+    (one, long), (other, short) = run(), run(lambda index, log: False)
+    assert long.stop_reason == "converged" and long.n_iter == short.n_iter < 1000
+    torch.testing.assert_close(one.state, other.state, rtol=0, atol=0)
+    np.testing.assert_array_equal(long.trajectory.time, short.trajectory.time)
 
 
 @pytest.mark.parametrize(
