@@ -48,7 +48,7 @@ def test_mini_batches_come_near_the_minimum_in_any_unit(model, solver, unit):
     model.fit(X, y * unit)
     assert 0 <= model.optimality_gap_ < 0.05 * model.global_minimum_.objective
     assert model.stop_reason_ == "max_iter"
-    assert len(model.trajectory_) == 151
+    assert model.trajectory_.iteration[-1] == 150
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])

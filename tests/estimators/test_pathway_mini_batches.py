@@ -199,7 +199,9 @@ def test_a_pickle_predicts_and_another_fit_forgets_the_net(model, activation):
 
 def test_step_sizes_may_change_with_the_epoch_and_warm_starts_continue(model):
     X, y = regression()
-    model.set_params(solver="sgd", batch_size=1000, step_size=lambda t: 0.01 / (t + 1))
+    model.set_params(
+        solver="sgd", batch_size=1000, record_every=1, step_size=lambda t: 0.01 / (t + 1)
+    )
     model.fit(X, y)
     assert_allclose(np.diff(model.trajectory_.time), [0.01 / (t + 1) for t in range(20)])
     model.set_params(step_size=0.003, init=model.weights_)
