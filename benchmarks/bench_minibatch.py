@@ -4,8 +4,7 @@ Both train the same network from the same weights on the same batches, with Adam
 The bare loop permutes, slices, steps and records nothing; the net runs with skorch's
 events and history, and with the package's records (loss, gradient norm, balance on all
 data). skorch's own NeuralNet on numpy arrays, without callbacks, is timed beside them. The
-contestants run in turn; ratios are those of the medians, of processor time (with
-OMP_NUM_THREADS=1 it is the time that passes on an idle machine).
+contestants run in turn, and ratios are those of the medians.
 
     python benchmarks/bench_minibatch.py            # about 2 minutes on two cores
     python benchmarks/bench_minibatch.py --quick    # one repeat of two epochs
@@ -123,10 +122,10 @@ def run_case(name, solver, epochs, repeats):
     for repeat in range(repeats + 1):  # the first one warms up
         final = {}
         for contestant, train in CONTESTANTS.items():
-            start = time.process_time()
+            start = time.perf_counter()
             module = train(*case, solver, batch_size, epochs)
             if repeat:
-                seconds[contestant].append((time.process_time() - start) / epochs)
+                seconds[contestant].append((time.perf_counter() - start) / epochs)
             final[contestant] = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
     error = float((final["ours"] - final["bare"]).abs().max())
     if not error < 1e-8:

@@ -161,7 +161,7 @@ def main():
     parser.add_argument("--save", action="store_true", help="write results/bench_records.json")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
-    repeats, rows = 2 if arguments.quick else 7, []
+    repeats, rows = 2 if arguments.quick else 5, []
     for name in list(SHARES)[:: 3 if arguments.quick else 1]:
         if arguments.only and arguments.only not in name:
             continue
