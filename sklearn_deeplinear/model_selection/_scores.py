@@ -76,4 +76,4 @@ def results_table(params, mean, std, splits=()):
 
 def _hashable(value):
     """Sequences as tuples, so that a column holds one object a setting."""
-    return tuple(value) if isinstance(value, list | np.ndarray) else value
+    return tuple(value) if isinstance(value, (list, np.ndarray)) else value

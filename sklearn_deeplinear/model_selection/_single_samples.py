@@ -35,13 +35,14 @@ class LeaveOneOutValidation:
 
     def scores(self, groups):
         """No scores of single samples; their means and standard deviations, by setting."""
-        residuals = np.concatenate(self.residuals(groups), axis=2)
+        residuals = self.residuals(groups)
         if self.scorer is None:
-            errors = np.mean(residuals**2, axis=1)
-            mean = self.share @ errors
-            return [], -mean, np.sqrt(self.share @ (errors - mean) ** 2)
+            scores = [self._errors(outputs) for outputs in residuals]
+            mean, std = (np.concatenate(part) for part in zip(*scores, strict=True))
+            return [], -mean, std
         data = self.data
-        predictions = (data.outputs[:, :, None] - residuals).transpose(2, 0, 1)
+        left_out = np.concatenate([np.stack(outputs, axis=2) for outputs in residuals])
+        predictions = data.outputs - left_out
         if data.y.ndim == 1:
             predictions = predictions[:, :, 0]
         mean = [
@@ -50,12 +51,23 @@ class LeaveOneOutValidation:
         ]
         return [], np.array(mean), np.full(len(mean), np.nan)
 
+    def _errors(self, outputs):
+        """Means and standard deviations (J,) of squared residuals, averaged over the outputs."""
+        errors = outputs[0] ** 2
+        for residuals in outputs[1:]:
+            errors += residuals**2
+        errors /= len(outputs)
+        mean = errors @ self.share
+        errors -= mean[:, None]
+        errors *= errors
+        return mean, np.sqrt(errors @ self.share)
+
     def residuals(self, groups):
-        """y less left-out predictions: an array of shape (n, m, J) for each group."""
+        """y less left-out predictions: for each group a list of an array (J, n) for each output."""
         closed = [group for group in groups if not self._is_joint(group)]
         settings = [(group.depth, group.log_decays, group.log_rho) for group in closed]
-        outputs = [leave_one_out(rows, settings)[0] for rows in self._rows] if closed else []
-        by_group = iter([np.stack(parts, axis=1) for parts in zip(*outputs, strict=True)])
+        outputs = [leave_one_out(rows, settings) for rows in self._rows] if closed else []
+        by_group = zip(*outputs, strict=True)
         return [
             self._refitted_residuals(group) if self._is_joint(group) else next(by_group)
             for group in groups
@@ -64,10 +76,10 @@ class LeaveOneOutValidation:
     def _refitted_residuals(self, group):
         X, Y = self.data.X, self.data.outputs
         found = [
-            Y[i][:, None] - (coefs @ X[i] + intercepts).T
+            Y[i] - coefs @ X[i] - intercepts
             for i, (coefs, intercepts) in enumerate(self._refits(group))
         ]
-        return np.array(found)
+        return list(np.transpose(found, (2, 1, 0)))
 
     def held_out(self, group):
         """:class:`HeldOutModels` of a group of one setting."""

@@ -52,12 +52,23 @@ class Block:
     share: np.ndarray
     rest: np.ndarray
     missed: np.ndarray
+    of_zero: np.ndarray
+    whole: np.ndarray
+    products: np.ndarray
+    weighted_squares: np.ndarray
 
     @classmethod
     def of(cls, rows, block):
         (rest, missed), size = rows.unfitted, rows.size
         shown = rows.u[block], rows.share[block], rest[block], missed[block] / size
-        return cls(rows.target / size, *shown)
+        reduced = rows.products[block] / size, rows.weighted_squares[block]
+        of_zero = rows.residual_of_zero[block] / size
+        return cls(rows.target / size, *shown, of_zero, rows.whole[block], *reduced)
+
+    @cached_property
+    def gain_of_zero(self):
+        """g e^2 of the zero map."""
+        return self.whole * self.of_zero**2
 
     def sums(self, dropped):
         """F, G and Q for factors of shape (..., k) on the terms: (..., n) and for Q (...)."""

@@ -44,12 +44,19 @@ class LeftOutProblem:
         self.uniform = np.ptp(rows.share) == 0
         self.needs_table = self.penalised.any() and not (depth == 1 and self.uniform)
 
+    def level(self, log_decay):
+        """Right sides for finite settings, in units of the data, but for 1 - s_i."""
+        level = (self.log_rho + log_decay - self.log_top) / (self.depth - 1) - self.log_rho
+        return level - 2 * np.log(self.rows.size)
+
     @property
     def levels(self):
-        """Right sides for the penalised settings, in units of the data, but for 1 - s_i."""
-        decay = self.log_decay[self.penalised]
-        level = (self.log_rho + decay - self.log_top) / (self.depth - 1) - self.log_rho
-        return level - 2 * np.log(self.rows.size)
+        """Those of the penalised settings."""
+        return self.level(self.log_decay[self.penalised])
+
+    def shift(self, block):
+        """What the left sides of samples have besides x / D and log B."""
+        return -self.depth / (self.depth - 1) * np.log1p(-block.share)
 
     @property
     def lowest(self):
@@ -118,7 +125,7 @@ class LeftOutProblem:
         D = self.depth - 1
         order = np.argsort(self.levels)
         levels, columns = self.levels[order], columns[order]
-        shift = -self.depth / D * np.log1p(-table.block.share)
+        shift = self.shift(table.block)
         edges = table.edges[: np.searchsorted(table.edges, self.highest) + 1]
         log_B, slope = (curve[: len(edges)] for curve in table.at_edges[:2])
         height, slope = edges[:, None] / D + log_B + shift, 1 / D + slope
@@ -131,10 +138,12 @@ class LeftOutProblem:
         start, stop = height[cell, sample], height[cell + 1, sample]
         slopes = slope[cell, sample], slope[cell + 1, sample]
         guess = _inverse_hermite(levels[j], start, stop, *slopes)
-        z, values = self._roots(table, sample, cell, levels[j] - shift[sample], guess, slopes)
-        at, residual = table.edges[cell] + CELL / 2 * (1 + z), values[0]
+        z, residual, before = self._roots(
+            table, sample, cell, levels[j] - shift[sample], guess, slopes
+        )
+        at = table.edges[cell] + CELL / 2 * (1 + z)
         if self.depth > 2:  # zero may be lower, or another point
-            objective = self._objective(table, sample, self.log_decay[columns[j]], at, values)
+            objective = self._objective(table, sample, self.log_decay[columns[j]], *before)
             best = np.flatnonzero(objective < 0)
             if np.bincount(sample[best] * len(levels) + j[best]).max(initial=0) > 1:
                 best = best[np.argsort(-objective[best])]  # the lowest is written last
@@ -145,15 +154,17 @@ class LeftOutProblem:
         """Points z in [-1, 1] of the cells where the rising curves meet their levels.
 
         By Halley's method, with the curvature from the slopes here and at the ends of the cell,
-        and bisection wherever a step leaves the bracket.
+        and bisection wherever a step leaves the bracket. Besides the residuals there, x, e, g and
+        Q before the last step, which belong together: the objective is flat at its minimum.
         """
         D, n, half = self.depth - 1, len(z), CELL / 2
         low, high = np.full(n, -1.0), np.ones(n)
-        z, final, moving = z.copy(), np.empty((3, n)), slice(None)
+        z, residual, before, moving = z.copy(), np.empty(n), np.empty((4, n)), slice(None)
         for step in range(_MAX_STEPS):
             here = z[moving]
             log_B, slope, (e, e1, e2, g, Q) = table.curve(sample[moving], cell[moving], here)
-            excess = (table.edges[cell[moving]] + half * (1 + here)) / D + log_B - level[moving]
+            x = table.edges[cell[moving]] + half * (1 + here)
+            excess = x / D + log_B - level[moving]
             slope = slope + 1 / D
             left, right = slopes[0][moving] - slope, slopes[1][moving] - slope
             # A step that is not a number is not taken.
@@ -172,25 +183,21 @@ class LeftOutProblem:
             near = (np.abs(dx) <= np.where(known, _LAST_STEP, _LAST_STEP**2)) & (bent <= _LAST_BEND)
             rested = valid & near | (step == _MAX_STEPS - 1)
             moved = np.where(valid, dx, 0.0)
-            final[:, moving] = e + moved * (e1 + moved * e2 / 2), g, Q
+            residual[moving] = e + moved * (e1 + moved * e2 / 2)
+            before[:, moving] = x, e, g, Q
             z[moving] = np.where(valid, new, (low[moving] + high[moving]) / 2)
             moving = np.arange(n)[moving][~rested]
             if not moving.size:
                 break
-        return z, final
+        return z, residual, before
 
-    def _gain_of_zero(self, table):
-        rows = self.rows
-        return (rows.whole * (rows.residual_of_zero / table.size) ** 2)[table.rows]
-
-    def _objective(self, table, sample, log_decay, at, values):
+    def _objective(self, table, sample, log_decay, at, e, g, Q):
         """Objective of the left-out problem above that of the zero map."""
-        e, g, Q = values
         block, rho = table.block, np.exp(self.log_rho)
         share = block.share[sample]
         log_t = self.log_rho + log_decay - self.log_top - at + np.log1p(-share)
         penalty = np.exp(log_t / (self.depth - 1) - 2 * np.log(table.size))
-        gain = np.sum(block.t**2) - Q + share * (g * e**2 - self._gain_of_zero(table)[sample])
+        gain = np.sum(block.t**2) - Q + share * (g * e**2 - block.gain_of_zero[sample])
         return (self.depth - 1) * penalty - rho * gain / (1 - share)
 
 

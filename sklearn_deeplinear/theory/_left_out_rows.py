@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 
 from sklearn_deeplinear.theory._location import shares_of
 from sklearn_deeplinear.theory._moments import SecondMoments
@@ -33,6 +34,9 @@ from sklearn_deeplinear.theory._moments import SecondMoments
 # Without a sample of share s the gradient at zero has 1 - s of its size: its square, which the
 # equation is about, is a difference that must keep ten digits.
 _DOMINANT = 0.999
+
+# Numbers of eigenvalues that are few enough, and what remains of a function that is rounding.
+_FEW, _NOTHING = 16, 1e-15
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +102,42 @@ class LeftOutRows:
         return (self.sigma / self.sigma[:1]) ** 2
 
     @cached_property
+    def basis(self):
+        """Orthonormal vectors (k, p) that span ``1 / (a + tau)`` for all tau; None if p is large.
+
+        Eigenvalues close to each other make much the same of tau: for 50 between 0.5 and 1 there
+        are 12 vectors.
+        """
+        k = len(self.a)
+        if k <= _FEW:
+            return None
+        tau = np.exp(np.arange(np.log(self.a[-1]) - 4, 4, 0.25))
+        functions = np.column_stack([1 / (self.a[:, None] + tau), 1 / self.a, np.ones(k)])
+        functions /= functions.max(axis=0)
+        Q, R, _ = scipy.linalg.qr(functions, mode="economic", pivoting=True)
+        sizes = np.abs(np.diag(R))
+        p = np.count_nonzero(sizes > _NOTHING * sizes[0])
+        return Q[:, :p].copy() if p <= k / 2 else None
+
+    @cached_property
+    def products(self):
+        """t_k u_ik in the basis, of shape (n, p)."""
+        return self._in_basis(self.u * self.target)
+
+    @cached_property
+    def weighted_squares(self):
+        """s_i u_ik^2 in the basis, of shape (n, p)."""
+        return self._in_basis(self.share[:, None] * self.u**2)
+
+    def _in_basis(self, rows):
+        return rows if self.basis is None else rows @ self.basis
+
+    @cached_property
+    def typical(self):
+        """A share that is that of all samples if they are equal."""
+        return float(np.median(self.share))
+
+    @cached_property
     def size(self):
         """Root mean square of the targets, a unit for them."""
         largest = np.abs(self.y).max() or 1.0
@@ -114,10 +154,15 @@ class LeftOutRows:
         return self.y / self.whole
 
     @cached_property
+    def leverage(self):
+        """``s_i ||u_i||^2``, shape (n,)."""
+        return self.share * np.sum(self.u**2, axis=1)
+
+    @cached_property
     def unfitted(self):
         """``1 - c s_i - s_i ||u_i||^2`` and o_i, both of shape (n,): zero where all maps fit."""
         n = np.count_nonzero(self.share)
-        rest = self.whole - self.share * np.sum(self.u**2, axis=1)
+        rest = self.whole - self.leverage
         missed = self.y - self.u @ self.target
         if len(self.sigma) == n - self.moments.centered:
             fitted = self.share > 0

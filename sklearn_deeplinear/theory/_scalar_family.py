@@ -168,6 +168,15 @@ class ScalarFamily:
         levels = np.array([H.maximum - np.log(D), F.maximum])
         return D * (levels - self._level(0.0))
 
+    @property
+    def highest(self):
+        """The point x where the curve is highest, beyond which there is no minimum.
+
+        With two layers that is far to the right, where it is as good as at its limit.
+        """
+        nodes = self._curve.nodes
+        return nodes[self._curve(nodes)[0].argmax()]
+
     def coordinates(self, x):
         """M V in the eigenbasis of A, shape (..., k), at ``x = log(mu / sigma_1^2)``."""
         return np.exp(self.log_rho) * self._shares(x)[0] * (self.target / self.sigma)

@@ -38,7 +38,7 @@ def deviation(X, y, weight=None, center=True, noise=0.0, width=None, samples=Non
     with np.errstate(divide="ignore"):
         settings = [(L, L * np.log(gammas), r) for L, r in zip(DEPTHS, rho, strict=True)]
     rows = LeftOutRows.of(moments, X, y, weight)
-    found, _ = leave_one_out(rows, settings)
+    found = leave_one_out(rows, settings)
     worst = 0.0
     for i in range(len(y)) if samples is None else samples:
         keep = np.arange(len(y)) != i
@@ -48,7 +48,7 @@ def deviation(X, y, weight=None, center=True, noise=0.0, width=None, samples=Non
             options = {"noise": noise, "width": width} if L > 1 else {}
             path = deep_linear_path(others, weight_decays=gammas, depth=L, **options)
             expected = y[i] - path.coefs[:, 0] @ X[i] - path.intercepts[:, 0]
-            worst = max(worst, np.abs(residuals[i] - expected).max())
+            worst = max(worst, np.abs(residuals[:, i] - expected).max())
     return worst / np.abs(y).max()
 
 
@@ -179,9 +179,9 @@ def test_blocks_of_samples_do_not_matter(monkeypatch):
     moments = SecondMoments.from_data(X, y)
     rows = LeftOutRows.of(moments, X, y)
     settings = [(depth, depth * np.log(decays_of(moments)[:5]), 0.0) for depth in DEPTHS]
-    whole, _ = leave_one_out(rows, settings)
+    whole = leave_one_out(rows, settings)
     monkeypatch.setattr("sklearn_deeplinear.theory._leave_one_out._BLOCK_SIZE", 1)
-    for a, b in zip(whole, leave_one_out(rows, settings)[0], strict=True):
+    for a, b in zip(whole, leave_one_out(rows, settings), strict=True):
         assert_allclose(a, b, atol=1e-12)
 
 
