@@ -9,13 +9,13 @@ factors merge by one more decomposition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._batches import block_rows, check_batch
+from sklearn_deeplinear.theory._batches import block_rows
 from sklearn_deeplinear.theory._factor import tall_factor
 from sklearn_deeplinear.theory._location import Location
 from sklearn_deeplinear.theory._sparse_rows import sparse_moments
@@ -113,11 +113,13 @@ class SecondMoments:
         ----------
         X : array-like of shape (n_samples, d)
             Inputs: an array, a memmap, or anything of two dimensions whose slices of
-            rows convert to arrays (dask, zarr, h5py). Never copied whole. Of a sparse
+            rows convert to arrays (zarr, h5py). Never copied whole. Of a sparse
             matrix the products are taken; it is filled in, a block of rows at a time,
-            only where they would lose digits.
+            only where they would lose digits. Chunks of dask arrays and data frames
+            are read by tasks of dask, and nothing but moments leaves these.
         y : array-like of shape (n_samples,) or (n_samples, m)
-            Targets.
+            Targets; with dask inputs of unknown chunk sizes, as data frames have them, a
+            dask array or series of the same chunks.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the rows, not negative and not all zero; None weights all rows
             equally.
@@ -158,18 +160,12 @@ class SecondMoments:
         ValueError
             If there is no batch, or one is not valid for :meth:`from_data`.
         """
-        total, n_samples, single_target = None, 0, True
-        for batch in batches:
-            X, y, weight = check_batch(*batch)
-            n_samples += X.shape[0]
-            single_target &= len(y.shape) == 1
-            for block in cls._blocks(X, y, weight, center):
-                total = block if total is None else total + block
-        if not n_samples:
-            raise ValueError("batches must hold at least one batch of data, got none.")
-        if total is None:
-            raise ValueError("sample_weight must not be zero everywhere.")
-        return replace(total, n_samples=n_samples, single_target=single_target)
+        from sklearn_deeplinear.theory._tally import Tally
+
+        total = Tally.of(batches, center)
+        if not total.n_samples:
+            raise ValueError("X must have rows, at least one batch of them; got none.")
+        return total.moments
 
     @classmethod
     def from_moments(cls, input_moment, cross_moment, output_moment) -> SecondMoments:
