@@ -14,7 +14,15 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight
 from sklearn_deeplinear._results import Trajectory
+from sklearn_deeplinear._streamed import (
+    by_rows,
+    is_streamed,
+    learn_features,
+    r2_from_moments,
+    watched,
+)
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
@@ -22,6 +30,7 @@ from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
+from sklearn_deeplinear.theory._distributed import is_dask
 from sklearn_deeplinear.theory._location import shares_of
 from sklearn_deeplinear.theory._moments import check_moments
 
@@ -193,7 +202,51 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         if problem.linear and _in_single_precision(self.weights_):
             self.loss_, self.objective_ = problem.evaluate(self.weights_)
 
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of the predictions, averaged over the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs. Of a linear map on data that are read in blocks it is taken from their
+            moments, in one pass.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            R^2, 1 at best.
+        """
+        if not (is_streamed(X) and hasattr(self, "coef_")):
+            return super().score(X, y, sample_weight)
+        X = learn_features(self, X, reset=False)
+        moments = SecondMoments.from_data(X, y, sample_weight)
+        return r2_from_moments(moments, self.coef_, self.intercept_)
+
+    def _is_read_in_blocks(self, X):
+        """Whether X are never held as an array: their moments are all that training needs."""
+        if not is_streamed(X):
+            return False
+        samples = self._needs_samples()
+        if samples and is_dask(X):
+            raise ValueError(
+                f"X must be an array where training needs samples, as {samples} does, got a dask "
+                "collection: X.compute() makes one, if it fits into memory."
+            )
+        return not samples
+
+    def _needs_samples(self):
+        """What parameter asks for more than moments; an empty text if none does."""
+        if self.solver in OPTIMIZERS:
+            return f'solver="{self.solver}"'
+        return "early_stopping=True" if self.early_stopping else ""
+
     def _check_data(self, X, y, sample_weight, reset=True):
+        if reset and self._is_read_in_blocks(X):
+            return learn_features(self, X, y, reset=True), y, sample_weight
         options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
         X, y = validate_data(self, X, y, reset=reset, **options)
         if sample_weight is not None:
@@ -207,8 +260,12 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         return np.reshape(np.asarray(y, dtype=np.float64), (len(y), -1)), shares_of(weight)
 
     def _problem_of(self, X, y, sample_weight, options):
-        moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+        moments = self._moments_of(X, y, sample_weight)
         return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
+
+    def _moments_of(self, X, y, sample_weight):
+        rows = watched(X, self)
+        return SecondMoments.from_data(rows, y, sample_weight, center=self.fit_intercept)
 
     def _moments_on(self, X, y, sample_weight):
         """Moments of other data of the network that was fitted, centred as it was."""
@@ -251,6 +308,14 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         self.n_features_in_ = moments.n_inputs
         self.__dict__.pop("feature_names_in_", None)  # of a former fit
         return moments
+
+    def _predict_by(self, function, X):
+        """``function(X)`` of checked X; of streamed X a block at a time, lazily with dask."""
+        check_is_fitted(self)
+        if not is_streamed(X):
+            return function(self._check_inputs(X))
+        shape = () if self.moments_.single_target else (self.moments_.n_outputs,)
+        return by_rows(function, learn_features(self, X, reset=False), shape)
 
     def _check_inputs(self, X):
         check_is_fitted(self)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -16,6 +17,7 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import BalanceHistory
+from sklearn_deeplinear._streamed import linear_map
 from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._constraints import NOT_NEGATIVE, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_problem import LinearProblem
@@ -353,13 +355,13 @@ class DeepLinearRegressor(NetworkRegressor):
         y_std : ndarray of the shape of y
             Standard deviations, in the units of y; only if `return_std` is True.
         """
-        X = self._check_inputs(X)
-        y = X @ self.coef_.T + self.intercept_
+        check_is_fitted(self)
+        y = self._predict_by(partial(linear_map, self.coef_, self.intercept_), X)
         if not return_std:
             return y
-        centred = X - self.moments_.mean_x
-        variance = predictive_variance(self.weights_, centred, self._problem.noise)
-        return y, np.sqrt(variance).reshape(y.shape)
+        mean, flat = self.moments_.mean_x, self.moments_.single_target
+        noise = self._problem.noise
+        return y, self._predict_by(partial(_deviation, self.weights_, noise, mean, flat), X)
 
     def _problem_from(self, moments, data):
         depth = check_depth(self.depth)
@@ -373,3 +375,9 @@ class DeepLinearRegressor(NetworkRegressor):
 
     def _problem_on(self, X, y, sample_weight, options):
         return replace(self._problem, moments=self._moments_on(X, y, sample_weight))
+
+
+def _deviation(weights, noise, mean, flat, X):
+    """Standard deviations of the outputs of X."""
+    std = np.sqrt(predictive_variance(weights, X - mean, noise)).reshape(len(X), -1)
+    return std[:, 0] if flat else std

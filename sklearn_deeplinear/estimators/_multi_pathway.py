@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Self
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
+from sklearn_deeplinear._streamed import linear_map
 from sklearn_deeplinear.dynamics.networks._active_pathways import predict_active
 from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._constraints import (
@@ -393,9 +395,12 @@ class MultiPathwayRegressor(NetworkRegressor):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions.
         """
-        X = self._check_inputs(X)
+        check_is_fitted(self)
         if self._problem.linear:
-            return X @ self.coef_.T + self.intercept_
+            return self._predict_by(partial(linear_map, self.coef_, self.intercept_), X)
+        return self._predict_by(self._active_predictions, X)
+
+    def _active_predictions(self, X):
         centred, problem = X - self.moments_.mean_x, self._problem
         y = predict_active(self.weights_, centred, problem.activation, problem.activate_output)
         return (y[:, 0] if self.moments_.single_target else y) + self.intercept_
@@ -415,6 +420,10 @@ class MultiPathwayRegressor(NetworkRegressor):
         if not self._problem.linear:
             raise AttributeError('optimality_certificate_ needs activation="identity".')
         return self._problem.certify(self.weights_)
+
+    def _needs_samples(self):
+        linear = self.activation == "identity"
+        return super()._needs_samples() if linear else f'activation="{self.activation}"'
 
     def _problem_from(self, moments, data):
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))

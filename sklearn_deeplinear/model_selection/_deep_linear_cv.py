@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial, reduce
 from numbers import Integral
+from operator import add
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.model_selection import check_cv
+from sklearn.model_selection import KFold, check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -22,6 +24,14 @@ from sklearn_deeplinear._compat import (
     _routing_enabled,
 )
 from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear._streamed import (
+    by_rows,
+    is_streamed,
+    learn_features,
+    linear_map,
+    r2_from_moments,
+    watched,
+)
 from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
 from sklearn_deeplinear.model_selection._scores import results_table
@@ -29,18 +39,24 @@ from sklearn_deeplinear.model_selection._single_samples import LeaveOneOutValida
 from sklearn_deeplinear.model_selection._splits import SplitValidation
 from sklearn_deeplinear.model_selection._stopping import TrainingValidation
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
+from sklearn_deeplinear.theory._distributed import is_dask
 from sklearn_deeplinear.theory._one_output import one_output
+from sklearn_deeplinear.theory._tally import consecutive_folds
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What is validated: the arrays, their moments, and whether outputs share a network."""
+    """What is validated: the arrays, their moments, and whether outputs share a network.
+
+    Of data that are read in blocks the moments of consecutive folds are all that is known.
+    """
 
     X: np.ndarray
     y: np.ndarray
     sample_weight: np.ndarray | None
     moments: SecondMoments
     per_target: bool
+    folds: list[SecondMoments] | None = None
 
     @property
     def outputs(self):
@@ -89,7 +105,9 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         None predicts each sample by the fit to all others. Where several outputs share a
         network this takes a refit for each sample and each setting; a splitter is faster. An
         int is the number of folds; anything else is as in
-        :class:`~sklearn.model_selection.GridSearchCV`.
+        :class:`~sklearn.model_selection.GridSearchCV`. With a number of folds (or KFold without
+        shuffling) memory maps, dask collections and others are read in blocks, in one pass:
+        the folds are consecutive rows, and whole chunks where dask does not know their sizes.
     scoring : str or callable, default=None
         Scorer, the larger the better; None takes the negative mean squared error, averaged
         over outputs and weighted by the sample weights. With ``cv=None`` a scorer gets the
@@ -108,6 +126,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Step sizes to try, each a float or "auto", which follows the moments of all data.
     max_iter : int, default=1000
         Number of steps; of the flow its time in steps.
+    verbose : int, default=0
+        Print about ten lines while more than 10^8 values are read in blocks.
 
     Attributes
     ----------
@@ -156,7 +176,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     Notes
     -----
     For the intervals the estimator keeps the models of the best setting: one map a fold, or
-    one a sample with ``cv=None``, which is as large as X times the number of outputs.
+    one a sample with ``cv=None``, which is as large as X times the number of outputs. Of data
+    that are read in blocks it keeps nothing but moments, and there are no intervals.
 
     References
     ----------
@@ -196,6 +217,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         "stopping": [StrOptions({"cv"}), None],
         "step_sizes": ["array-like"],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["verbose"],
     }
 
     def __init__(
@@ -213,6 +235,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         stopping=None,
         step_sizes=("auto",),
         max_iter=1000,
+        verbose=0,
     ):
         self.weight_decays = weight_decays
         self.depths = depths
@@ -226,6 +249,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.stopping = stopping
         self.step_sizes = step_sizes
         self.max_iter = max_iter
+        self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params) -> Self:
@@ -285,7 +309,35 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions.
         """
-        return self._check_inputs(X) @ self.coef_.T + self.intercept_
+        check_is_fitted(self)
+        predict = partial(linear_map, self.coef_, self.intercept_)
+        if is_streamed(X):
+            return by_rows(predict, learn_features(self, X, reset=False), self.coef_.shape[:-1])
+        return predict(self._check_inputs(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of the predictions, averaged over the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs. On data that are read in blocks it is taken from their moments.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            R^2, 1 at best.
+        """
+        check_is_fitted(self)
+        if not is_streamed(X):
+            return super().score(X, y, sample_weight)
+        X = learn_features(self, X, reset=False)
+        moments = SecondMoments.from_data(X, y, sample_weight)
+        return r2_from_moments(moments, self.coef_, self.intercept_)
 
     def predict_interval(self, X, alpha=0.1):
         """Predict intervals that hold the targets with probability ``1 - alpha``, about.
@@ -321,7 +373,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if self._held_out is None:
             raise ValueError(
                 'predict_interval needs solver="analytic", and cv to test each sample once, on a '
-                "fit to all other folds: None, or a splitter like KFold or GroupKFold."
+                "fit to all other folds: None, or a splitter like KFold or GroupKFold. Of data "
+                "that were read in blocks there are no residuals: fit to an array instead."
             )
         bounds = self._held_out.interval(X, alpha)
         return tuple(bound[:, 0] for bound in bounds) if self.coef_.ndim == 1 else bounds
@@ -342,7 +395,31 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             router.add(scorer=self._scorer(), method_mapping=mapping)
         return router
 
+    def _is_read_in_blocks(self, X):
+        """Whether X are read in one pass, for moments of consecutive folds."""
+        if not is_streamed(X):
+            return False
+        splitter = check_cv(self.cv)
+        plain = type(splitter) is KFold and not splitter.shuffle and self.cv is not None
+        if is_dask(X) and not plain:
+            raise ValueError(
+                "cv must be a number of folds or KFold without shuffling with dask collections, "
+                f"got {self.cv!r}."
+            )
+        if is_dask(X) and self.scoring is not None:
+            raise ValueError(
+                "scoring must be None with dask collections, whose scores are made of moments; "
+                f"got {self.scoring!r}."
+            )
+        return plain and self.scoring is None
+
     def _check_data(self, X, y, sample_weight):
+        if self._is_read_in_blocks(X):
+            X, n_folds = learn_features(self, X, y, reset=True), check_cv(self.cv).n_splits
+            arrays = watched(X, self), y, sample_weight
+            folds = consecutive_folds(*arrays, n_folds, center=self.fit_intercept)
+            moments = reduce(add, folds)
+            return Data(X, y, sample_weight, moments, self.per_target, folds)
         options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
         X, y = validate_data(self, X, y, ensure_min_samples=2, **options)
         if sample_weight is not None:
@@ -363,9 +440,11 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         others = {name: value for name, value in params.items() if name != "groups"}
         _raise_for_params(others, self, "fit")
         split_params, score_params = self._routed(data.sample_weight, params)
+        splits = None
+        if self.cv is not None and data.folds is None:
+            splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
         if self.solver != "analytic":
             self._check_training()
-            splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
             options = {"solver": self.solver, "max_iter": self.max_iter}
             return TrainingValidation(data, splits, **options, stopping=self.stopping == "cv")
         if self.stopping is not None:
@@ -374,7 +453,6 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             if split_params.get("groups") is not None:
                 raise ValueError("groups must come with a splitter in cv, got cv=None.")
             return LeaveOneOutValidation(data, self._scorer(), score_params)
-        splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
         return SplitValidation(data, splits, self._scorer(), score_params)
 
     def _check_training(self):
@@ -422,7 +500,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.global_minimum_ = minima
         coef = np.concatenate([minimum.coef for minimum in minima])
         intercept = np.concatenate([minimum.intercept for minimum in minima])
-        flat = data.y.ndim == 1
+        flat = data.moments.single_target
         self.coef_, self.intercept_ = (coef[0], float(intercept[0])) if flat else (coef, intercept)
         self._held_out = validation.held_out(self._best)
         self.__dict__.pop("loo_residuals_", None)  # of a former fit

@@ -10,6 +10,16 @@ import numpy as np
 from sklearn_deeplinear.theory import SecondMoments
 
 
+def moments_of_splits(data, splits):
+    """Moments of the training and test set of each split of :class:`Data`.
+
+    Where the `data` come with moments of folds, these are the test sets.
+    """
+    if data.folds is not None:
+        return list(zip(all_but_one(data.folds), data.folds, strict=True))
+    return fold_moments(data.X, data.y, data.sample_weight, splits, data.moments.centered)
+
+
 def fold_moments(X, y, sample_weight, splits, center):
     """Moments of each split.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_deeplinear._compat import _check_method_params
-from sklearn_deeplinear.model_selection._fold_moments import fold_moments, is_partition
+from sklearn_deeplinear.model_selection._fold_moments import is_partition, moments_of_splits
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
 from sklearn_deeplinear.model_selection._scores import FixedLinearModel, losses_from_moments
 from sklearn_deeplinear.theory import deep_linear_path
@@ -19,7 +19,8 @@ class SplitValidation:
     ----------
     data : Data
         See :class:`Data` of the estimator: arrays, moments and how outputs are fitted.
-    splits : list of (train, test) indices
+    splits : list of (train, test) indices, or None
+        None where the data are read in blocks.
     scorer : callable, or None
         None scores by the negative mean squared error, from moments alone.
     score_params : dict
@@ -29,20 +30,20 @@ class SplitValidation:
     def __init__(self, data, splits, scorer, score_params):
         self.data, self.splits = data, splits
         self.scorer, self.score_params = scorer, score_params
-        moments = fold_moments(data.X, data.y, data.sample_weight, splits, data.moments.centered)
+        moments = moments_of_splits(data, splits)
         self.train = [train for train, _ in moments]
         self.test = [test for _, test in moments]
 
     @property
     def n_splits(self):
         """Number of splits."""
-        return len(self.splits)
+        return len(self.test)
 
     def scores(self, groups):
         """Scores of each split by setting, their means and their standard deviations."""
         splits = [
             np.concatenate([self._scores_of_split(i, group) for group in groups])
-            for i in range(len(self.splits))
+            for i in range(self.n_splits)
         ]
         return splits, np.mean(splits, axis=0), np.std(splits, axis=0)
 
@@ -66,7 +67,12 @@ class SplitValidation:
         return tuple(np.concatenate(parts, axis=1) for parts in zip(*paths, strict=True))
 
     def held_out(self, group):
-        """:class:`HeldOutModels` of a group of one setting; None if samples are tested twice."""
+        """:class:`HeldOutModels` of a group of one setting; None if samples are tested twice.
+
+        None, too, if the data were read in blocks.
+        """
+        if self.splits is None:
+            return None
         data, n = self.data, len(self.data.X)
         if not is_partition(self.splits, n):
             return None

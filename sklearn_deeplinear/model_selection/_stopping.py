@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.model_selection._fold_moments import fold_moments
+from sklearn_deeplinear.model_selection._fold_moments import moments_of_splits
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,8 @@ class TrainingValidation:
     ----------
     data : Data
         See :class:`Data` of the estimator.
-    splits : list of (train, test) indices
+    splits : list of (train, test) indices, or None
+        None where the data are read in blocks.
     solver, max_iter
         As the estimator has them.
     stopping : bool
@@ -54,9 +55,9 @@ class TrainingValidation:
     """
 
     def __init__(self, data, splits, *, solver, max_iter, stopping):
-        self.moments, self.stopping, self.n_splits = data.moments, stopping, len(splits)
-        arrays = data.X, data.y, data.sample_weight
-        self.folds = fold_moments(*arrays, splits, data.moments.centered)
+        self.moments, self.stopping = data.moments, stopping
+        self.folds = moments_of_splits(data, splits)
+        self.n_splits = len(self.folds)
         self.run = {"solver": solver, "max_iter": max_iter}
 
     def scores(self, groups):
