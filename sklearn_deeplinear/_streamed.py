@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
+from sklearn_deeplinear.theory._batches import let_go
 from sklearn_deeplinear.theory._distributed import as_dask_array, is_dask
 
 # Values of a block that predictions are made of: 32 MB in float64.
@@ -52,7 +53,7 @@ def by_rows(function, X, shape):
         chunks = {"chunks": (X.chunks[0], *((m,) for m in shape))} if shape else {"drop_axis": 1}
         meta = np.empty((0,) * (1 + len(shape)))
         return X.rechunk({1: -1}).map_blocks(function, dtype=meta.dtype, meta=meta, **chunks)
-    n, d = X.shape
+    X, (n, d) = let_go(X), X.shape
     values, step = np.empty((n, *shape)), max(1, _BLOCK_SIZE // d)
     for start in range(0, n, step):
         rows = slice(start, start + step)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 
 # A block of rows is copied to float64 and centred: what fits into the cache of a processor
@@ -13,6 +15,9 @@ _ROWS_PER_COLUMN = 40
 # milliseconds: longer than it takes to train on a small data set.
 _SMALL_DATA_BYTES = 2**19
 _SMALL_BLOCK_BYTES = 2**16
+
+# Bytes of a memory map that are read before what has been read is let go.
+_MAPPED_BYTES = 2**25
 
 
 def check_batch(X, y, sample_weight=None):
@@ -43,7 +48,35 @@ def _sliceable(array, name):
         array = _as_real(array, name)
     if isinstance(array, np.ndarray) and np.iscomplexobj(array):
         raise ValueError(f"{name} must be real: complex data is not supported.")
-    return array
+    return let_go(array)
+
+
+def let_go(array):
+    """Memory maps, so that what has been read of them does not stay in memory; others as given."""
+    own = getattr(array, "_mmap", None)
+    # A private map of which pages are let go forgets what was written to them.
+    if own is None or array.mode == "c" or not hasattr(mmap, "MADV_DONTNEED"):
+        return array
+    return _Mapped(array, own)
+
+
+class _Mapped:
+    """Slices of a memory map, whose pages the process is rid of soon after.
+
+    They stay in the page cache of the system as long as that has room, and in the memory of the
+    process they would count until the end of the pass.
+    """
+
+    def __init__(self, array, own):
+        self.array, self.shape, self.own, self.read = array, array.shape, own, 0
+
+    def __getitem__(self, rows):
+        if self.read > _MAPPED_BYTES:
+            self.own.madvise(mmap.MADV_DONTNEED)
+            self.read = 0
+        part = self.array[rows]
+        self.read += part.nbytes
+        return part
 
 
 def _as_real(array, name):
