@@ -162,5 +162,5 @@ EVERYTHING = "from sklearn_deeplinear import *; import sklearn_deeplinear.dynami
     ],
 )
 def test_nothing_is_loaded_before_it_is_used(code, absent):
-    """Plotting and mini-batch training not even with the estimators."""
-    assert loaded_by(code) & (absent | {"matplotlib", "skorch"}) == set()
+    """Plotting, mini-batch training and dask not even with the estimators."""
+    assert loaded_by(code) & (absent | {"matplotlib", "skorch", "dask"}) == set()

@@ -57,7 +57,7 @@ class Location:
         return cls(mean, np.zeros(len(mean)), unknown, unknown, *_scaled(sum_weight))
 
     @classmethod
-    def of_rows(cls, rows, weight, center) -> tuple[Location, float]:
+    def of_rows(cls, rows, weight, center, n_inputs) -> tuple[Location, float]:
         """Location of `rows` (n, p), which are centred in place.
 
         Rows of different weights are also multiplied by their square roots, up to a factor.
@@ -70,6 +70,8 @@ class Location:
             Weights of any size, not all zero. Rows of weight zero count for the range.
         center : bool
             False takes the means as zero.
+        n_inputs : int
+            Number of columns that belong to X; the others belong to y.
 
         Returns
         -------
@@ -85,8 +87,10 @@ class Location:
         n = len(rows)
         share, root, scale, total = weighed(weight, n)
         least, largest = _columnwise(np.minimum, rows), _columnwise(np.maximum, rows)
-        if not (np.isfinite(least).all() and np.isfinite(largest).all()):
-            raise ValueError("X and y must be finite: they hold NaN or infinity.")
+        finite = np.isfinite(least) & np.isfinite(largest)
+        if not finite.all():
+            name = "y" if finite[:n_inputs].all() else "X"
+            raise ValueError(f"{name} must be finite: it holds NaN or infinity.")
         mean, low = np.zeros((2, rows.shape[1]))
         if center:
             # A mean lies within the range, which makes that of equal values exact. That of

@@ -255,7 +255,7 @@ class SecondMoments:
         if weight is not None:  # what weighs nothing must not widen the range either
             rows[weight == 0] = rows[weight.argmax()]
         with np.errstate(over="ignore", invalid="ignore"):
-            location, scale = Location.of_rows(rows, weight, center)
+            location, scale = Location.of_rows(rows, weight, center, d)
             factor = scale * tall_factor(rows)
         return cls._at(location, factor, d, n_samples=len(X), centered=center)
 

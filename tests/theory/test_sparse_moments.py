@@ -92,7 +92,7 @@ def test_minima_are_those_of_the_dense_inputs():
 def test_values_that_are_not_finite_are_named():
     bad = X.copy()
     bad.data[3] = np.nan
-    with pytest.raises(ValueError, match="X and y must be finite"):
+    with pytest.raises(ValueError, match="X must be finite"):
         SecondMoments.from_data(bad, Y)
 
 
