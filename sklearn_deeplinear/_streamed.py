@@ -7,23 +7,27 @@ from functools import partial
 import numpy as np
 from sklearn.utils.validation import check_array, validate_data
 
-from sklearn_deeplinear.theory._batches import let_go
+from sklearn_deeplinear.theory._batches import is_frame, sliceable
 from sklearn_deeplinear.theory._distributed import as_dask_array, is_dask
 
 # Values of a block that predictions are made of: 32 MB in float64.
 _BLOCK_SIZE = 2**22
+# Values of data frames that are made into an array, of 80 MB; larger ones are read in blocks.
+_LARGE_FRAME = 10**7
 # Values of a pass over the data that `verbose` reports on, which takes a second or so.
 _LONG_PASS = 10**8
 _LINES = 10
 
 
 def is_streamed(X):
-    """Whether X is a dask collection, a memory map, or has a shape, a dtype and slices only.
+    """Whether X are a dask collection, a memory map, or have a shape, a dtype and slices only.
 
-    Arrays of any namespace, tensors, data frames and sparse matrices are not streamed.
+    Large data frames are, too; arrays of any namespace, tensors and sparse matrices are not.
     """
     if is_dask(X) or isinstance(X, np.memmap):
         return True
+    if is_frame(X):
+        return X.shape[0] * X.shape[1] > _LARGE_FRAME
     if isinstance(X, np.ndarray) or not all(hasattr(X, name) for name in ("shape", "dtype")):
         return False
     whole = "__array_namespace__", "__torch_function__", "tocsr", "iloc"
@@ -35,7 +39,7 @@ def learn_features(estimator, X, y="no_validation", *, reset):
 
     A data frame of dask comes back as an array.
     """
-    rows = as_dask_array(X)
+    rows = as_dask_array(X) if is_dask(X) else X
     if len(rows.shape) != 2:
         raise ValueError(f"X must have shape (n_samples, n_features), got {rows.shape}.")
     # What dask knows of a data frame without reading it: one of no rows.
@@ -53,7 +57,7 @@ def by_rows(function, X, shape):
         chunks = {"chunks": (X.chunks[0], *((m,) for m in shape))} if shape else {"drop_axis": 1}
         meta = np.empty((0,) * (1 + len(shape)))
         return X.rechunk({1: -1}).map_blocks(function, dtype=meta.dtype, meta=meta, **chunks)
-    X, (n, d) = let_go(X), X.shape
+    X, (n, d) = sliceable(X, "X"), X.shape
     values, step = np.empty((n, *shape)), max(1, _BLOCK_SIZE // d)
     for start in range(0, n, step):
         rows = slice(start, start + step)

@@ -24,7 +24,7 @@ def check_batch(X, y, sample_weight=None):
     """Data that can be sliced by rows, and weights."""
     if hasattr(y, "tocsr"):
         raise ValueError("y must be dense, got a sparse matrix: only X may be sparse.")
-    X, y = _sliceable(X, "X"), _sliceable(y, "y")
+    X, y = sliceable(X, "X"), sliceable(y, "y")
     if len(X.shape) != 2 or X.shape[0] == 0 or X.shape[1] == 0:
         raise ValueError(f"X must have shape (n_samples, d), not empty; got {X.shape}.")
     if len(y.shape) not in (1, 2) or y.shape[0] != X.shape[0] or 0 in y.shape:
@@ -36,19 +36,47 @@ def check_batch(X, y, sample_weight=None):
     return X, y, sample_weight
 
 
-def _sliceable(array, name):
-    """Leave arrays that can be sliced by rows as they are; make lists into arrays."""
+def sliceable(array, name):
+    """What can be sliced by rows, each slice real numbers; lists are made into arrays."""
     if hasattr(array, "tocsr"):  # of sparse formats this one can be sliced
         return array.tocsr()
-    if hasattr(array, "iloc"):  # slices of a data frame are columns
+    if is_frame(array):
+        return _FrameRows(array, name)
+    if hasattr(array, "iloc"):  # a series, whose slices are by label
         array = array.to_numpy()
     if not (hasattr(array, "shape") and hasattr(array, "__getitem__")):
         array = np.asarray(array)
-    if isinstance(array, np.ndarray) and array.dtype.kind not in "biufc":
-        array = _as_real(array, name)
-    if isinstance(array, np.ndarray) and np.iscomplexobj(array):
+    return let_go(_real(array, name) if isinstance(array, np.ndarray) else array)
+
+
+def is_frame(data):
+    """Whether `data` are a data frame of pandas or polars, or a table of pyarrow."""
+    rows = hasattr(data, "iloc") or (hasattr(data, "slice") and hasattr(data, "columns"))
+    return rows and len(data.shape) == 2
+
+
+class _FrameRows:
+    """Slices of a data frame by rows, as arrays."""
+
+    def __init__(self, frame, name):
+        self.frame, self.shape, self.name = frame, frame.shape, name
+
+    def __getitem__(self, rows):
+        if hasattr(self.frame, "iloc"):
+            return _real(self.frame.iloc[rows].to_numpy(), self.name)
+        start, stop, _ = rows.indices(self.shape[0])
+        return _real(np.asarray(self.frame.slice(start, stop - start)), self.name)
+
+
+def _real(array, name):
+    if array.dtype.kind not in "biufc":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}.") from None
+    if np.iscomplexobj(array):
         raise ValueError(f"{name} must be real: complex data is not supported.")
-    return let_go(array)
+    return array
 
 
 def let_go(array):
@@ -77,13 +105,6 @@ class _Mapped:
         part = self.array[rows]
         self.read += part.nbytes
         return part
-
-
-def _as_real(array, name):
-    try:
-        return array.astype(np.float64)
-    except (TypeError, ValueError):
-        raise ValueError(f"{name} must hold numbers, got dtype {array.dtype}.") from None
 
 
 def _check_sample_weight(sample_weight, n_samples):
