@@ -53,16 +53,19 @@ def sums_by_fold(summand, add, X, y, sample_weight, n_folds=1):
     ValueError
         If chunks do not match, or are fewer than folds where these are made of whole chunks.
     """
-    from dask import compute, delayed
+    from dask import compute, delayed, optimize
 
     X = as_dask_array(X)
     if X.ndim != 2:
         raise ValueError(f"X must have shape (n_samples, d), got {X.ndim} dimensions.")
     X = X.rechunk({1: -1})
     # Cut at the borders of the folds, so that each chunk lies in one of them.
-    borders, count = _borders(X, n_folds)
-    parts = [_chunks(X, X, "X", borders), _chunks(y, X, "y", borders)]
-    parts.append(_chunks(sample_weight, X, "sample_weight", borders))
+    sizes, count = _borders(X, n_folds)
+    named = {"X": X, "y": y, "sample_weight": sample_weight}
+    parts = [_cut(data, X, name, sizes) for name, data in named.items()]
+    # Together, or what X and y are both made of would be made twice.
+    lazy = iter(optimize(*(part for part in parts if is_dask(part))))
+    parts = [_chunks(next(lazy)) if is_dask(part) else part for part in parts]
     sums = list(map(delayed(summand), *parts))
     ends = np.cumsum(count)
     folds = [sums[end - size : end] for size, end in zip(count, ends, strict=True)]
@@ -99,26 +102,28 @@ def _borders(X, n_folds):
     return tuple(np.diff(borders, prepend=0).tolist()), np.diff(count, prepend=0)
 
 
-def _chunks(data, X, name, sizes):
-    """Chunks of rows, to be loaded by tasks; `sizes` None takes them as they are."""
+def _cut(data, X, name, sizes):
+    """Data in chunks of rows of these sizes: lazy, or a list; `sizes` None takes those they have."""
     if data is None:
-        return [None] * X.numblocks[0] if sizes is None else [None] * len(sizes)
+        return [None] * (X.numblocks[0] if sizes is None else len(sizes))
     lazy = is_dask(data)
     data = as_dask_array(data) if lazy else np.asarray(data)
     if data.ndim > 2 or data.ndim == 0:
         raise ValueError(f"{name} must have one or two dimensions, got {data.ndim}.")
     if lazy and data.ndim == 2:
         data = data.rechunk({1: -1})
-    unknown = lazy and np.isnan(data.shape[0])
-    if sizes is None or unknown:
+    if sizes is None or (lazy and np.isnan(data.shape[0])):
         if not lazy or data.numblocks[0] != X.numblocks[0] or sizes not in (None, X.chunks[0]):
             raise ValueError(
                 f"{name} must be a dask collection with the chunks of X where the sizes of chunks "
                 "are unknown: compute_chunk_sizes() of a dask array finds them."
             )
-        return data.to_delayed().ravel().tolist()
+        return data
     if data.shape[0] != X.shape[0]:
         raise ValueError(f"{name} must have {X.shape[0]} rows as X has, got {data.shape[0]}.")
-    if lazy:
-        return data.rechunk({0: sizes}).to_delayed().ravel().tolist()
-    return np.split(data, np.cumsum(sizes)[:-1])
+    return data.rechunk({0: sizes}) if lazy else np.split(data, np.cumsum(sizes)[:-1])
+
+
+def _chunks(data):
+    """Chunks of rows of a dask array, to be loaded by tasks."""
+    return data.to_delayed(optimize_graph=False).ravel().tolist()
