@@ -120,7 +120,7 @@ def main():
         path = Path(folder) / "rows"
         write(path, n)
         cluster = LocalCluster(
-            n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=None, memory_limit=0
+            n_workers=N_WORKERS, threads_per_worker=1, dashboard_address=":0", memory_limit=0
         )
         with cluster, Client(cluster) as client:
             workers = [psutil.Process(pid) for pid in client.run(os.getpid).values()]
@@ -130,7 +130,8 @@ def main():
         print(
             f"{row['case']:38} {row['one_process_seconds']:6.2f} s in one process, "
             f"{row['workers_seconds']:6.2f} s on {N_WORKERS} workers, "
-            f"{row['speed_up']:.2f} times as fast; processor time {row['one_process_processor_seconds']:.2f} and "
+            f"{row['speed_up']:.2f} times as fast; processor time "
+            f"{row['one_process_processor_seconds']:.2f} and "
             f"{row['workers_processor_seconds']:.2f} s, load {row['load']:.1f}, "
             f"difference {row['difference']:.0e}"
         )

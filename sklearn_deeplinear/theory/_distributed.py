@@ -53,7 +53,7 @@ def sums_by_fold(summand, add, X, y, sample_weight, n_folds=1):
     ValueError
         If chunks do not match, or are fewer than folds where these are made of whole chunks.
     """
-    from dask import compute, delayed, optimize
+    from dask import compute, config, delayed, optimize
 
     X = as_dask_array(X)
     if X.ndim != 2:
@@ -63,8 +63,9 @@ def sums_by_fold(summand, add, X, y, sample_weight, n_folds=1):
     sizes, count = _borders(X, n_folds)
     named = {"X": X, "y": y, "sample_weight": sample_weight}
     parts = [_cut(data, X, name, sizes) for name, data in named.items()]
-    # Together, or what X and y are both made of would be made twice.
-    lazy = iter(optimize(*(part for part in parts if is_dask(part))))
+    # Together and without fusing single tasks, or what X and y share would be made for each.
+    with config.set({"optimization.fuse.active": False}):
+        lazy = iter(optimize(*(part for part in parts if is_dask(part))))
     parts = [_chunks(next(lazy)) if is_dask(part) else part for part in parts]
     sums = list(map(delayed(summand), *parts))
     ends = np.cumsum(count)
@@ -103,7 +104,7 @@ def _borders(X, n_folds):
 
 
 def _cut(data, X, name, sizes):
-    """Data in chunks of rows of these sizes: lazy, or a list; `sizes` None takes those they have."""
+    """Data in chunks of these sizes, lazy or a list; `sizes` None takes those they have."""
     if data is None:
         return [None] * (X.numblocks[0] if sizes is None else len(sizes))
     lazy = is_dask(data)
