@@ -399,8 +399,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """Whether X are read in one pass, for moments of consecutive folds."""
         if not is_streamed(X):
             return False
-        splitter = check_cv(self.cv)
-        plain = type(splitter) is KFold and not splitter.shuffle and self.cv is not None
+        plain = isinstance(self.cv, Integral) or (type(self.cv) is KFold and not self.cv.shuffle)
         if is_dask(X) and not plain:
             raise ValueError(
                 "cv must be a number of folds or KFold without shuffling with dask collections, "

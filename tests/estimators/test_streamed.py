@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import r2_score
+from sklearn.model_selection import KFold
 
 from sklearn_deeplinear import (
     DeepLinearRegressor,
@@ -131,6 +132,32 @@ def test_training_on_samples_reads_them_whole(model, tmp_path):
     expected = model.fit(X, y).predict(X)
     assert_allclose(model.fit(RowsOnly(X), y).predict(X), expected, **EQUAL)
     assert_allclose(model.fit(*on_disk(tmp_path, X, y)).predict(X), expected, **EQUAL)
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (DeepLinearRegressor(solver="adam"), 'solver="adam"'),
+        (DeepLinearRegressor(early_stopping=True), "early_stopping=True"),
+        (MultiPathwayRegressor(activation="relu"), 'activation="relu"'),
+        (DeepLinearRegressorCV(), "cv must be a number of folds"),
+        (DeepLinearRegressorCV(cv=KFold(3, shuffle=True)), "cv must be a number of folds"),
+        (DeepLinearRegressorCV(cv=3, scoring="r2"), "scoring must be None"),
+    ],
+    ids=["adam", "early stopping", "relu", "left out", "shuffled", "scoring"],
+)
+def test_dask_collections_are_not_fetched(model, message):
+    X, y, _ = data(n=60)
+    with pytest.raises(ValueError, match=message):
+        model.fit(pytest.importorskip("dask.array").from_array(X, chunks=20), y)
+
+
+def test_folds_given_one_by_one_are_used_up_once(tmp_path):
+    X, y, _ = data(n=60)
+    folds = list(KFold(3).split(X))
+    expected = DeepLinearRegressorCV([0.1, 1.0], cv=folds).fit(X, y).best_score_
+    model = DeepLinearRegressorCV([0.1, 1.0], cv=iter(folds)).fit(*on_disk(tmp_path, X, y))
+    assert_allclose(model.best_score_, expected, rtol=1e-10)
 
 
 def test_validation_data_may_be_stored(tmp_path):
