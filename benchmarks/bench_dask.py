@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import pickle
 import tempfile
 import time
 from pathlib import Path
@@ -103,7 +102,6 @@ def measure(name, path, n, workers):
         "one_process_processor_seconds": cpu,
         "workers_processor_seconds": cpu_two,
         "difference": difference(two[0], one[0]),
-        "bytes_of_moments": len(pickle.dumps(two[0])),
         "load": os.getloadavg()[0],
     }
 
