@@ -50,6 +50,10 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     converged_: bool
     best_validation_loss_: float | None
 
+    def __setstate__(self, state):
+        # Files of older versions lack the parameters that came later.
+        super().__setstate__(vars(type(self)()) | state)
+
     def _fit(self, X, y, sample_weight, *validation):
         options = RunOptions.of(self)
         data = self._check_data(X, y, sample_weight)

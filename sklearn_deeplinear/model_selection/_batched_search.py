@@ -8,6 +8,7 @@ from typing import Self
 
 import numpy as np
 from sklearn.base import clone, is_classifier
+from sklearn.metrics import check_scoring
 from sklearn.model_selection import GridSearchCV, ParameterGrid, check_cv
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags, indexable
@@ -162,6 +163,8 @@ class BatchedGridSearchCV(GridSearchCV):
         self.__dict__ |= {name: value for name, value in vars(search).items() if name[-1] == "_"}
         if hasattr(self, "best_estimator_"):
             self.best_estimator_ = self.best_estimator_.estimator
+        if self.scoring is None:  # the scorer is the estimator's, and `Trained` holds all fits
+            self.scorer_ = check_scoring(self.estimator)
         self._set_fit_times(splits, seconds)
         return self
 

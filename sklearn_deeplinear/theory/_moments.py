@@ -9,7 +9,7 @@ factors merge by one more decomposition.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -327,6 +327,10 @@ class SecondMoments:
     def output_factor(self) -> np.ndarray:
         """R_y of shape (k, m), with S = R_y^T R_x."""
         return self.factor[:, self.n_inputs :]
+
+    def __getstate__(self):
+        # What follows from the factor is left out: it would be as large once more, or larger.
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @cached_property
     def input_moment(self) -> np.ndarray:
