@@ -147,7 +147,8 @@ class HomogeneousMLP(TrainedNetwork):
 
     def _problem_with(self, X, Y, shares, options):
         depth = check_depth(self.depth)
-        X, Y, shares = map(options.like.new_tensor, (X, Y, shares))
+        # Tensors know no negative strides, which arrays in reverse have.
+        X, Y, shares = (options.like.new_tensor(np.ascontiguousarray(p)) for p in (X, Y, shares))
         return PerceptronProblem(
             X,
             Y,

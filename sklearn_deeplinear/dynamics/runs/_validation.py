@@ -52,7 +52,7 @@ class ValidationMeter:
     def __init__(self, dynamics, data):
         like, self.terms = dynamics.state, LOSSES[data.loss].terms
         self.X, self.Y, shares = (
-            torch.as_tensor(part, dtype=like.dtype, device=like.device)
+            torch.as_tensor(_contiguous(part), dtype=like.dtype, device=like.device)
             for part in (data.X, data.Y, data.shares)
         )
         self.dynamics, self.shares = dynamics, shares.unsqueeze(-1)
@@ -126,3 +126,8 @@ class EarlyStopping(ValidationMeter):
         self.least = np.minimum(self.least, least)
         self.n_records = self.n_records + good
         return np.where(better, row + 1, 0)
+
+
+def _contiguous(part):
+    """Data without negative strides, which tensors do not have."""
+    return part if torch.is_tensor(part) else np.ascontiguousarray(part)
