@@ -124,6 +124,8 @@ class DeepLinearRegressor(NetworkRegressor):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -241,6 +243,7 @@ class DeepLinearRegressor(NetworkRegressor):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -269,6 +272,7 @@ class DeepLinearRegressor(NetworkRegressor):
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @property

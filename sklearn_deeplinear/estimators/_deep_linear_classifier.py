@@ -120,6 +120,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -239,6 +241,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -268,6 +271,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

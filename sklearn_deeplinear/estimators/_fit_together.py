@@ -74,6 +74,7 @@ def why_alone(estimator):
         ("compression", "exact"),
         ("record_weights", False),
         ("record_sharpness", False),
+        ("checkpoint", None),
     ):
         value = getattr(estimator, name, good)
         if value != good:

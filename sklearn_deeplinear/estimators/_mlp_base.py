@@ -57,6 +57,7 @@ class HomogeneousMLP(TrainedNetwork):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -85,6 +86,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)

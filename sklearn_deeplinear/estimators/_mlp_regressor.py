@@ -105,6 +105,8 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 

@@ -231,7 +231,7 @@ class BatchedGridSearchCV(GridSearchCV):
 
 
 # Parameters that decide whether networks can be stacked.
-_DECIDING = {"solver", "warm_start", "early_stopping", "compression", "callbacks"}
+_DECIDING = {"solver", "warm_start", "early_stopping", "compression", "callbacks", "checkpoint"}
 
 
 class _Prepared:

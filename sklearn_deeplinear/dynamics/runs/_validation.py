@@ -99,6 +99,14 @@ class EarlyStopping(ValidationMeter):
         self.least = np.full(batch, np.inf)
         self.n_records, self.waited, self.record = np.zeros((3, *batch), dtype=int)
 
+    def memory(self):
+        """What it has seen so far, by name."""
+        return {name: getattr(self, name) for name in ("least", "n_records", "waited", "record")}
+
+    def recall(self, memory):
+        """Take over what :meth:`memory` was."""
+        vars(self).update(memory)
+
     def has_ended(self, losses):
         """Whether the patience is at its end, for each of the next losses (n_records, ...)."""
         least, waited = self.least, self.waited
