@@ -258,7 +258,11 @@ class PathwayProblem:
     def batch_network(self, start, options, dynamics):
         """The pathways as a torch module on centred data, at the best intercept each epoch."""
         network = ParallelPathways(
-            self.shapes, self.activation, self.activate_output, options.device, options.dtype
+            self.shapes,
+            self.activation,
+            self.activate_output,
+            device=options.device,
+            dtype=options.dtype,
         ).fill(start)
 
         def renew():
