@@ -172,7 +172,7 @@ KILLED = """
 import sys, time
 from sklearn_deeplinear.dynamics.runs import _checkpoint
 from tests.test_checkpoint import slow_model, X, Y
-_checkpoint.SECONDS = 0.0
+_checkpoint.SECONDS, _checkpoint.SPACING = 0.0, 0
 slow_model(sys.argv[1], 0.002, sys.argv[2]).fit(X, Y)
 """
 
@@ -189,7 +189,7 @@ class Slow:
 
 
 def slow_model(solver, seconds, checkpoint=None):
-    lengths = {"momentum": (1500, 20), "adam": (400, 5)}
+    lengths = {"momentum": (1500, 20), "adam": (200, 5)}
     max_iter, record_every = lengths[solver]
     options = {"max_iter": max_iter, "record_every": record_every, "checkpoint": checkpoint}
     options |= {"solver": solver, "step_size": Slow(seconds)}
@@ -311,6 +311,7 @@ def test_a_full_disk_stops_no_training(failing, path, stop_after, monkeypatch):
 
     monkeypatch.setattr(os, failing, fail)
     monkeypatch.setattr(_checkpoint, "SECONDS", 0.0)
+    monkeypatch.setattr(_checkpoint, "SPACING", 0)
     with pytest.warns(UserWarning, match="checkpoint could not be written.*No space"):
         model = model_of("linear", "gd", checkpoint=path).fit(X, Y)
     assert_same_fit(model, model_of("linear", "gd").fit(X, Y))
