@@ -53,7 +53,9 @@ def flow(
             place[name] for name in ("done", "known", "memory", "reason")
         )
     options = {"rtol": rtol, "atol": atol, "method": method}
-    states = flow_states(dynamics, times, float(times[-1]), **options, memory=memory)
+    if checkpoint is not NO_CHECKPOINT:  # not all solvers have a memory that is known
+        options["memory"] = memory
+    states = flow_states(dynamics, times, float(times[-1]), **options)
     for _ in range(known - memory.get("done", 0)):
         next(states)
     if place is not None:
