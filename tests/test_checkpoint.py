@@ -32,7 +32,7 @@ RUN = {
 }
 # Enough for some chunks of records: they are measured together.
 LENGTHS = {
-    "gd": {"max_iter": 500, "record_every": 60},
+    "gd": {"max_iter": 5000, "record_every": 600},
     "momentum": {"max_iter": 500, "record_every": 60},
     "flow": {"max_iter": 450, "record_every": 1, "step_size": 0.001},
     "sgd": {"max_iter": 9, "record_every": 2},

@@ -12,12 +12,12 @@ CPU = torch.empty(0, dtype=torch.float64)
 # Which of their parts vanish, and so how they step, is looked up when they are made.
 CHOSEN_BY_VALUES = {
     "compressed network",
-    "compressed pathways",
     "orthogonal pathways",
-    "krylov pathways",
     "linear batch",
     "noisy batch",
 }
+# Whose meter of the balance looks up which units are at rest when it is made.
+METER_BY_VALUES = {"compressed pathways"}
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_networks_run_on_a_device_that_holds_no_numbers(name, unread):
     dynamics = CASES[name].make(META)
     measured = run(dynamics)
     parts = [dynamics.state, dynamics.gradient, *measured.values()]
-    meter = dynamics.balance_meter()
+    meter = None if name in METER_BY_VALUES else dynamics.balance_meter()
     assert {part.device.type for part in parts} == {"meta"}
     assert {values.shape[0] for values in measured.values()} == {2}
     if meter is not None:
