@@ -358,12 +358,15 @@ class DeepLinearRegressor(NetworkRegressor):
             Standard deviations, in the units of y; only if `return_std` is True.
         """
         X = self._check_inputs(X)
-        y = X @ self.coef_.T + self.intercept_
+        y = self._predicted(X)
         if not return_std:
             return y
         centred = X - self.moments_.mean_x
         variance = predictive_variance(self.weights_, centred, self._problem.noise)
         return y, np.sqrt(variance).reshape(y.shape)
+
+    def _predicted(self, X):
+        return X @ self.coef_.T + self.intercept_
 
     def _problem_from(self, moments, data):
         depth = check_depth(self.depth)

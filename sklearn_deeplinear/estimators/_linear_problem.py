@@ -9,13 +9,15 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
-from sklearn_deeplinear.dynamics.compression._subspaces import live_blocks, live_units
+from sklearn_deeplinear.dynamics.compression._subspaces import between, live_blocks, live_units
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
-    pathway_step_size,
+    inverse_curvature,
+    pathway_curvature,
     reachable_norm,
 )
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size
@@ -27,7 +29,12 @@ from sklearn_deeplinear.estimators._initial_weights import (
     sized_weights,
 )
 from sklearn_deeplinear.estimators._options import linear_batch_flops, step_flops
-from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer, check_attained
+from sklearn_deeplinear.estimators._problem import (
+    BatchNetwork,
+    Parameters,
+    by_layer,
+    check_attained,
+)
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
@@ -155,10 +162,16 @@ class LinearProblem:
 
     def descent_step_size(self, start, options):
         """Inverse of a bound on the curvature along the run."""
+        return self.step_size_on(self.curvature(start, options))
+
+    def curvature(self, start, options):
+        """Bound on the curvature of the loss along the run."""
         weights = [W.numpy() for W in live_blocks(start, live_units(start))]  # of equal norms
-        return pathway_step_size(
-            [weights], self.moments, [self.weight_decay], options.max_iter, noise=self.noise
-        )
+        return pathway_curvature([weights], self.moments, options.max_iter, noise=self.noise)
+
+    def step_size_on(self, curvature):
+        """Inverse of this curvature and that of the penalty."""
+        return inverse_curvature(curvature, self.weight_decay.max())
 
     def batch_step_size(self, start, options):
         """Inverse of a bound on the curvature of the batch with the longest inputs."""
@@ -189,10 +202,22 @@ class LinearProblem:
         weights = [W.to(options.like) for W in start]
         return LinearDynamics.from_moments(weights, self.moments, self.weight_decay, self.noise)
 
-    @property
-    def stack_kind(self):
-        """Shapes, and whether there is noise."""
-        return tuple(self.shapes), bool(self.noise.any())
+    def with_decay(self, weight_decay):
+        """The same with other decays, as users give them."""
+        return replace(self, weight_decay=check_weight_decay(weight_decay, self.depth))
+
+    def core(self, start):
+        """The weights that move, between live units: others stay zero."""
+        blocks = live_blocks(start, live_units(start))
+        moves = all(map(len, blocks)) and not self.noise.any()
+        if not moves or sum(map(_count, blocks)) < sum(map(_count, start)):
+            return start
+        return blocks
+
+    def stack_kind(self, core):
+        """Shapes, of the weights that move, too, and whether there is noise."""
+        moving = tuple(W.shape for W in core)
+        return tuple(self.shapes), moving, bool(self.noise.any())
 
     @property
     def n_parameters(self):
@@ -204,13 +229,20 @@ class LinearProblem:
         """Numbers of the factors of the moments, and of the input moment."""
         return self.moments.factor.size + self.moments.n_inputs**2
 
-    def stack(self, problems, starts, options):
+    def stack(self, problems, cores, options):
         """Networks of one shape as a batch, each on moments of its own."""
-        weights = [torch.stack(layers).to(options.like) for layers in zip(*starts, strict=True)]
+        weights = [torch.stack(layers).to(options.like) for layers in zip(*cores, strict=True)]
         decays = by_layer([problem.weight_decay for problem in problems])
         noise = by_layer([problem.noise for problem in problems])
         moments = [problem.moments for problem in problems]
         return LinearDynamics.from_moments(weights, moments, decays, noise)
+
+    def unstacked(self, batch, starts):
+        """What each network of a batch is left with, units at rest among it."""
+        stacks = batch.unpacked(batch.state)["weights"]
+        for i, start in enumerate(starts):
+            weights = [stack[i] for stack in stacks]
+            yield Parameters({"weights": between(live_units(start), weights, self.shapes)})
 
     def batch_network(self, start, options, dynamics):
         """The network as a torch module, on centred data."""
@@ -240,6 +272,10 @@ class LinearProblem:
             "intercept_": like_ridge(self.moments.intercept(coef), self.moments),
             **kept(self),
         }
+
+
+def _count(W):
+    return int(torch.count_nonzero(W))
 
 
 def like_ridge(values, moments):

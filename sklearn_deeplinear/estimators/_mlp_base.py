@@ -164,8 +164,14 @@ class HomogeneousMLP(TrainedNetwork):
 
     def _outputs(self, X):
         """Outputs of the last layer, (n_samples, m)."""
+        return self._passed(self._check_inputs(X))
+
+    def _check_inputs(self, X):
         check_is_fitted(self)
-        H = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+
+    def _passed(self, H):
+        """Outputs of the last layer at checked inputs."""
         activation = ACTIVATIONS[self.activation]
         for layer, W in enumerate(self.weights_):
             if layer > 0:

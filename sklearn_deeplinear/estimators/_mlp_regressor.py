@@ -186,7 +186,10 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Outputs of the network.
         """
-        outputs = self._outputs(X)
+        return self._predicted(self._check_inputs(X))
+
+    def _predicted(self, X):
+        outputs = self._passed(X)
         return outputs[:, 0] if self._single_target else outputs
 
     def _targets(self, y):

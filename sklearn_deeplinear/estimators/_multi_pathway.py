@@ -397,7 +397,9 @@ class MultiPathwayRegressor(NetworkRegressor):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions.
         """
-        X = self._check_inputs(X)
+        return self._predicted(self._check_inputs(X))
+
+    def _predicted(self, X):
         if self._problem.linear:
             return X @ self.coef_.T + self.intercept_
         centred, problem = X - self.moments_.mean_x, self._problem
