@@ -43,6 +43,11 @@ def why_alone(estimator):
     return None
 
 
+# Bytes of a stack that caches keep between its steps. Perceptrons of 16 and of 100 units, 108 of
+# them on 295 samples, took 1.0 and 5.2 s in stacks of 15 MB, 1.7 and 7.5 s in one, and 1.1 and
+# 6.2 s in stacks of 4 MB.
+_CACHE = 15e6
+
 _NOT_FINITE = "init gives a network whose objective is not finite: use a smaller one."
 
 _STACKED = {
@@ -54,8 +59,9 @@ _STACKED = {
 
 
 def stacks(members, memory):
-    """Members of one kind, as lists of those that fit into so many bytes together."""
-    count = max(1, int(memory // max(member.size for member in members)))
+    """Members of one kind, as lists of those that train well together in so many bytes."""
+    size = max(member.size for member in members)
+    count = max(1, int(min(memory, _CACHE) // size))
     return [members[first : first + count] for first in range(0, len(members), count)]
 
 

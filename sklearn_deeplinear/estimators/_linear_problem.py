@@ -219,10 +219,9 @@ class LinearProblem:
         moving = tuple(W.shape for W in core)
         return tuple(self.shapes), moving, bool(self.noise.any())
 
-    @property
-    def n_parameters(self):
-        """Number of weights."""
-        return sum(h * k for h, k in self.shapes)
+    def n_moving(self, core):
+        """Number of weights that move."""
+        return sum(W.numel() for W in core)
 
     @property
     def stack_values(self):

@@ -250,8 +250,7 @@ class PathwayProblem:
         shapes = tuple(map(tuple, self.shapes))
         return shapes, self.activation, self.activate_output, self.moments.centered
 
-    @property
-    def n_parameters(self):
+    def n_moving(self, core):
         """Number of weights."""
         return sum(h * k for shapes in self.shapes for h, k in shapes)
 

@@ -164,8 +164,7 @@ class PerceptronProblem:
         """Shapes, activation, loss, and whether there are biases."""
         return tuple(self.shapes), self.activation, self.loss, self.fit_bias
 
-    @property
-    def n_parameters(self):
+    def n_moving(self, core):
         """Number of weights and biases."""
         return sum(h * (k + 1) for h, k in self.shapes)
 

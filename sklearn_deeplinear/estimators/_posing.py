@@ -53,7 +53,7 @@ class Member:
     def size(self):
         """Bytes that it takes in a stack, roughly."""
         width = torch.empty(0, dtype=self.options.dtype).element_size()
-        return width * (_COPIES * self.problem.n_parameters + self.problem.stack_values)
+        return width * (_COPIES * self.problem.n_moving(self.core) + self.problem.stack_values)
 
 
 class Candidate:

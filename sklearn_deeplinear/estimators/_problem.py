@@ -120,9 +120,6 @@ class Parameters:
 class Stackable(Problem, Protocol):
     """A problem whose networks train as a batch with those of others."""
 
-    n_parameters: int
-    """Number of parameters of a network."""
-
     stack_values: int
     """Numbers that the data of one network take in a stack, roughly."""
 
@@ -137,6 +134,9 @@ class Stackable(Problem, Protocol):
 
     def core(self, start: Any) -> Any:
         """What moves of a start, and is stacked: the rest of it is zero for good."""
+
+    def n_moving(self, core: Any) -> int:
+        """Number of parameters of a network in a stack."""
 
     def stack_kind(self, core: Any) -> Hashable:
         """What problems of one stack have in common, shapes among it."""

@@ -166,7 +166,8 @@ def _mover(log, step, together):
     one = step or moving.step
 
     def own(eta):
-        return eta[rows] if torch.is_tensor(eta) else eta
+        whole = log.moving is log.dynamics or not torch.is_tensor(eta)
+        return eta if whole else eta[rows]
 
     def move(etas, counts, states):
         etas = [own(eta) for eta in etas] if log.batch else etas
