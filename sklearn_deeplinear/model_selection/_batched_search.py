@@ -253,6 +253,11 @@ class BatchedRandomizedSearchCV(BatchedSearch, RandomizedSearchCV):
     --------
     BatchedGridSearchCV : All candidates of a grid.
 
+    References
+    ----------
+    .. [1] Bergstra, J., Bengio, Y. (2012). "Random search for hyper-parameter optimization."
+       Journal of Machine Learning Research 13.
+
     Examples
     --------
     >>> from scipy.stats import loguniform
