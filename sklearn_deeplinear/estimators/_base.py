@@ -5,19 +5,25 @@ from __future__ import annotations
 import copy
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight
+from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight, _fit_context
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._partial_fit import (
+    Continued,
+    check_partial_fit,
+    may_continue,
+)
 from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
 from sklearn_deeplinear.estimators._training_data import TrainingData
@@ -54,7 +60,13 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         # Files of older versions lack the parameters that came later.
         super().__setstate__(vars(type(self)()) | state)
 
+    @property
+    def _adds_moments(self) -> bool:
+        """Whether partial_fit adds moments to those of former batches."""
+        return False
+
     def _fit(self, X, y, sample_weight, *validation):
+        self.__dict__.pop("_continued", None)
         options = RunOptions.of(self)
         data = self._check_data(X, y, sample_weight)
         held_out = self._check_validation(*validation)
@@ -64,6 +76,63 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         if held_out is not None:
             options = replace(options, validation=self._validation(problem, *held_out))
         return self._train(problem, options, data)
+
+    @available_if(may_continue)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
+        """Go on with a batch of data, which need not be kept.
+
+        With "sgd" and "adam" the network makes one epoch of mini-batches of this batch, from
+        where the last call, or `fit`, has left it; Adam's averages are kept, and automatic
+        step sizes never grow. With other solvers a linear regression adds the moments of the
+        batch to `moments_`, and is trained anew on those of all batches: after each call it is
+        what one `fit` to all data would give, in memory that does not grow.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs of the batch.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets of the batch.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; None weights all equally.
+
+        Returns
+        -------
+        self : object
+            The estimator. `trajectory_` and `balance_history_` are those of this call, `n_iter_`
+            counts all of them.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not valid, or do not suit those of former calls.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _partial_fit(self, X, y, sample_weight):
+        options, first = RunOptions.of(self), not hasattr(self, "weights_")
+        check_partial_fit(options)
+        X, y, sample_weight = data = self._check_data(X, y, sample_weight, reset=first)
+        if options.rows_of_a_step is None:
+            problem = self._problem_with_more(X, y, sample_weight, first)
+            return self._train(problem, options, data)
+        before = 0 if first else self.n_iter_
+        continued = Continued(vars(self).get("_continued"), options.max_iter)
+        problem = self._problem_of_batch(X, y, sample_weight, options, first)
+        epoch = {"max_iter": 1, "record_every": 1, "continued": continued}
+        self._train(problem, replace(options, former=former(self), **epoch), data)
+        self._continued, self.n_iter_ = continued.memory, before + self.n_iter_
+        return self
+
+    def _problem_with_more(self, X, y, sample_weight, first):
+        """The problem of the moments of all batches so far, where there are moments."""
+        raise NotImplementedError
+
+    def _problem_of_batch(self, X, y, sample_weight, options, first):
+        """What mini-batches of a batch of data minimise."""
+        pose = self._problem_of if first else self._problem_on
+        return pose(X, y, sample_weight, options)
 
     def _check_validation(self, X, y, sample_weight):
         """The validation data that :meth:`fit` was given, or None."""
@@ -192,6 +261,10 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
     intercept_: float | np.ndarray
     moments_: SecondMoments
 
+    @property
+    def _adds_moments(self) -> bool:
+        return True
+
     def _keep(self, problem, outcome):
         super()._keep(problem, outcome)
         if problem.linear and _in_single_precision(self.weights_):
@@ -214,6 +287,23 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
         return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
 
+    def _problem_with_more(self, X, y, sample_weight, first):
+        """The problem of the moments of all batches so far."""
+        return self._problem_from(self._all_moments(X, y, sample_weight, first), None)
+
+    def _problem_of_batch(self, X, y, sample_weight, options, first):
+        # Centred by the means of all batches so far.
+        moments = self._all_moments(X, y, sample_weight, first)
+        return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
+
+    def _all_moments(self, X, y, sample_weight, first):
+        """Moments of this batch and of former ones."""
+        if first:
+            return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+        if self.moments_.single_target != (y.ndim == 1):
+            raise ValueError("y must have as many dimensions as in former calls.")
+        return self.moments_ + self._moments_on(X, y, sample_weight)
+
     def _moments_on(self, X, y, sample_weight):
         """Moments of other data of the network that was fitted, centred as it was."""
         fitted = self.moments_
@@ -226,6 +316,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         return moments
 
     def _fit_moments(self, moments):
+        self.__dict__.pop("_continued", None)
         options = RunOptions.of(self)
         if options.rows_of_a_step is not None:
             raise ValueError(

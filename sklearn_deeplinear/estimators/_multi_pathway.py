@@ -422,6 +422,10 @@ class MultiPathwayRegressor(NetworkRegressor):
             raise AttributeError('optimality_certificate_ needs activation="identity".')
         return self._problem.certify(self.weights_)
 
+    @property
+    def _adds_moments(self):
+        return self.activation == "identity"
+
     def _problem_from(self, moments, data):
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))
         return PathwayProblem(

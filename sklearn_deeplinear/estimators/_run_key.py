@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 # What changes nothing of a run, and the file itself.
-_ASIDE = {"callbacks", "checkpoint"}
+_ASIDE = {"callbacks", "checkpoint", "continued"}
 # Iterations at which the values of a callable step size are compared.
 _PROBES = (0, 1, 10, 100, 1000)
 

@@ -29,6 +29,8 @@ class RunOptions:
         Data on which the loss is recorded.
     patience : int or None
         Records without a lower loss there that end the run; None ends none.
+    continued : Continued or None
+        What an earlier call of `partial_fit` has left.
     compression : str
         "exact", or "krylov" where the estimator offers it.
 
@@ -56,6 +58,7 @@ class RunOptions:
     patience: int | None
     checkpoint: Any
     validation: ValidationData | None = None
+    continued: Any = None
 
     @classmethod
     def of(cls, estimator):

@@ -122,9 +122,10 @@ def mini_batches(problem, options, listener):
 
     generator = torch_generator(options.random_state)
     start = _start(problem, options, generator)
-    rescales = OPTIMIZERS[options.solver].rescales
-    automatic = problem.rescaled_step_size if rescales else problem.batch_step_size
-    schedule, step_size = check_step_size(options.step_size, partial(automatic, start, options))
+    automatic = partial(_batch_step_size, problem, start, options)
+    schedule, step_size = check_step_size(options.step_size, automatic)
+    if options.continued is not None:
+        schedule = options.continued.schedule(schedule)
     dynamics = problem.dynamics(start, options)
     meters = _meters(dynamics, options)
     network = problem.batch_network(start, options, dynamics)
@@ -198,7 +199,8 @@ TRAINING = {*UPDATES, "lbfgs", "flow", *OPTIMIZERS}
 
 def _start(problem, options, generator):
     if options.former is not None:
-        return problem.given(options.former, "warm_start")
+        name = "warm_start" if options.continued is None else "partial_fit"
+        return problem.given(options.former, name)
     return problem.initial(options, generator)
 
 
@@ -224,6 +226,16 @@ def _epochs(problem, options, meters, n_samples):
     return record_iterations(options.max_iter, options.record_every, cost, len(sizes))
 
 
+def _batch_step_size(problem, start, options):
+    """Automatic step of mini-batches."""
+    rescales = OPTIMIZERS[options.solver].rescales
+    automatic = problem.rescaled_step_size if rescales else problem.batch_step_size
+    if options.continued is None:
+        return automatic(start, options)
+    whole = replace(options, max_iter=options.continued.max_iter)
+    return options.continued.step_size(automatic(start, whole))
+
+
 def _meters(dynamics, options):
     """What is recorded besides loss, objective and gradient norm."""
     meters = meters_of(dynamics, options.meters)
@@ -241,6 +253,8 @@ def _kept(options, meters):
 def _resumed(problem, options, meters):
     """The same, of a run that goes on from its checkpoint."""
     kept = _kept(options, meters)
-    if options.checkpoint is not None:
+    if options.continued is not None:
+        kept["checkpoint"] = options.continued
+    elif options.checkpoint is not None:
         kept["checkpoint"] = Checkpoint(options.checkpoint, run_key(problem, options))
     return kept
