@@ -11,6 +11,7 @@ import torch
 
 from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
+from sklearn_deeplinear.dynamics.compression._row_space_network import RowSpaceNetwork, row_space
 from sklearn_deeplinear.dynamics.compression._subspaces import between, live_blocks, live_units
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
@@ -193,14 +194,22 @@ class LinearProblem:
 
     def dynamics(self, start, options, compress=False):
         """The network in training, in fewer dimensions where that is exact and pays."""
+        weights, moments, basis = row_space(start, self.moments)
+        if basis is None:
+            return self._dynamics(start, self.moments, options, compress)
+        network = self._dynamics(weights, moments, options, compress)
+        basis = torch.as_tensor(basis, dtype=options.like.dtype, device=options.like.device)
+        return RowSpaceNetwork(network, basis, 2 * self.weight_decay[0])
+
+    def _dynamics(self, start, moments, options, compress):
         if compress and not self.noise.any():
             narrow = CompressedNetwork.from_moments(
-                start, self.moments, self.weight_decay, options.like, options.max_iter
+                start, moments, self.weight_decay, options.like, options.max_iter
             )
             if narrow is not None:
                 return narrow
         weights = [W.to(options.like) for W in start]
-        return LinearDynamics.from_moments(weights, self.moments, self.weight_decay, self.noise)
+        return LinearDynamics.from_moments(weights, moments, self.weight_decay, self.noise)
 
     def with_decay(self, weight_decay):
         """The same with other decays, as users give them."""

@@ -145,7 +145,7 @@ class PathwayProblem:
         """What to do about a run of `n_steps` that is not done."""
         if self.linear:
             return linear_advice(self.moments, None, np.concatenate(self.weight_decay), n_steps)
-        return network_advice(np.sqrt(np.diag(self.moments.input_moment)))
+        return network_advice(np.linalg.norm(self.moments.input_factor, axis=0))
 
     def evaluate(self, pathways):
         """Loss and objective of the weights of linear pathways, in double precision."""

@@ -19,6 +19,7 @@ from sklearn_deeplinear.theory._batches import block_rows, check_batch
 from sklearn_deeplinear.theory._factor import tall_factor
 from sklearn_deeplinear.theory._location import Location
 from sklearn_deeplinear.theory._sparse_rows import sparse_moments
+from sklearn_deeplinear.theory._wide_factor import thin_svd
 
 # Relative errors that moments made by others may have, and S after the division by the root of A
 # and the multiplication with it.
@@ -357,11 +358,11 @@ class SecondMoments:
         """Singular value decomposition of the input factor, a :class:`Spectrum`."""
         R_x, eps = self.input_factor, np.finfo(float).eps
         varies = ~self._whereabouts.constant[: self.n_inputs]
-        U, sigma, Vt = np.linalg.svd(R_x * varies, full_matrices=False)
+        U, sigma, V = thin_svd(R_x * varies)
         k = int(np.sum(sigma > max(self.factor.shape) * eps * sigma[0]))
         targets = U[:, :k].T @ self.output_factor
         residual = self.output_factor - U[:, :k] @ targets
-        return Spectrum(sigma[:k], Vt[:k].T, targets, float(np.sum(residual**2)))
+        return Spectrum(sigma[:k], V[:, :k], targets, float(np.sum(residual**2)))
 
     def loss(self, coef, intercept=None) -> float:
         """Mean squared error of the linear map `coef` on the data of these moments.

@@ -52,7 +52,8 @@ class SpectralMeter:
 
     def measure(self, states):
         """One value for each state."""
-        maps = [_end_to_end(arrays(self.dynamics.unpacked(state))["weights"]) for state in states]
+        unpacked = getattr(self.dynamics, "isometric", self.dynamics.unpacked)
+        maps = [_end_to_end(arrays(unpacked(state))["weights"]) for state in states]
         return self.function(np.linalg.svd(np.stack(maps), compute_uv=False))
 
     def result(self, axis, parts):
