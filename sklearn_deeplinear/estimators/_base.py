@@ -5,9 +5,10 @@ from __future__ import annotations
 import copy
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.metaestimators import available_if
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight, _fit_context
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
@@ -163,7 +165,8 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
             Y, shares = self._weighted(y, sample_weight)
             if Y.shape[1] != problem.n_outputs:
                 raise ValueError(f"y must hold {problem.n_outputs} columns, got {Y.shape[1]}.")
-            return problem.validation(np.asarray(X, dtype=np.float64), Y, shares)
+            dense = X if issparse(X) else np.asarray(X, dtype=np.float64)
+            return problem.validation(dense, Y, shares)
 
     def _train(self, problem, options, data):
         listener = FitListener(self, *data)
@@ -261,9 +264,16 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
     intercept_: float | np.ndarray
     moments_: SecondMoments
 
+    _sparse_format: ClassVar[str | None] = None  # of X, where it may be sparse
+
     @property
     def _adds_moments(self) -> bool:
         return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._sparse_format is not None
+        return tags
 
     def _keep(self, problem, outcome):
         super()._keep(problem, outcome)
@@ -272,7 +282,9 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
 
     def _check_data(self, X, y, sample_weight, reset=True):
         options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
-        X, y = validate_data(self, X, y, reset=reset, **options)
+        sparse = self._sparse_format or False
+        X, y = validate_data(self, X, y, reset=reset, accept_sparse=sparse, **options)
+        check_full_batch(X, self.solver)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         return X, y, sample_weight
@@ -284,7 +296,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         return np.reshape(np.asarray(y, dtype=np.float64), (len(y), -1)), shares_of(weight)
 
     def _problem_of(self, X, y, sample_weight, options):
-        moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+        moments = self._moments_of(X, y, sample_weight)
         return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
 
     def _problem_with_more(self, X, y, sample_weight, first):
@@ -299,10 +311,13 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
     def _all_moments(self, X, y, sample_weight, first):
         """Moments of this batch and of former ones."""
         if first:
-            return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+            return self._moments_of(X, y, sample_weight)
         if self.moments_.single_target != (y.ndim == 1):
             raise ValueError("y must have as many dimensions as in former calls.")
         return self.moments_ + self._moments_on(X, y, sample_weight)
+
+    def _moments_of(self, X, y, sample_weight):
+        return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
 
     def _moments_on(self, X, y, sample_weight):
         """Moments of other data of the network that was fitted, centred as it was."""
@@ -349,7 +364,17 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
 
     def _check_inputs(self, X):
         check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        options = {"accept_sparse": self._sparse_format or False}
+        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32], **options)
+
+
+def check_full_batch(X, solver):
+    """Raise a ValueError if sparse X are to be trained on in mini-batches."""
+    if issparse(X) and solver in OPTIMIZERS:
+        raise ValueError(
+            f'X must be dense with solver="{solver}", got a sparse matrix: mini-batches are cut '
+            'from an array. "gd", "lbfgs" and others take sparse X.'
+        )
 
 
 def _in_single_precision(weights):

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_deeplinear._compat import _fit_context
@@ -20,6 +21,7 @@ from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._constraints import NOT_NEGATIVE, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_problem import LinearProblem
 from sklearn_deeplinear.theory import predictive_variance
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments, needs_krylov
 
 
 class DeepLinearRegressor(NetworkRegressor):
@@ -37,6 +39,10 @@ class DeepLinearRegressor(NetworkRegressor):
     layers as many, and balanced layers ("spectral", "balanced") the smaller of the two numbers.
     The run is the same, up to rounding, and hardly depends on the width. Given weights whose
     directions depend on each other up to rounding errors, which may grow, are trained in full.
+
+    Of data with far more features than samples no matrix of features squared is made. Sparse X
+    with many features are only multiplied: `moments_` then are those in a Krylov space, and
+    ``global_minimum_.lower_bound`` tells what that may have missed (:ref:`many-features`).
 
     Parameters
     ----------
@@ -213,6 +219,7 @@ class DeepLinearRegressor(NetworkRegressor):
     balance_history_: BalanceHistory
 
     _parameter_constraints: dict = {**WITH_MINIMUM, "noise": ["array-like", NOT_NEGATIVE]}
+    _sparse_format = "csr"
 
     def __init__(
         self,
@@ -287,13 +294,13 @@ class DeepLinearRegressor(NetworkRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs, in any units.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets, in any units.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights w_i of the samples; None weights all equally.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Inputs of validation data, which are not trained on: `trajectory_` records the loss
             of the predictions there, without the penalty, as ``validation_loss``.
         y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
@@ -344,7 +351,7 @@ class DeepLinearRegressor(NetworkRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
         return_std : bool, default=False
             Also return the standard deviation that the noise on the hidden units gives
@@ -361,12 +368,22 @@ class DeepLinearRegressor(NetworkRegressor):
         y = self._predicted(X)
         if not return_std:
             return y
+        if issparse(X):
+            raise ValueError("X must be dense with return_std=True, got a sparse matrix.")
         centred = X - self.moments_.mean_x
         variance = predictive_variance(self.weights_, centred, self._problem.noise)
         return y, np.sqrt(variance).reshape(y.shape)
 
     def _predicted(self, X):
         return X @ self.coef_.T + self.intercept_
+
+    def _moments_of(self, X, y, sample_weight):
+        if not needs_krylov(X):
+            return super()._moments_of(X, y, sample_weight)
+        depth = check_depth(self.depth)
+        network = check_weight_decay(self.weight_decay, depth), check_noise(self.noise, depth)
+        rows = {"sample_weight": sample_weight, "center": self.fit_intercept}
+        return KrylovMoments.from_sparse(X, y, **rows, network=(depth, *network))
 
     def _problem_from(self, moments, data):
         depth = check_depth(self.depth)
@@ -379,4 +396,6 @@ class DeepLinearRegressor(NetworkRegressor):
         )
 
     def _problem_on(self, X, y, sample_weight, options):
+        if needs_krylov(X) or isinstance(self.moments_, KrylovMoments):
+            raise ValueError("X must be dense, or have few features, for eigenvalues of a Hessian.")
         return replace(self._problem, moments=self._moments_on(X, y, sample_weight))

@@ -41,9 +41,13 @@ from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._known_weights import minimum_beside
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._problem import Problem
+
+# Part of weights outside of a Krylov space, from single precision on.
+_OUTSIDE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -148,13 +152,28 @@ class LinearProblem:
     def initial(self, options, generator):
         """Start as `init` and `init_scale` ask for it."""
         how = options.init, options.init_scale
+        krylov = isinstance(self.moments, KrylovMoments)
+        if krylov and isinstance(options.init, str) and options.init != "spectral":
+            raise ValueError(
+                'init must be "spectral" with sparse X of many features, got '
+                f"{options.init!r}: other weights leave the space in which these are known."
+            )
         first_step = first_gradient_step(self.moments)
         weights = initial_weights(*how, self.shapes, generator, first_step, self.noise.any())
-        return sized_weights(*how, weights, self.moments)
+        return sized_weights(*how, self._in_reach(weights, "init"), self.moments)
 
     def given(self, parameters, name):
         """Start from given weights."""
-        return given_weights(parameters["weights"], self.shapes, name)
+        return self._in_reach(given_weights(parameters["weights"], self.shapes, name), name)
+
+    def _in_reach(self, weights, name):
+        moments = self.moments
+        if isinstance(moments, KrylovMoments) and moments.outside(weights[0].numpy()) > _OUTSIDE:
+            raise ValueError(
+                f"{name} must hold weights as a fit to these data leaves them, with sparse X of "
+                "many features: the rows of W_1 lie outside of the space in which these are known."
+            )
+        return weights
 
     def optimum(self):
         """Start at the global minimum."""
@@ -194,6 +213,11 @@ class LinearProblem:
 
     def dynamics(self, start, options, compress=False):
         """The network in training, in fewer dimensions where that is exact and pays."""
+        if isinstance(self.moments, KrylovMoments) and "sharpness" in options.meters:
+            raise ValueError(
+                'record must not hold "sharpness" with sparse X of many features: the Hessian has '
+                "curvatures outside of the space in which these are known."
+            )
         weights, moments, basis = row_space(start, self.moments)
         if basis is None:
             return self._dynamics(start, self.moments, options, compress)

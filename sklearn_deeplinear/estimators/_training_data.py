@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._location import shares_of
 
 
@@ -72,6 +73,9 @@ def validation_data(X, Y, shares, moments, linear):
     """
     if not linear:
         return ValidationData(X - moments.mean_x, Y - moments.mean_y, shares, "squared_error")
+    if isinstance(moments, KrylovMoments):
+        rows, d = moments.validation_rows(X, Y, shares), moments.n_inputs
+        return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")
     own = SecondMoments.from_data(X, Y, shares, center=moments.centered)
     rows, d = validation_rows(own, moments), moments.n_inputs
     return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")

@@ -6,8 +6,6 @@ orthonormal basis of it (d, k), a network learns from x as from V^T x.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from sklearn_deeplinear.theory._moments import SecondMoments, Spectrum
@@ -35,7 +33,15 @@ def in_row_space(moments, n_idle=0):
     # Only the trace of what is left of the outputs counts.
     factor[k, -1] = np.sqrt(spectrum.residual)
     mean_x, directions = np.zeros(k + n_idle), np.eye(k + n_idle, k)
-    reduced: SecondMoments = replace(moments, factor=factor, mean_x=mean_x, _location=None)
+    reduced = SecondMoments(
+        factor,
+        mean_x,
+        moments.mean_y,
+        moments.n_samples,
+        moments.sum_weight,
+        moments.centered,
+        moments.single_target,
+    )
     vars(reduced)["spectrum"] = Spectrum(
         spectrum.sigma, directions, spectrum.targets, spectrum.residual
     )
