@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -13,10 +14,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_deeplinear._compat import StrOptions, _check_sample_weight, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum
+from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum, check_full_batch
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_classifier_problem import LinearClassifierProblem
+from sklearn_deeplinear.estimators._sparse_classifier_problem import (
+    SparseClassifierProblem,
+    is_filled_in,
+)
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
@@ -32,6 +37,9 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     Depth is a regulariser: two layers penalise the norm of the map, not its square, which many
     classes feel as a penalty on its rank, and more layers a root of it. With one layer this is
     :class:`~sklearn.linear_model.LogisticRegression`, with ``C = 1 / (2 n_samples gamma)``.
+
+    Sparse X of more than four million numbers in all is only multiplied, and the minimum is not
+    known then (:ref:`many-features`); smaller ones are filled in.
 
     Parameters
     ----------
@@ -280,13 +288,13 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs, in any units.
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights w_i of the samples; None weights all equally.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Inputs of validation data, which are not trained on: `trajectory_` records the loss
             of the predictions there, without the penalty, as ``validation_loss``.
         y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
@@ -306,8 +314,17 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
     def _check_data(self, X, y, sample_weight, reset=True):
-        X, y = validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32])
+        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
+        X, y = validate_data(self, X, y, reset=reset, **options)
+        check_full_batch(X, self.solver)
+        if issparse(X) and is_filled_in(X):
+            X = X.toarray()
         if sample_weight is not None:
             sample_weight = _check_sample_weight(
                 sample_weight, X, dtype=np.float64, ensure_non_negative=True
@@ -318,10 +335,12 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         self._learn_classes(y)
         depth, shares, Y = check_depth(self.depth), self._shares(y, sample_weight), self._columns(y)
         self._check_all_classes(y, shares)
-        X = np.asarray(X, dtype=np.float64)
-        mean_x = shares @ X if self.fit_intercept else np.zeros(X.shape[1])
-        return LinearClassifierProblem(
-            X - mean_x,
+        sparse = issparse(X)
+        X = X.astype(np.float64, copy=False)
+        mean_x = X.T @ shares if self.fit_intercept else np.zeros(X.shape[1])
+        kind = SparseClassifierProblem if sparse else LinearClassifierProblem
+        return kind(
+            X if sparse else X - mean_x,
             Y,
             shares,
             mean_x,
@@ -338,6 +357,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
             )
 
     def _problem_on(self, X, y, sample_weight, options):
+        if issparse(X) or isinstance(self._problem, SparseClassifierProblem):
+            raise ValueError("X must be dense, or small, for eigenvalues of a Hessian.")
         X = np.asarray(X, dtype=np.float64) - self._problem.mean_x
         shares = self._shares(y, sample_weight)
         self._check_all_classes(y, shares)
@@ -356,7 +377,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -369,7 +390,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
     def _outputs(self, X):
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
+        X = validate_data(self, X, reset=False, **options)
         return X @ self.coef_.T + self.intercept_
 
     def predict_proba(self, X):
@@ -377,7 +399,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -393,7 +415,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -410,7 +432,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns

@@ -52,7 +52,9 @@ class ValidationMeter:
     def __init__(self, dynamics, data):
         like, self.terms = dynamics.state, LOSSES[data.loss].terms
         self.X, self.Y, shares = (
-            torch.as_tensor(_contiguous(part), dtype=like.dtype, device=like.device)
+            part.to(like)
+            if hasattr(part, "back")  # sparse
+            else torch.as_tensor(_contiguous(part), dtype=like.dtype, device=like.device)
             for part in (data.X, data.Y, data.shares)
         )
         self.dynamics, self.shares = dynamics, shares.unsqueeze(-1)
