@@ -272,7 +272,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._sparse_format is not None
+        tags.input_tags.sparse = self._sparse_format is not None and self.solver not in OPTIMIZERS
         return tags
 
     def _keep(self, problem, outcome):

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from sklearn_deeplinear._compat import StrOptions, _check_sample_weight, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import BalanceHistory
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum, check_full_batch
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT, WITH_MINIMUM
@@ -316,7 +317,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags.input_tags.sparse = self.solver not in OPTIMIZERS
         return tags
 
     def _check_data(self, X, y, sample_weight, reset=True):

@@ -74,7 +74,7 @@ class SparseClassifierProblem(LinearClassifierProblem):
     def step_flops(self, n_rows):
         """Floating-point operations of a step, roughly."""
         layers = sum(h * k for h, k in self.shapes)
-        return self.Y.shape[1] * (4 * self.X.nnz + 6 * layers)
+        return self.Y.shape[1] * (4 * self._rows.X.nnz + 6 * layers)
 
     def advice(self, n_steps):
         """What to do about a run that is not done."""
