@@ -30,16 +30,22 @@ from sklearn_deeplinear.theory._location import Location, weighed
 from sklearn_deeplinear.theory._moments import SecondMoments, Spectrum
 
 # What may be gained outside of the space, relative to the objective; a minimum is "certified"
-# with three times as much. Without decay the relative residual of least squares decides.
-_GAIN, _RESIDUAL = 3e-9, 1e-7
+# with twice as much. Without decay the relative residual of least squares decides.
+_GAIN, _RESIDUAL = 5e-9, 1e-7
 # Columns of the basis at most: 240 MB with 50,000 inputs.
 _MOST = 600
+# Columns that memory is asked for at first, of which the unused are never touched.
+_COLUMNS = 64
 # The logarithm of numbers near the largest ones.
 _LARGEST_LOG = 700.0
 # Stands for the moment of outputs that are all zero.
 _TINY = np.finfo(float).tiny
 # Sparse inputs with more columns than this are not worth a moment of columns squared.
 _MANY_INPUTS = 2000
+# Deep networks: columns between two looks at what is missed; the ridge penalties tried, up to so
+# many times the largest eigenvalue; from which share of that of the minimum on norms are excluded,
+# in steps of a ratio: near ones need a space of few columns, far ones fewer steps.
+_CHECK, _GRID, _HIGH, _SHARES, _RATIO = 3, 200, 1e3, (0.7, 0.5, 0.3, 0.15), 1.1
 # Sizes that orthogonalised columns must keep, relative to what they were.
 _ROUNDING = 1e3 * np.finfo(float).eps
 
@@ -94,14 +100,17 @@ class KrylovMoments(SecondMoments):
         mean_y = rows.share @ Y if center else np.zeros(Y.shape[1])
         Y = rows.root[:, None] * (Y - mean_y)
         unit = rows.unit, power_of_two(np.abs(Y).max())
+        deep = None
         if network is not None:
             log_c = 2 * np.log(unit[1]) + np.log(max(np.sum((Y / unit[1]) ** 2), _TINY))
             depth, gamma, noise = network
             log_ridge = log_least_ridge(depth, gamma, noise, log_c)
             ridge = exp(log_ridge - 2 * np.log(unit[0]))
+            if depth > 1 and np.all(gamma) and not np.any(noise) and Y.shape[1] == 1:
+                deep = depth, log_decay(depth, gamma, unit)
         else:
             ridge = ridge / unit[0] / unit[0]
-        V, Z, beyond = krylov_space(rows, Y / unit[1], ridge)
+        V, Z, beyond = krylov_space(rows, Y / unit[1], ridge, deep)
         k = V.shape[1]
         coordinates = tall_factor(np.hstack([Z, Y / unit[1]]))
         coordinates *= np.repeat(unit, [k, Y.shape[1]])
@@ -171,7 +180,13 @@ class KrylovMoments(SecondMoments):
             return np.inf
         with np.errstate(divide="ignore"):
             log_c = np.log(self.output_moment)
-        return self.gain(exp(log_least_ridge(depth, gamma, noise, log_c)))
+        alone = self.gain(exp(log_least_ridge(depth, gamma, noise, log_c)))
+        if depth == 1 or np.any(noise) or not np.all(gamma):
+            return alone
+        H, S = self._projected
+        c, log_g = self.output_moment / self.unit[1] ** 2, log_decay(depth, gamma, self.unit)
+        missed = Excluded(H, S, self.beyond, c).missed(depth, log_g)
+        return min(alone, missed * self.unit[1] * self.unit[1])
 
     def lowered(self, bound, problem):
         """A lower bound on the objective in the space as one of all maps."""
@@ -227,8 +242,11 @@ class CentredRows:
         return product
 
 
-def krylov_space(rows, Y, ridge):
-    """Basis V (d, k), X V (n, k), and how A leaves its span; by blocks, all orthogonalised."""
+def krylov_space(rows, Y, ridge, deep=None):
+    """Basis V (d, k), X V (n, k), and how A leaves its span; by blocks, all orthogonalised.
+
+    It serves a least tau, or the depth and log g of a deep network of one output.
+    """
     sizes = np.linalg.norm(Y, axis=0)
     image = rows.back(Y[:, sizes > 0] / sizes[sizes > 0])
     block, beyond = _orthonormal(image, np.linalg.norm(image))[0], np.zeros((0, 0))
@@ -242,15 +260,18 @@ def krylov_space(rows, Y, ridge):
         H = np.block([[H, cross[: len(H)]], [cross[: len(H)].T, cross[len(H) :]]])
         image = rows.back(U)
         size = np.linalg.norm(image)
-        for _ in range(2):  # once more against rounding
-            image -= V.all @ (V.all.T @ image)
+        image -= V.all @ (V.all.T @ image)
         block, beyond = _orthonormal(image, size)
-        # Small columns are not yet orthogonal to V.
-        block, rest = np.linalg.qr(block - V.all @ (V.all.T @ block))
+        # Once more: small columns are not yet orthogonal to V.
+        block, rest = _qr(block - V.all @ (V.all.T @ block))
         beyond = rest @ beyond
         S, c = Z.all.T @ Y, np.sum(Y**2)
         if V.k + block.shape[1] > most or _is_done(H, S, beyond, ridge, c):
             break
+        if deep and V.k % _CHECK == 0:
+            excluded = Excluded(H, S, beyond, c)
+            if excluded.missed(*deep) <= _GAIN * excluded.least(*deep):
+                break
     return V.all, Z.all, beyond
 
 
@@ -258,7 +279,7 @@ class _Columns:
     """A matrix that grows by columns."""
 
     def __init__(self, n_rows):
-        self.memory, self.k = np.empty((n_rows, 8), order="F"), 0
+        self.memory, self.k = np.empty((n_rows, _COLUMNS), order="F"), 0
 
     def append(self, columns):
         """Append columns (n_rows, b)."""
@@ -275,9 +296,17 @@ class _Columns:
         return self.memory[:, : self.k]
 
 
+def _qr(columns):
+    """QR decomposition, which of a single column is its norm."""
+    if columns.shape[1] != 1:
+        return np.linalg.qr(columns)
+    norm = np.linalg.norm(columns)
+    return columns / (norm or 1.0), np.array([[norm]])
+
+
 def _orthonormal(columns, size):
     """Orthonormal basis (d, b) of columns, those left out that are rounding errors of `size`."""
-    Q, R = np.linalg.qr(columns)
+    Q, R = _qr(columns)
     P, s, Wt = np.linalg.svd(R)
     kept = s > _ROUNDING * size
     return Q @ P[:, kept], s[kept, None] * Wt[kept]
@@ -307,6 +336,70 @@ def _spectrum(coordinates, V):
     U, targets = U[:, kept], U[:, kept].T @ coordinates[:, k:]
     residual = float(np.sum((coordinates[:, k:] - U @ targets) ** 2))
     return Spectrum(sigma[kept], V @ Wt[kept].T, targets, residual)
+
+
+class Excluded:
+    """What a deep network of one output can gain outside of a space, by the norm of its map.
+
+    A minimum of norm r is the ridge solution at its own tau, the slope of the penalty P in r^2.
+    Above some tau the space misses no more than at that. Further out, at u = r^2 from u_i to
+    u_{i+1}, where the slope of P falls from tau_i to tau_{i+1}, no map is better than
+
+        J  >=  ridge(tau) - tau u + P(u),      ridge(tau) known from below,
+
+    the least of which is at u_i for tau_{i+1}, and at u_{i+1} for tau_i. Far beyond the minimum
+    this is more than it costs by a margin, and rough bounds will do.
+    """
+
+    def __init__(self, H, S, beyond, c):
+        self.eigenvalues, Q = np.linalg.eigh(H)
+        self.s, self.last, self.beyond, self.c = Q.T @ S[:, 0], Q[-1], float(beyond[0, 0]), c
+        # Rounding errors below zero do not make ridge solutions singular.
+        self.eigenvalues = np.maximum(self.eigenvalues, 0.0)
+
+    def _path(self, tau):
+        """Squared norms of ridge solutions, their objectives, and what these miss at most."""
+        z = self.s / (self.eigenvalues + tau[:, None])
+        return np.sum(z**2, axis=1), self.c - z @ self.s, (self.beyond * (z @ self.last)) ** 2 / tau
+
+    def _grid(self, depth, log_g):
+        low = exp(log_g + (1 - depth) * (np.log(self.c) - np.log(depth) - log_g))
+        return np.geomspace(low, max(2 * low, _HIGH * self.eigenvalues[-1]), _GRID)
+
+    def _objectives(self, depth, log_g, tau):
+        u, ridge, _ = self._path(tau)
+        return ridge - tau * u + depth * np.exp(log_g) * u ** (1 / depth)
+
+    def least(self, depth, log_g):
+        """An upper bound on the least objective in the space."""
+        values = self._objectives(depth, log_g, self._grid(depth, log_g))
+        return min(self.c, values.min())
+
+    def missed(self, depth, log_g):
+        """Bound on the gain outside of the space."""
+        grid = self._grid(depth, log_g)
+        values = self._objectives(depth, log_g, grid)
+        least, g = min(self.c, values.min()), np.exp(log_g)
+        bounds = []
+        for share in _SHARES:
+            first = max(share * grid[values.argmin()], grid[0])
+            n = 2 + int(np.ceil(np.log(first / grid[0]) / np.log(_RATIO)))
+            tau = first * _RATIO ** -np.arange(n)
+            u = (g / tau) ** (depth / (depth - 1))
+            P, (_, ridge, error) = depth * g * u ** (1 / depth), self._path(tau)
+            ridge = ridge - error
+            near, far = (
+                ridge[1:] - tau[1:] * u[:-1] + P[:-1],
+                ridge[:-1] - tau[:-1] * u[1:] + P[1:],
+            )
+            bounds.append(max(error[0], least - np.maximum(near, far).min()))
+        return min(bounds)
+
+
+def log_decay(depth, gamma, unit):
+    """log g where inputs and outputs are in these units."""
+    log_x, log_y = np.log(unit)
+    return float(np.mean(np.log(gamma))) + 2 / depth * (log_y - log_x) - 2 * log_y
 
 
 def log_least_ridge(depth, gamma, noise, log_c):
