@@ -165,7 +165,8 @@ class DeepLinearRegressor(NetworkRegressor):
         Balance of adjacent layers along the run, which the flow of the loss conserves
         (:doc:`/theory/balance`).
     moments_ : SecondMoments
-        Second moments of the training data.
+        Second moments of the training data; of sparse X with more than 2,000 features those in
+        the Krylov space ``moments_.basis`` (:ref:`many-features`).
     n_iter_ : int
         Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that led to
         `weights_`; 1 with ``solver="analytic"``.

@@ -14,6 +14,8 @@ import torch
 from sklearn_deeplinear.theory._row_space import in_row_space
 from sklearn_deeplinear.theory._wide_factor import is_wide
 
+# Inputs that are not worth leaving out.
+_FEW = 100
 # Rows of W_1 outside of the row space, relative to W_1, that are rounding errors.
 _ROUNDING = 1000 * np.finfo(float).eps
 
@@ -91,16 +93,20 @@ def row_space(weights, moments):
     basis : ndarray of shape (d, k)
         Or None for all three.
     """
-    nothing = None, None, None
     if not is_wide(moments.input_factor):
-        return nothing
+        return None, None, None
+    return narrowed(weights, moments)
+
+
+def narrowed(weights, moments):
+    """:func:`row_space` of data of any shape; None for all three if half the inputs do not do."""
     W, V = weights[0].numpy(force=True), moments.spectrum.directions
     outside = W - (W @ V) @ V.T
     rounding = _ROUNDING * np.linalg.norm(W)
     if np.linalg.norm(outside) <= rounding:
         Q = V[:, :0]
-    elif 2 * (V.shape[1] + len(W)) > len(V):
-        return nothing
+    elif 2 * (V.shape[1] + len(W)) > len(V) > _FEW:
+        return None, None, None
     else:
         _, sizes, Qt = np.linalg.svd(outside, full_matrices=False)
         Q = Qt[sizes > rounding].T
