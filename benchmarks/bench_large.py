@@ -8,9 +8,10 @@ estimators at matched decay: at depth 1 the same penalty, deeper the decay whose
 ridge solution.
 
 Every way runs in a process of its own, on one thread, after a tiny fit that imports everything;
-seconds are processor time, memory is the growth of the peak beyond the data.
+seconds are processor time, of short fits that of the second to fourth in the process, memory is the
+growth of the peak beyond the data.
 
-    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/bench_large.py          # 15 minutes
+    OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/bench_large.py          # 8 minutes
     OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python benchmarks/bench_large.py --quick  # small data
 """
 
@@ -27,13 +28,14 @@ import warnings
 
 import numpy as np
 import scipy.sparse
-from _environment import write_results
+from _environment import RESULTS, write_results
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.preprocessing import normalize
 
 from sklearn_deeplinear import DeepLinearClassifier, DeepLinearRegressor, DeepLinearRegressorCV
 
-REPEATS = {"genomics": 1, "text": 5, "classes": 3}
+REPEATS = {"genomics": 1, "text": 3, "classes": 3}
+SHORT = 2.0  # seconds of a fit that is repeated in its process
 ALPHA = 1.0  # of Ridge, which sums squares; gamma is that over the number of samples
 DECAYS = np.geomspace(1e-2, 1e2, 10)
 
@@ -137,7 +139,15 @@ def one(data, way, norm, quick):
     before, start = peak(), time.process_time()
     model.fit(X, y)
     seconds = time.process_time() - start
-    row = {"seconds": seconds, "memory_mb": peak() - before, "score": model.score(X_test, y_test)}
+    row = {"first_seconds": seconds, "memory_mb": peak() - before}
+    seconds = [seconds]
+    while len(seconds) < 4 and seconds[0] < SHORT:
+        start = time.process_time()
+        model.fit(X, y)
+        seconds.append(time.process_time() - start)
+    # The first fit also pays for memory and code that later ones find ready.
+    row |= {"seconds": statistics.median(seconds[1:] or seconds)}
+    row |= {"score": model.score(X_test, y_test)}
     minimum = None if data == "classes" else getattr(model, "global_minimum_", None)
     if minimum is not None:
         row |= {"kind": minimum.kind, "bracket": minimum.objective - minimum.lower_bound}
@@ -180,7 +190,10 @@ def main():
     results = []
     for data in [options.only] if options.only else WAYS:
         results += measure(data, options.quick)
-    if not options.quick and not options.only:
+    if options.only and not options.quick:
+        old = json.loads((RESULTS / "bench_large.json").read_text())["results"]
+        results = [row for row in old if row["data"] != options.only] + results
+    if not options.quick:
         write_results("bench_large", results)
 
 
