@@ -218,6 +218,8 @@ class LinearProblem:
                 'record must not hold "sharpness" with sparse X of many features: the Hessian has '
                 "curvatures outside of the space in which these are known."
             )
+        if options.rows_of_a_step is not None:  # a module in all inputs shares the state
+            return self._dynamics(start, self.moments, options, compress)
         weights, moments, basis = row_space(start, self.moments)
         if basis is None:
             return self._dynamics(start, self.moments, options, compress)

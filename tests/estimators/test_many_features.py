@@ -110,6 +110,15 @@ def test_no_array_of_features_squared(solver):
     assert peak < 30 * X.nbytes < 8 * d * d / 10
 
 
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_mini_batches_train_in_all_inputs(solver):
+    X, y = wide_data()
+    options = {"width": 4, "max_iter": 5, "tol": 0, "batch_size": 10, "random_state": 0}
+    model = DeepLinearRegressor(solver=solver, **options).fit(X, y)
+    assert model.trajectory_.loss[-1] < model.trajectory_.loss[0]
+    assert model.loss_ == pytest.approx(np.mean((model.predict(X) - y) ** 2), rel=1e-8)
+
+
 def test_one_layer_is_ridge():
     X, y = wide_data()
     model = DeepLinearRegressor(depth=1, solver="analytic", weight_decay=0.2).fit(X, y)
