@@ -378,6 +378,14 @@ class DeepLinearRegressor(NetworkRegressor):
     def _predicted(self, X):
         return X @ self.coef_.T + self.intercept_
 
+    def _all_moments(self, X, y, sample_weight, first):
+        if needs_krylov(X):
+            raise ValueError(
+                "X must be dense, or have fewer features, in partial_fit: the space of products "
+                "that stands for many sparse features is that of one data set."
+            )
+        return super()._all_moments(X, y, sample_weight, first)
+
     def _moments_of(self, X, y, sample_weight):
         if not needs_krylov(X):
             return super()._moments_of(X, y, sample_weight)
