@@ -25,6 +25,7 @@ from sklearn_deeplinear.estimators._partial_fit import (
     Continued,
     check_partial_fit,
     may_continue,
+    moved,
 )
 from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
@@ -63,6 +64,11 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         super().__setstate__(vars(type(self)()) | state)
 
     @property
+    def _needs_all_samples(self) -> bool:
+        """Whether batches of them cannot train the network."""
+        return False
+
+    @property
     def _adds_moments(self) -> bool:
         """Whether partial_fit adds moments to those of former batches."""
         return False
@@ -85,10 +91,13 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         """Go on with a batch of data, which need not be kept.
 
         With "sgd" and "adam" the network makes one epoch of mini-batches of this batch, from
-        where the last call, or `fit`, has left it; Adam's averages are kept, and automatic
-        step sizes never grow. With other solvers a linear regression adds the moments of the
-        batch to `moments_`, and is trained anew on those of all batches: after each call it is
-        what one `fit` to all data would give, in memory that does not grow.
+        where the last call, or `fit`, has left it. Averages of Adam are kept between calls;
+        automatic step sizes are those of the batch. With other solvers a linear regression adds
+        the moments of the batch to `moments_`, and is trained anew on those of all batches:
+        after each call it is what one `fit` to all data would give, in memory that does not
+        grow. Where training takes long and only the last fit matters, give
+        :meth:`SecondMoments.from_batches <sklearn_deeplinear.theory.SecondMoments.from_batches>`
+        to `fit_moments`.
 
         Parameters
         ----------
@@ -97,13 +106,14 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets of the batch.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples; None weights all equally.
+            Weights of the samples; None weights all equally. A batch after the first one whose
+            weights are all zero changes nothing.
 
         Returns
         -------
         self : object
-            The estimator. `trajectory_` and `balance_history_` are those of this call, `n_iter_`
-            counts all of them.
+            The estimator. `trajectory_` and `balance_history_` are those of this call; `n_iter_`
+            counts the epochs of all calls, or the steps of the last fit to moments.
 
         Raises
         ------
@@ -115,15 +125,18 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     def _partial_fit(self, X, y, sample_weight):
         options, first = RunOptions.of(self), not hasattr(self, "weights_")
         check_partial_fit(options)
+        if not first and sample_weight is not None and not np.any(sample_weight):
+            self._check_data(X, y, np.ones_like(sample_weight, dtype=float), reset=False)
+            return self
         X, y, sample_weight = data = self._check_data(X, y, sample_weight, reset=first)
         if options.rows_of_a_step is None:
             problem = self._problem_with_more(X, y, sample_weight, first)
             return self._train(problem, options, data)
         before = 0 if first else self.n_iter_
-        continued = Continued(vars(self).get("_continued"), options.max_iter)
+        continued = Continued(vars(self).get("_continued"), options)
         problem = self._problem_of_batch(X, y, sample_weight, options, first)
         epoch = {"max_iter": 1, "record_every": 1, "continued": continued}
-        self._train(problem, replace(options, former=former(self), **epoch), data)
+        self._train(problem, replace(options, former=moved(former(self)), **epoch), data)
         self._continued, self.n_iter_ = continued.memory, before + self.n_iter_
         return self
 
@@ -312,6 +325,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         """Moments of this batch and of former ones."""
         if first:
             return self._moments_of(X, y, sample_weight)
+        if self.moments_.centered != self.fit_intercept:
+            raise ValueError("fit_intercept must be what it was in former calls.")
         if self.moments_.single_target != (y.ndim == 1):
             raise ValueError("y must have as many dimensions as in former calls.")
         return self.moments_ + self._moments_on(X, y, sample_weight)

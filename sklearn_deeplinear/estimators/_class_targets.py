@@ -28,8 +28,8 @@ class ClassTargets:
     def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Go on with a batch of data, which need not be kept, by one epoch of mini-batches.
 
-        The network goes on from where the last call, or `fit`, has left it; Adam's averages are
-        kept, and automatic step sizes never grow.
+        The network goes on from where the last call, or `fit`, has left it. Averages of Adam are
+        kept between calls; automatic step sizes are those of the batch.
 
         Parameters
         ----------
@@ -40,13 +40,14 @@ class ClassTargets:
         classes : array-like of shape (n_classes,), default=None
             All class labels there will be; needed in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples; None weights all equally.
+            Weights of the samples; None weights all equally. A batch after the first one whose
+            weights are all zero changes nothing.
 
         Returns
         -------
         self : object
             The estimator. `trajectory_` and `balance_history_` are those of this call, `n_iter_`
-            counts all of them.
+            counts the epochs of all calls.
 
         Raises
         ------

@@ -335,7 +335,11 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     def _problem_of(self, X, y, sample_weight, options):
         self._learn_classes(y)
         depth, shares, Y = check_depth(self.depth), self._shares(y, sample_weight), self._columns(y)
-        self._check_all_classes(y, shares)
+        if self.fit_intercept and not (shares @ self._indicators(y)).all():
+            raise ValueError(
+                "sample_weight and class_weight must leave every class a weight: without one its "
+                "best intercept is infinite."
+            )
         sparse = issparse(X)
         X = X.astype(np.float64, copy=False)
         mean_x = X.T @ shares if self.fit_intercept else np.zeros(X.shape[1])
@@ -350,19 +354,15 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
             fit_intercept=self.fit_intercept,
         )
 
-    def _check_all_classes(self, y, shares):
-        if self.fit_intercept and not (shares @ self._indicators(y)).all():
-            raise ValueError(
-                "sample_weight and class_weight must leave every class a weight, and batches "
-                "must hold all classes: without one its best intercept is infinite."
-            )
+    @property
+    def _needs_all_samples(self) -> bool:
+        return self.fit_intercept
 
     def _problem_on(self, X, y, sample_weight, options):
         if issparse(X) or isinstance(self._problem, SparseClassifierProblem):
             raise ValueError("X must be dense, or small, for eigenvalues of a Hessian.")
         X = np.asarray(X, dtype=np.float64) - self._problem.mean_x
         shares = self._shares(y, sample_weight)
-        self._check_all_classes(y, shares)
         return replace(self._problem, X=X, Y=self._columns(y), shares=shares)
 
     def _weighted(self, y, sample_weight):

@@ -352,7 +352,6 @@ class MultiPathwayRegressor(NetworkRegressor):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        check_compression(self.compression, self.solver, self.activation)
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -381,7 +380,6 @@ class MultiPathwayRegressor(NetworkRegressor):
         """
         if self.activation != "identity":
             raise ValueError('fit_moments needs activation="identity": take fit, with the samples.')
-        check_compression(self.compression, self.solver, self.activation)
         return self._fit_moments(moments)
 
     def predict(self, X) -> np.ndarray:
@@ -427,6 +425,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         return self.activation == "identity"
 
     def _problem_from(self, moments, data):
+        check_compression(self.compression, self.solver, self.activation)
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))
         return PathwayProblem(
             moments=moments,

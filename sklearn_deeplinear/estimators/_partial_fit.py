@@ -15,25 +15,19 @@ class Continued:
     ----------
     memory : dict or None
         What an earlier epoch has left, None for the first one.
-    max_iter : int
-        Epochs that automatic step sizes are made for.
+    options : RunOptions
+        As for a whole fit: automatic step sizes are made for its number of epochs.
 
     Attributes
     ----------
     memory : dict
-        Arrays of the optimizer and of the generator of batches, the least automatic step, and
-        how many epochs there were.
+        Arrays of the optimizer and of the generator of batches, the name of the solver, and how
+        many epochs there were.
     """
 
-    def __init__(self, memory, max_iter):
-        self.memory, self.max_iter = memory, max_iter
-        self.least = np.inf if memory is None else memory["step_size"]
+    def __init__(self, memory, options):
+        self.memory, self.max_iter, self.solver = memory, options.max_iter, options.solver
         self.n_epochs = 0 if memory is None else memory["n_epochs"]
-
-    def step_size(self, eta):
-        """The least automatic step so far: a later batch may be in larger units."""
-        self.least = min(eta, self.least)
-        return self.least
 
     def schedule(self, schedule):
         """A schedule in which epochs count from the first call."""
@@ -43,16 +37,17 @@ class Continued:
         """Give the optimizer and the generator back what they were."""
         if self.memory is None:
             return None
-        optimizer = {name: torch.from_numpy(a) for name, a in self.memory["optimizer"].items()}
-        generator = torch.from_numpy(self.memory["generator"])
         start = {"epoch": 0, "time": 0.0, "reason": None, "history": []}
+        generator = torch.from_numpy(self.memory["generator"])
+        known = self.memory["optimizer"] if self.memory["solver"] == self.solver else {}
+        optimizer = {name: torch.from_numpy(array) for name, array in known.items()}
         return {**start, "generator": generator, "optimizer": optimizer}
 
     def keep(self, log, reason, place):
         """Remember a place to go on from."""
         place = place()
         self.memory = {
-            "step_size": self.least,
+            "solver": self.solver,
             "n_epochs": self.n_epochs + place["epoch"],
             "generator": place["generator"].numpy().copy(),
             "optimizer": {k: t.numpy(force=True).copy() for k, t in place["optimizer"].items()},
@@ -75,9 +70,29 @@ def check_partial_fit(options):
 
 def may_continue(estimator):
     """Whether there is a ``partial_fit``; an AttributeError if not."""
+    name = type(estimator).__name__
+    if estimator._needs_all_samples:
+        raise AttributeError(
+            f"{name} has partial_fit with fit_intercept=False only: the best intercept is that "
+            "of all samples."
+        )
     if estimator.solver in OPTIMIZERS or estimator._adds_moments:
         return True
     raise AttributeError(
-        f'{type(estimator).__name__} has partial_fit with solver="sgd" and "adam" only, got '
-        f'"{estimator.solver}", which trains on all samples at once.'
+        f'{name} has partial_fit with solver="sgd" and "adam" only, got "{estimator.solver}", '
+        "which trains on all samples at once."
     )
+
+
+def moved(parameters):
+    """The parameters of a network, or None if they are all zero: a saddle that it cannot leave.
+
+    The network of a first batch may be zero whose targets, or inputs, are all the same.
+    """
+    if parameters is None or not any(map(_any, parameters["weights"])):
+        return None
+    return parameters
+
+
+def _any(weights):
+    return any(map(_any, weights)) if isinstance(weights, list) else bool(np.any(weights))

@@ -232,8 +232,7 @@ def _batch_step_size(problem, start, options):
     automatic = problem.rescaled_step_size if rescales else problem.batch_step_size
     if options.continued is None:
         return automatic(start, options)
-    whole = replace(options, max_iter=options.continued.max_iter)
-    return options.continued.step_size(automatic(start, whole))
+    return automatic(start, replace(options, max_iter=options.continued.max_iter))
 
 
 def _meters(dynamics, options):

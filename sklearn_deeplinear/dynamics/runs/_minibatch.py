@@ -162,8 +162,9 @@ class _Recorder(Callback):
         self.epoch, self.time, self.reason = (place[k] for k in ("epoch", "time", "reason"))
         net.history.extend(place["history"])
         net.generator.set_state(place["generator"])
-        for name, tensor in _kept_by_optimizer(net).items():
-            tensor.copy_(place["optimizer"][name])
+        if place["optimizer"]:
+            for name, tensor in _kept_by_optimizer(net).items():
+                tensor.copy_(place["optimizer"][name])
 
     def _place(self, net):
         return {
