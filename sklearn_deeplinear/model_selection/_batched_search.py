@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from typing import Self
 
 import numpy as np
-from sklearn.base import is_classifier
+from sklearn.base import clone, is_classifier
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import (
     GridSearchCV,
@@ -84,14 +85,29 @@ class BatchedSearch:
         own = {name: getattr(self, name) for name in _SHARED}
         own |= {"estimator": Trained(self.estimator, fits), "cv": splits, "n_jobs": None}
         own["param_grid"] = [{name: [v] for name, v in p.items()} for p in candidates]
-        search = GridSearchCV(**own).fit(X, y, rows=rows, **params)
+        # Where all scores are known rows stand for the data, of which no parts need be taken.
+        known = isinstance(self.refit, bool) and all(f.score is not None for f in fits.values())
+        if known:
+            search = GridSearchCV(**own | {"refit": False}).fit(rows)
+        else:
+            search = GridSearchCV(**own).fit(X, y, rows=rows, **params)
         self.__dict__ |= {name: value for name, value in vars(search).items() if name[-1] == "_"}
-        if hasattr(self, "best_estimator_"):
+        if known and self.refit:
+            self._fit_best(X, y, params)
+        elif self.refit:
             self.best_estimator_ = self.best_estimator_.estimator
         if self.scoring is None:  # the scorer is the estimator's, and `Trained` holds all fits
             self.scorer_ = check_scoring(self.estimator)
         self._set_fit_times(fits, splits)
         return self
+
+    def _fit_best(self, X, y, params):
+        begin = time.perf_counter()
+        best = clone(self.estimator).set_params(**clone(self.best_params_, safe=False))
+        self.best_estimator_ = best.fit(X, y, **params)
+        self.refit_time_ = time.perf_counter() - begin
+        if hasattr(best, "feature_names_in_"):
+            self.feature_names_in_ = best.feature_names_in_
 
     def _set_fit_times(self, fits, splits):
         unknown = Fit(None)

@@ -68,7 +68,11 @@ class Trained(BaseEstimator):
         return self
 
     def fit(self, X, y=None, rows=None, **params):
-        """Take the fit to these `rows` of the data, or make it if it is not known."""
+        """Take the fit to these `rows` of the data, or make it if it is not known.
+
+        Where all fits are known X holds the rows.
+        """
+        rows = X if rows is None else rows
         known = self.fits.get(fit_key(self.parameters, rows))
         if known is None:
             own = clone(self.estimator).set_params(**self.parameters)
