@@ -32,7 +32,7 @@ RUN = {
 }
 # Enough for some chunks of records: they are measured together.
 LENGTHS = {
-    "gd": {"max_iter": 5000, "record_every": 600},
+    "gd": {"max_iter": 500, "record_every": 60},
     "momentum": {"max_iter": 500, "record_every": 60},
     "flow": {"max_iter": 450, "record_every": 1, "step_size": 0.001},
     "sgd": {"max_iter": 9, "record_every": 2},
@@ -60,6 +60,8 @@ CASES = [
 
 def model_of(name, solver, **others):
     given = {"width": 40} if "compressed" in name else {}
+    if name in ("linear", "compressed pathways") and solver == "gd":  # fast steps, long chunks
+        given |= {"max_iter": 5000, "record_every": 600}
     options = RUN | LENGTHS[solver] | given | others
     return clone(MODELS[name]).set_params(solver=solver, **options)
 

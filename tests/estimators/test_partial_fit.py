@@ -130,13 +130,13 @@ def test_epochs_over_batches_learn_as_much_as_a_fit(name):
     inputs = (X - X.mean(0)) / X.std(0)
     if y is not CLASSES:
         y = (y - y.mean(0)) / y.std(0)
-    whole = copied(estimator, max_iter=40).fit(inputs, y)
-    model = copied(estimator, max_iter=40)
-    for _ in range(40):
+    whole = copied(estimator, max_iter=20).fit(inputs, y)
+    model = copied(estimator, max_iter=20)
+    for _ in range(20):
         for rows in np.arange(N).reshape(2, 30):
             model.partial_fit(inputs[rows], y[rows], **all_classes(y))
     assert model.score(inputs, y) > whole.score(inputs, y) - 0.05
-    assert model.n_iter_ == 80
+    assert model.n_iter_ == 40
 
 
 def test_automatic_steps_are_those_of_the_batch():
