@@ -10,9 +10,18 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight
+from sklearn_deeplinear._arrays import (
+    NUMPY,
+    Place,
+    move_results,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
+from sklearn_deeplinear._compat import CallbackSupportMixin
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
@@ -20,6 +29,8 @@ from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
 from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
+from sklearn_deeplinear.estimators._tensor_moments import moments_of
+from sklearn_deeplinear.estimators._tensors import as_float64
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._location import shares_of
@@ -50,8 +61,14 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     converged_: bool
     best_validation_loss_: float | None
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
     def _fit(self, X, y, sample_weight, *validation):
-        options = RunOptions.of(self)
+        place = Place.of(X)
+        options = RunOptions.of(self, place.device)
         data = self._check_data(X, y, sample_weight)
         held_out = self._check_validation(*validation)
         if held_out is None and self.early_stopping:
@@ -59,7 +76,7 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         problem = self._problem_of(*data, options)
         if held_out is not None:
             options = replace(options, validation=self._validation(problem, *held_out))
-        return self._train(problem, options, data)
+        return self._train(problem, options, data, place)
 
     def _check_validation(self, X, y, sample_weight):
         """The validation data that :meth:`fit` was given, or None."""
@@ -90,12 +107,13 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
             Y, shares = self._weighted(y, sample_weight)
             if Y.shape[1] != problem.n_outputs:
                 raise ValueError(f"y must hold {problem.n_outputs} columns, got {Y.shape[1]}.")
-            return problem.validation(np.asarray(X, dtype=np.float64), Y, shares)
+            return problem.validation(as_float64(X), Y, shares)
 
-    def _train(self, problem, options, data):
-        listener = FitListener(self, *data)
+    def _train(self, problem, options, data, place=NUMPY):
+        listener = FitListener(self, *place.moved(list(data)), place=place)
         with suitable_threads(problem.step_flops(options.rows_of_a_step)):
             self._keep(problem, solve(problem, options, listener))
+        move_results(self, place)
         listener.end()
         return self
 
@@ -103,13 +121,13 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         """Return a function that makes the initial network anew, from data not yet fitted."""
         other = copy.copy(self)  # which learns the names and shapes of these data
         other._validate_params()
-        options = RunOptions.of(other)
+        options = RunOptions.of(other, Place.of(X).device)
         problem = other._problem_of(*other._check_data(X, y, None), options)
         return initial_dynamics(problem, options)
 
     def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
         check_is_fitted(self)
-        options = RunOptions.of(self)
+        options = RunOptions.of(self, Place.of(X).device)
         data = self._check_data(X, y, sample_weight, reset=False)
         problem = self._problem_on(*data, options)
         dynamics = problem.dynamics(problem.given(former(self), "weights_"), options)
@@ -162,7 +180,7 @@ class WithMinimum:
 
     def _minimum_beside_fit(self):
         check_is_fitted(self)
-        return self._problem.minimum_beside(self.weights_, vars(self).get("objective_"))
+        return self._problem.minimum_beside(on_host(self.weights_), vars(self).get("objective_"))
 
     @property
     def optimality_gap_(self) -> float:
@@ -194,26 +212,26 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
             self.loss_, self.objective_ = problem.evaluate(self.weights_)
 
     def _check_data(self, X, y, sample_weight, reset=True):
-        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
-        X, y = validate_data(self, X, y, reset=reset, **options)
+        options = {"multi_output": True, "y_numeric": True}
+        X, y = read_data(self, X, y, reset=reset, **options)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = read_weight(sample_weight, X)
         return X, y, sample_weight
 
     def _weighted(self, y, sample_weight):
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         if (weight < 0).any():
             raise ValueError("sample_weight must not be negative.")
-        return np.reshape(np.asarray(y, dtype=np.float64), (len(y), -1)), shares_of(weight)
+        return as_float64(y).reshape(len(y), -1), shares_of(weight)
 
     def _problem_of(self, X, y, sample_weight, options):
-        moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+        moments = moments_of(X, y, sample_weight, self.fit_intercept)
         return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
 
     def _moments_on(self, X, y, sample_weight):
         """Moments of other data of the network that was fitted, centred as it was."""
         fitted = self.moments_
-        moments = SecondMoments.from_data(X, y, sample_weight, center=fitted.centered)
+        moments = moments_of(X, y, sample_weight, fitted.centered)
         if (moments.n_inputs, moments.n_outputs) != (fitted.n_inputs, fitted.n_outputs):
             raise ValueError(
                 f"X and y must have {fitted.n_inputs} and {fitted.n_outputs} columns as in fit, "
@@ -252,9 +270,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         self.__dict__.pop("feature_names_in_", None)  # of a former fit
         return moments
 
-    def _check_inputs(self, X):
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+    def _check_inputs(self, X, method="predict"):
+        return read_inputs(self, X, method)
 
 
 def _in_single_precision(weights):

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._arrays import Place, linear_map, on_host
 from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear._parameters import (
     check_depth,
@@ -275,7 +276,7 @@ class DeepLinearRegressor(NetworkRegressor):
     def optimality_certificate_(self) -> float:
         """Lower bound on the objective of all networks, from the fitted map alone."""
         check_is_fitted(self)
-        return self._problem.certify(self.weights_)
+        return self._problem.certify(on_host(self.weights_))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
@@ -354,12 +355,12 @@ class DeepLinearRegressor(NetworkRegressor):
             Standard deviations, in the units of y; only if `return_std` is True.
         """
         X = self._check_inputs(X)
-        y = X @ self.coef_.T + self.intercept_
+        y = linear_map(X, self.coef_, self.intercept_)
         if not return_std:
             return y
-        centred = X - self.moments_.mean_x
-        variance = predictive_variance(self.weights_, centred, self._problem.noise)
-        return y, np.sqrt(variance).reshape(y.shape)
+        centred, weights = on_host(X) - self.moments_.mean_x, on_host(self.weights_)
+        variance = predictive_variance(weights, centred, self._problem.noise)
+        return y, Place.of(X).moved(np.sqrt(variance).reshape(y.shape))
 
     def _problem_from(self, moments, data):
         depth = check_depth(self.depth)

@@ -6,17 +6,25 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
-from scipy.special import log_softmax
+import torch
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_deeplinear._compat import StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._arrays import (
+    largest,
+    linear_map,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
+from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_classifier_problem import LinearClassifierProblem
+from sklearn_deeplinear.estimators._tensors import as_float64, log_softmax, through_torch
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
@@ -207,7 +215,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         "loss": [StrOptions({"log_loss"})],
         "class_weight": CLASS_WEIGHT,
     }
-    _target_checks: dict = {}
+    _target_checks: dict = {"labels": True}
 
     def __init__(
         self,
@@ -303,11 +311,9 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     def _check_data(self, X, y, sample_weight, reset=True):
-        X, y = validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32])
+        X, y = read_data(self, X, y, reset=reset, **self._target_checks)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = read_weight(sample_weight, X, ensure_non_negative=True)
         return X, y, sample_weight
 
     def _problem_of(self, X, y, sample_weight, options):
@@ -318,7 +324,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
                 "sample_weight and class_weight must leave every class a weight: without one its "
                 "best intercept is infinite."
             )
-        X = np.asarray(X, dtype=np.float64)
+        X = as_float64(on_host(X))  # where the theory of the minimum reads it
         mean_x = shares @ X if self.fit_intercept else np.zeros(X.shape[1])
         return LinearClassifierProblem(
             X - mean_x,
@@ -331,7 +337,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         )
 
     def _problem_on(self, X, y, sample_weight, options):
-        X = np.asarray(X, dtype=np.float64) - self._problem.mean_x
+        X = as_float64(on_host(X)) - self._problem.mean_x
         shares = self._shares(y, sample_weight)
         return replace(self._problem, X=X, Y=self._columns(y), shares=shares)
 
@@ -356,13 +362,11 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Outputs f(x); of two classes the logarithm of the odds of the second one.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, "decision_function")
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def _outputs(self, X):
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return X @ self.coef_.T + self.intercept_
+    def _outputs(self, X, method="predict"):
+        return linear_map(read_inputs(self, X, method), self.coef_, self.intercept_)
 
     def predict_proba(self, X):
         """Predict class probabilities.
@@ -377,8 +381,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         probabilities : ndarray of shape (n_samples, n_classes)
             The logistic function of the output, or the softmax of several.
         """
-        outputs = self._outputs(X)
-        return LOSSES[self._problem.loss].probabilities(outputs)
+        outputs = self._outputs(X, "predict_proba")
+        return through_torch(LOSSES[self._problem.loss].probabilities, outputs)
 
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities.
@@ -392,10 +396,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
-        outputs = self._outputs(X)
-        if outputs.shape[1] == 1:
-            outputs = np.hstack([np.zeros_like(outputs), outputs])
-        return log_softmax(outputs, axis=1)
+        outputs = self._outputs(X, "predict_log_proba")
+        return through_torch(lambda f: log_softmax(_of_each_class(f)), outputs)
 
     def predict(self, X):
         """Predict class labels.
@@ -410,6 +412,11 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         y : ndarray of shape (n_samples,)
             Labels of the most probable classes.
         """
-        outputs = self._outputs(X)
-        best = outputs[:, 0] > 0 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
-        return self.classes_[best.astype(int)]
+        return self._labels(largest(through_torch(_of_each_class, self._outputs(X))))
+
+
+def _of_each_class(outputs):
+    """A column for each class out of outputs, which of two classes hold that of the second."""
+    if outputs.shape[1] > 1:
+        return outputs
+    return torch.cat([torch.zeros_like(outputs), outputs], dim=1)
