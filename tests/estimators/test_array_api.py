@@ -220,7 +220,7 @@ def test_samples_stay_on_their_device(name, solver, device, monkeypatch):
     """As on an accelerator, also where this is the CPU, whose tensors NumPy may read in place."""
     monkeypatch.setattr(_tensor_moments, "_READ_BY_NUMPY", {"mps"})
     options = {"solver": solver, "width": 3, "step_size": 1e-3, "dtype": "float32", "max_iter": 20}
-    model = clone(ESTIMATORS[name]).set_params(**options)
+    model = clone(ESTIMATORS[name]).set_params(init="balanced", **options)
     X, y, _ = drawn(model)
     X, y = np.tile(X, (10, 1)), np.tile(y, (10,) + (1,) * (y.ndim - 1))
     here = on_torch(device)
