@@ -150,7 +150,7 @@ def read_weight(sample_weight, X, **options):
     return _check_sample_weight(on_host(sample_weight), rows, dtype=np.float64, **options)
 
 
-def read_inputs(estimator, X, method):
+def read_inputs(estimator, X, method, **options):
     """Check inputs of a fitted estimator, which must come from where it was fitted.
 
     Parameters
@@ -161,6 +161,8 @@ def read_inputs(estimator, X, method):
         Inputs.
     method : str
         Name of the method that got them.
+    **options : dict
+        For scikit-learn's ``validate_data``.
 
     Returns
     -------
@@ -181,8 +183,8 @@ def read_inputs(estimator, X, method):
         raise ValueError(_elsewhere(type(estimator).__name__, method, fitted, place))
     _check_precision(X, "X")
     if place == NUMPY or not is_tensor(X):
-        return validate_data(estimator, X, reset=False, dtype=place.float_dtypes)
-    checked = validate_data(estimator, X.detach(), reset=False, dtype=place.float_dtypes)
+        return validate_data(estimator, X, reset=False, dtype=place.float_dtypes, **options)
+    checked = validate_data(estimator, X.detach(), reset=False, dtype=place.float_dtypes, **options)
     return X.to(checked.dtype)  # with its gradient, if it has one
 
 
@@ -214,8 +216,8 @@ def _check_precision(array, name):
 
 def linear_map(X, coef, intercept=None):
     """``X coef^T + intercept``, in the precision of NumPy for arrays of these, in any library."""
-    if not isinstance(X, np.ndarray):
-        xp = Place.of(X).xp
+    xp = Place.of(X).xp
+    if xp is not None:
         dtype = xp.result_type(X.dtype, coef.dtype)
         X, coef = xp.astype(X, dtype, copy=False), xp.astype(coef, dtype, copy=False)
     outputs = X @ (coef.T if coef.ndim == 2 else coef)

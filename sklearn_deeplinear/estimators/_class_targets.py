@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Self
+
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from sklearn_deeplinear._arrays import NUMPY, Place, on_host
+from sklearn_deeplinear._compat import _fit_context
+from sklearn_deeplinear.estimators._partial_fit import may_continue
 from sklearn_deeplinear.theory._location import shares_of
 
 
@@ -15,10 +21,63 @@ class ClassTargets:
 
     classes_: np.ndarray
     class_weight: dict | str | None
+    _partial_fit: Callable
+    _announced: np.ndarray | None = None  # classes, by a first call of partial_fit
+
+    @available_if(may_continue)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
+        """Go on with a batch of data, which need not be kept, by one epoch of mini-batches.
+
+        The network goes on from where the last call, or `fit`, has left it. Averages of Adam are
+        kept between calls; automatic step sizes are those of the batch.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs of the batch.
+        y : array-like of shape (n_samples,)
+            Class labels of the batch.
+        classes : array-like of shape (n_classes,), default=None
+            All class labels there will be; needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; None weights all equally. A batch after the first one whose
+            weights are all zero changes nothing.
+
+        Returns
+        -------
+        self : object
+            The estimator. `trajectory_` and `balance_history_` are those of this call, `n_iter_`
+            counts the epochs of all calls.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not valid, or do not suit those of former calls.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f'class_weight must be None or a dict in partial_fit, got "{self.class_weight}": '
+                "a batch does not know how many samples of each class there are. Give the weights "
+                'of compute_class_weight("balanced", classes=..., y=...) for all y.'
+            )
+        announced = None if classes is None else np.unique(on_host(classes))
+        if not hasattr(self, "weights_"):
+            if announced is None:
+                raise ValueError("classes must be given in the first call of partial_fit.")
+            self._announced = announced
+        elif announced is not None and not np.array_equal(announced, on_host(self.classes_)):
+            raise ValueError(
+                f"classes must be those of former calls, {self.classes_!r}, got {announced!r}."
+            )
+        try:
+            return self._partial_fit(X, y, sample_weight)
+        finally:
+            self.__dict__.pop("_announced", None)
 
     def _learn_classes(self, y):
         check_classification_targets(y)
-        self.classes_ = np.unique(y)
+        self.classes_ = np.unique(y) if self._announced is None else self._announced
         if len(self.classes_) < 2:
             raise ValueError(f"y must hold at least two classes, got one class: {y[0]!r}.")
 

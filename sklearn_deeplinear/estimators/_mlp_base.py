@@ -57,6 +57,7 @@ class HomogeneousMLP(TrainedNetwork):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -85,6 +86,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -157,7 +159,14 @@ class HomogeneousMLP(TrainedNetwork):
 
     def _outputs(self, X, method="predict"):
         """Outputs of the last layer, (n_samples, m), for the public `method`."""
-        H, activation = read_inputs(self, X, method), ACTIVATIONS[self.activation]
+        return self._passed(self._check_inputs(X, method))
+
+    def _check_inputs(self, X, method="predict"):
+        return read_inputs(self, X, method)
+
+    def _passed(self, H):
+        """Outputs of the last layer at checked inputs."""
+        activation = ACTIVATIONS[self.activation]
         for layer, W in enumerate(self.weights_):
             if layer > 0:
                 H = through_torch(activation.apply_, H)

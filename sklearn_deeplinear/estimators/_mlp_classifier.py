@@ -116,6 +116,8 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -224,6 +226,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         super().__init__(
@@ -253,6 +256,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
             record_sharpness=record_sharpness,
             device=device,
             dtype=dtype,
+            checkpoint=checkpoint,
             verbose=verbose,
         )
         self.loss = loss

@@ -105,6 +105,8 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -184,7 +186,10 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Outputs of the network.
         """
-        outputs = self._outputs(X)
+        return self._predicted(self._check_inputs(X))
+
+    def _predicted(self, X):
+        outputs = self._passed(X)
         return outputs[:, 0] if self._single_target else outputs
 
     def _targets(self, y):

@@ -142,6 +142,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -287,6 +289,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -318,6 +321,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -350,7 +354,6 @@ class MultiPathwayRegressor(NetworkRegressor):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        check_compression(self.compression, self.solver, self.activation)
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -379,7 +382,6 @@ class MultiPathwayRegressor(NetworkRegressor):
         """
         if self.activation != "identity":
             raise ValueError('fit_moments needs activation="identity": take fit, with the samples.')
-        check_compression(self.compression, self.solver, self.activation)
         return self._fit_moments(moments)
 
     def predict(self, X) -> np.ndarray:
@@ -395,7 +397,9 @@ class MultiPathwayRegressor(NetworkRegressor):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions.
         """
-        X = self._check_inputs(X)
+        return self._predicted(self._check_inputs(X))
+
+    def _predicted(self, X):
         if self._problem.linear:
             return linear_map(X, self.coef_, self.intercept_)
         y = through_torch(self._active_outputs, X)
@@ -424,7 +428,12 @@ class MultiPathwayRegressor(NetworkRegressor):
             raise AttributeError('optimality_certificate_ needs activation="identity".')
         return self._problem.certify(on_host(self.weights_))
 
+    @property
+    def _adds_moments(self):
+        return self.activation == "identity"
+
     def _problem_from(self, moments, data):
+        check_compression(self.compression, self.solver, self.activation)
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))
         return PathwayProblem(
             moments=moments,

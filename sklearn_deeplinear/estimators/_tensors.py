@@ -38,4 +38,6 @@ def less(array, mean):
 
 def like(part, tensor):
     """An array of any library as a tensor on the device and in the precision of another one."""
-    return part.to(tensor) if is_tensor(part) else tensor.new_tensor(on_host(part))
+    if is_tensor(part):
+        return part.to(tensor)
+    return tensor.new_tensor(np.ascontiguousarray(on_host(part)))  # with no negative strides

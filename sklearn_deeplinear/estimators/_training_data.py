@@ -12,6 +12,7 @@ from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.estimators._tensor_moments import moments_of
 from sklearn_deeplinear.estimators._tensors import less, like
 from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._location import shares_of
 
 
@@ -77,6 +78,9 @@ def validation_data(X, Y, shares, moments, linear):
     if not linear:
         X, Y = less(X, moments.mean_x), less(Y, moments.mean_y)
         return ValidationData(X, Y, shares, "squared_error")
+    if isinstance(moments, KrylovMoments):
+        rows, d = moments.validation_rows(X, Y, shares), moments.n_inputs
+        return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")
     own = moments_of(X, Y, shares, moments.centered)
     rows, d = validation_rows(own, moments), moments.n_inputs
     return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, Self
 
@@ -30,35 +30,15 @@ from sklearn_deeplinear._compat import (
 )
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
+from sklearn_deeplinear.model_selection._data import Data
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
+from sklearn_deeplinear.model_selection._row_space import in_fewer_inputs
 from sklearn_deeplinear.model_selection._scores import results_table
 from sklearn_deeplinear.model_selection._single_samples import LeaveOneOutValidation
 from sklearn_deeplinear.model_selection._splits import SplitValidation
 from sklearn_deeplinear.model_selection._stopping import TrainingValidation
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 from sklearn_deeplinear.theory._one_output import one_output
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """What is validated: the arrays, their moments, and whether outputs share a network."""
-
-    X: np.ndarray
-    y: np.ndarray
-    sample_weight: np.ndarray | None
-    moments: SecondMoments
-    per_target: bool
-
-    @property
-    def outputs(self):
-        """y of shape (n, m)."""
-        return self.y.reshape(len(self.y), -1)
-
-    @property
-    def weighted(self):
-        """Which samples have weight, bool of shape (n,)."""
-        weight = self.sample_weight
-        return np.ones(len(self.y), dtype=bool) if weight is None else weight > 0
 
 
 class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -262,8 +242,9 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        data = self._check_data(X, y, sample_weight)
-        validation = self._validation(data, params)
+        given = self._check_data(X, y, sample_weight)
+        data, self._inputs = in_fewer_inputs(given) if self.scoring is None else (given, None)
+        validation = self._validation(data, given.X, params)
         grid = self.depths, self.widths, self.noises, self.weight_decays
         groups = candidates(*grid, data.moments)
         if self.solver != "analytic":
@@ -276,7 +257,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.__dict__.pop(name, None)
         self._choose(groups)
         self.n_iter_ = 1 if self.solver == "analytic" else self.max_iter
-        self._refit(data, validation)
+        self._refit(given, validation)
         move_results(self, Place.of(X))
         return self
 
@@ -331,7 +312,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 'predict_interval needs solver="analytic", and cv to test each sample once, on a '
                 "fit to all other folds: None, or a splitter like KFold or GroupKFold."
             )
-        bounds = Place.of(X).moved(list(self._held_out.interval(on_host(inputs), alpha)))
+        rows = on_host(inputs) if self._inputs is None else self._inputs.of(on_host(inputs))
+        bounds = Place.of(X).moved(list(self._held_out.interval(rows, alpha)))
         return tuple(bound[:, 0] if self.coef_.ndim == 1 else bound for bound in bounds)
 
     def __sklearn_tags__(self):
@@ -367,14 +349,14 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
     def _scorer(self):
         return None if self.scoring is None else check_scoring(self, scoring=self.scoring)
 
-    def _validation(self, data, params):
+    def _validation(self, data, X, params):
         """How settings are scored: by leaving out single samples, or by a splitter."""
         others = {name: value for name, value in params.items() if name != "groups"}
         _raise_for_params(others, self, "fit")
         split_params, score_params = self._routed(data.sample_weight, params)
         if self.solver != "analytic":
             self._check_training()
-            splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
+            splits = list(check_cv(self.cv).split(X, data.y, **split_params))
             options = {"solver": self.solver, "max_iter": self.max_iter}
             return TrainingValidation(data, splits, **options, stopping=self.stopping == "cv")
         if self.stopping is not None:
@@ -383,7 +365,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             if split_params.get("groups") is not None:
                 raise ValueError("groups must come with a splitter in cv, got cv=None.")
             return LeaveOneOutValidation(data, self._scorer(), score_params)
-        splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
+        splits = list(check_cv(self.cv).split(X, data.y, **split_params))
         return SplitValidation(data, splits, self._scorer(), score_params)
 
     def _check_training(self):

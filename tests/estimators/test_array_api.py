@@ -20,7 +20,7 @@ from sklearn_deeplinear import (
     MultiPathwayRegressor,
 )
 from sklearn_deeplinear.dynamics import compare_step_sizes, hessian_eigenvalues
-from sklearn_deeplinear.estimators import _tensor_moments
+from sklearn_deeplinear.estimators import _tensor_moments, to_module
 from sklearn_deeplinear.estimators._options import check_device
 from sklearn_deeplinear.theory import SecondMoments
 
@@ -382,6 +382,42 @@ def test_fits_move_as_those_of_scikit_learn(name):
         model.fit(torch.asarray(X), torch.asarray(y))
         moved = _array_api.move_estimator_to(model, np, "cpu")
         compare(moved.predict(X), numbers(model.predict(torch.asarray(X))), np.ndarray)
+
+
+@pytest.mark.parametrize(
+    "name", ["linear", "linear-adam", "active-sgd", "perceptron-sgd", "classifier-sgd"]
+)
+def test_batches_of_tensors(name, place):
+    """Batch by batch, the second one after a batch without weight."""
+    model = clone(ESTIMATORS[name.replace("classifier-sgd", "classifier")])
+    model.set_params(early_stopping=False, solver=name.partition("-")[2] or model.solver)
+    X, y, weight = drawn(model)
+    classes = {"classes": np.unique(y)} if is_classifier(model) else {}
+    plain, there = clone(model), clone(model)
+    halves = [slice(0, 20), slice(20, 40)]
+    for rows in halves:
+        plain.partial_fit(X[rows], y[rows], sample_weight=1 + weight[rows], **classes)
+    with dispatched():
+        for rows in halves:
+            batch = place(X[rows]), place(y[rows])
+            moved = {key: place(value) for key, value in classes.items()}
+            there.partial_fit(*batch, sample_weight=place(1 + weight[rows]), **moved)
+            there.partial_fit(*batch, sample_weight=place(0 * weight[rows]), **moved)
+        compare(there.weights_, plain.weights_, type(place(X)))
+        compare(there.predict(place(X)), plain.predict(X), type(place(X)))
+
+
+@pytest.mark.parametrize(
+    "name", ["linear", "pathways", "active", "perceptron", "linear-classifier"]
+)
+def test_modules_of_fits_to_tensors(name):
+    model = clone(ESTIMATORS[name])
+    X, y, _ = drawn(model)
+    with dispatched():
+        module = to_module(model.fit(torch.asarray(X), torch.asarray(y)))
+    wanted = to_module(clone(model).fit(X, y))
+    with torch.no_grad():
+        assert_allclose(module(torch.asarray(X)), wanted(torch.asarray(X)), rtol=1e-10, atol=1e-10)
 
 
 def test_gradients_flow_through_predictions_and_not_through_fits():

@@ -60,7 +60,7 @@ GROUPS = {
     "validation_fraction n_iter_no_change batch_size callbacks compression",
     "start": "init init_scale warm_start random_state",
     "records": "record_every record record_weights record_sharpness",
-    "other": "device dtype verbose",
+    "other": "device dtype checkpoint verbose",
 }
 ORDER = " ".join(GROUPS.values()).split()
 
