@@ -95,9 +95,11 @@ def is_tensor(value):
 
 
 def on_host(value):
-    """Arrays, in lists of any depth, as NumPy arrays; anything else as it is."""
+    """Arrays, in lists of any depth, as NumPy arrays; anything else is the same object."""
     if isinstance(value, list):
-        return [on_host(part) for part in value]
+        parts = [on_host(part) for part in value]
+        same = all(part is own for part, own in zip(parts, value, strict=True))
+        return value if same else parts
     if is_tensor(value):
         return value.numpy(force=True)
     if isinstance(value, np.ndarray | np.generic) or not _is_array(value):
