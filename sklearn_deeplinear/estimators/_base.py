@@ -12,9 +12,18 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight, _fit_context
+from sklearn_deeplinear._arrays import (
+    NUMPY,
+    Place,
+    move_results,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
+from sklearn_deeplinear._compat import CallbackSupportMixin, _fit_context
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
@@ -29,6 +38,8 @@ from sklearn_deeplinear.estimators._partial_fit import (
 )
 from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
+from sklearn_deeplinear.estimators._tensor_moments import moments_of
+from sklearn_deeplinear.estimators._tensors import as_float64
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._location import shares_of
@@ -63,6 +74,11 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         # Files of older versions lack the parameters that came later.
         super().__setstate__(vars(type(self)()) | state)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
     @property
     def _needs_all_samples(self) -> bool:
         """Whether batches of them cannot train the network."""
@@ -75,7 +91,8 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
 
     def _fit(self, X, y, sample_weight, *validation):
         self.__dict__.pop("_continued", None)
-        options = RunOptions.of(self)
+        place = Place.of(X)
+        options = RunOptions.of(self, place.device)
         data = self._check_data(X, y, sample_weight)
         held_out = self._check_validation(*validation)
         if held_out is None and self.early_stopping:
@@ -83,7 +100,7 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         problem = self._problem_of(*data, options)
         if held_out is not None:
             options = replace(options, validation=self._validation(problem, *held_out))
-        return self._train(problem, options, data)
+        return self._train(problem, options, data, place)
 
     @available_if(may_continue)
     @_fit_context(prefer_skip_nested_validation=True)
@@ -123,20 +140,23 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         return self._partial_fit(X, y, sample_weight)
 
     def _partial_fit(self, X, y, sample_weight):
-        options, first = RunOptions.of(self), not hasattr(self, "weights_")
+        place, first = Place.of(X), not hasattr(self, "weights_")
+        options = RunOptions.of(self, place.device)
         check_partial_fit(options)
+        sample_weight = on_host(sample_weight)
         if not first and sample_weight is not None and not np.any(sample_weight):
             self._check_data(X, y, np.ones_like(sample_weight, dtype=float), reset=False)
             return self
         X, y, sample_weight = data = self._check_data(X, y, sample_weight, reset=first)
         if options.rows_of_a_step is None:
             problem = self._problem_with_more(X, y, sample_weight, first)
-            return self._train(problem, options, data)
+            return self._train(problem, options, data, place)
         before = 0 if first else self.n_iter_
         continued = Continued(vars(self).get("_continued"), options)
         problem = self._problem_of_batch(X, y, sample_weight, options, first)
         epoch = {"max_iter": 1, "record_every": 1, "continued": continued}
-        self._train(problem, replace(options, former=moved(former(self)), **epoch), data)
+        options = replace(options, former=moved(former(self)), **epoch)
+        self._train(problem, options, data, place)
         self._continued, self.n_iter_ = continued.memory, before + self.n_iter_
         return self
 
@@ -178,13 +198,14 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
             Y, shares = self._weighted(y, sample_weight)
             if Y.shape[1] != problem.n_outputs:
                 raise ValueError(f"y must hold {problem.n_outputs} columns, got {Y.shape[1]}.")
-            dense = X if issparse(X) else np.asarray(X, dtype=np.float64)
+            dense = X if issparse(X) else as_float64(X)
             return problem.validation(dense, Y, shares)
 
-    def _train(self, problem, options, data):
-        listener = FitListener(self, *data)
+    def _train(self, problem, options, data, place=NUMPY):
+        listener = FitListener(self, *place.moved(list(data)), place=place)
         with suitable_threads(problem.step_flops(options.rows_of_a_step)):
             self._keep(problem, solve(problem, options, listener))
+        move_results(self, place)
         listener.end()
         return self
 
@@ -192,13 +213,13 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         """Return a function that makes the initial network anew, from data not yet fitted."""
         other = copy.copy(self)  # which learns the names and shapes of these data
         other._validate_params()
-        options = RunOptions.of(other)
+        options = RunOptions.of(other, Place.of(X).device)
         problem = other._problem_of(*other._check_data(X, y, None), options)
         return initial_dynamics(problem, options)
 
     def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
         check_is_fitted(self)
-        options = RunOptions.of(self)
+        options = RunOptions.of(self, Place.of(X).device)
         data = self._check_data(X, y, sample_weight, reset=False)
         problem = self._problem_on(*data, options)
         dynamics = problem.dynamics(problem.given(former(self), "weights_"), options)
@@ -251,7 +272,7 @@ class WithMinimum:
 
     def _minimum_beside_fit(self):
         check_is_fitted(self)
-        return self._problem.minimum_beside(self.weights_, vars(self).get("objective_"))
+        return self._problem.minimum_beside(on_host(self.weights_), vars(self).get("objective_"))
 
     @property
     def optimality_gap_(self) -> float:
@@ -294,19 +315,19 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
             self.loss_, self.objective_ = problem.evaluate(self.weights_)
 
     def _check_data(self, X, y, sample_weight, reset=True):
-        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
+        options = {"multi_output": True, "y_numeric": True}
         sparse = self._sparse_format or False
-        X, y = validate_data(self, X, y, reset=reset, accept_sparse=sparse, **options)
+        X, y = read_data(self, X, y, reset=reset, accept_sparse=sparse, **options)
         check_full_batch(X, self.solver)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = read_weight(sample_weight, X)
         return X, y, sample_weight
 
     def _weighted(self, y, sample_weight):
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         if (weight < 0).any():
             raise ValueError("sample_weight must not be negative.")
-        return np.reshape(np.asarray(y, dtype=np.float64), (len(y), -1)), shares_of(weight)
+        return as_float64(y).reshape(len(y), -1), shares_of(weight)
 
     def _problem_of(self, X, y, sample_weight, options):
         moments = self._moments_of(X, y, sample_weight)
@@ -332,12 +353,12 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         return self.moments_ + self._moments_on(X, y, sample_weight)
 
     def _moments_of(self, X, y, sample_weight):
-        return SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
+        return moments_of(X, y, sample_weight, self.fit_intercept)
 
     def _moments_on(self, X, y, sample_weight):
         """Moments of other data of the network that was fitted, centred as it was."""
         fitted = self.moments_
-        moments = SecondMoments.from_data(X, y, sample_weight, center=fitted.centered)
+        moments = moments_of(X, y, sample_weight, fitted.centered)
         if (moments.n_inputs, moments.n_outputs) != (fitted.n_inputs, fitted.n_outputs):
             raise ValueError(
                 f"X and y must have {fitted.n_inputs} and {fitted.n_outputs} columns as in fit, "
@@ -377,10 +398,8 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         self.__dict__.pop("feature_names_in_", None)  # of a former fit
         return moments
 
-    def _check_inputs(self, X):
-        check_is_fitted(self)
-        options = {"accept_sparse": self._sparse_format or False}
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32], **options)
+    def _check_inputs(self, X, method="predict"):
+        return read_inputs(self, X, method, accept_sparse=self._sparse_format or False)
 
 
 def check_full_batch(X, solver):

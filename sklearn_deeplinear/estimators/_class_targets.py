@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from sklearn_deeplinear._arrays import NUMPY, Place, on_host
 from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear.estimators._partial_fit import may_continue
 from sklearn_deeplinear.theory._location import shares_of
@@ -60,12 +61,12 @@ class ClassTargets:
                 "a batch does not know how many samples of each class there are. Give the weights "
                 'of compute_class_weight("balanced", classes=..., y=...) for all y.'
             )
-        announced = None if classes is None else np.unique(classes)
+        announced = None if classes is None else np.unique(on_host(classes))
         if not hasattr(self, "weights_"):
             if announced is None:
                 raise ValueError("classes must be given in the first call of partial_fit.")
             self._announced = announced
-        elif announced is not None and not np.array_equal(announced, self.classes_):
+        elif announced is not None and not np.array_equal(announced, on_host(self.classes_)):
             raise ValueError(
                 f"classes must be those of former calls, {self.classes_!r}, got {announced!r}."
             )
@@ -86,11 +87,18 @@ class ClassTargets:
 
     def _indicators(self, y):
         """Indicators (n_samples, n_classes) of the classes that were learnt."""
-        Y = y[:, None] == self.classes_
+        Y = y[:, None] == on_host(self.classes_)
         known = Y.any(axis=1)
         if not known.all():
             raise ValueError(f"y must hold classes seen by fit, got {y[~known][0]!r}.")
         return Y.astype(np.float64)
+
+    def _labels(self, codes):
+        """Classes of integer `codes`, where these are; of text always in NumPy."""
+        place, classes = Place.of(codes), self.classes_
+        if Place.of(classes) != place:
+            place, codes = NUMPY, on_host(codes)
+        return classes[codes] if place.xp is None else place.xp.take(classes, codes)
 
     def _shares(self, y, sample_weight):
         """Weights of the samples, of sum one, times those of their classes."""
@@ -102,7 +110,7 @@ class ClassTargets:
             totals = shares @ Y
             factors = 1 / np.where(totals > 0, totals, np.inf)
         else:
-            factors = compute_class_weight(self.class_weight, classes=self.classes_, y=y)
+            factors = compute_class_weight(self.class_weight, classes=on_host(self.classes_), y=y)
             if not (factors >= 0).all() or not np.isfinite(factors).all():
                 raise ValueError(
                     "class_weight must hold finite numbers that are not negative, got "

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._arrays import Place, linear_map, on_host
 from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear._parameters import (
     check_depth,
@@ -287,7 +288,7 @@ class DeepLinearRegressor(NetworkRegressor):
     def optimality_certificate_(self) -> float:
         """Lower bound on the objective of all networks, from the fitted map alone."""
         check_is_fitted(self)
-        return self._problem.certify(self.weights_)
+        return self._problem.certify(on_host(self.weights_))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
@@ -371,12 +372,12 @@ class DeepLinearRegressor(NetworkRegressor):
             return y
         if issparse(X):
             raise ValueError("X must be dense with return_std=True, got a sparse matrix.")
-        centred = X - self.moments_.mean_x
-        variance = predictive_variance(self.weights_, centred, self._problem.noise)
-        return y, np.sqrt(variance).reshape(y.shape)
+        centred, weights = on_host(X) - self.moments_.mean_x, on_host(self.weights_)
+        variance = predictive_variance(weights, centred, self._problem.noise)
+        return y, Place.of(X).moved(np.sqrt(variance).reshape(y.shape))
 
     def _predicted(self, X):
-        return X @ self.coef_.T + self.intercept_
+        return linear_map(X, self.coef_, self.intercept_)
 
     def _all_moments(self, X, y, sample_weight, first):
         if needs_krylov(X):

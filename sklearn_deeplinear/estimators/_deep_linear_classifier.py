@@ -6,12 +6,19 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
-from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_deeplinear._compat import StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._arrays import (
+    largest,
+    linear_map,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
+from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
@@ -23,6 +30,7 @@ from sklearn_deeplinear.estimators._sparse_classifier_problem import (
     SparseClassifierProblem,
     is_filled_in,
 )
+from sklearn_deeplinear.estimators._tensors import log_softmax, through_torch
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
@@ -218,7 +226,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         "loss": [StrOptions({"log_loss"})],
         "class_weight": CLASS_WEIGHT,
     }
-    _target_checks: dict = {}
+    _target_checks: dict = {"labels": True}
 
     def __init__(
         self,
@@ -321,15 +329,13 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         return tags
 
     def _check_data(self, X, y, sample_weight, reset=True):
-        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
-        X, y = validate_data(self, X, y, reset=reset, **options)
+        X, y = read_data(self, X, y, reset=reset, accept_sparse="csr", **self._target_checks)
+        X = on_host(X)  # where the theory of the minimum reads it
         check_full_batch(X, self.solver)
         if issparse(X) and is_filled_in(X):
             X = X.toarray()
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = read_weight(sample_weight, X, ensure_non_negative=True)
         return X, y, sample_weight
 
     def _problem_of(self, X, y, sample_weight, options):
@@ -386,14 +392,12 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Outputs f(x); of two classes the logarithm of the odds of the second one.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, "decision_function")
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def _outputs(self, X):
-        check_is_fitted(self)
-        options = {"accept_sparse": "csr", "dtype": [np.float64, np.float32]}
-        X = validate_data(self, X, reset=False, **options)
-        return X @ self.coef_.T + self.intercept_
+    def _outputs(self, X, method="predict"):
+        X = read_inputs(self, X, method, accept_sparse="csr")
+        return linear_map(X, self.coef_, self.intercept_)
 
     def predict_proba(self, X):
         """Predict class probabilities.
@@ -408,8 +412,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         probabilities : ndarray of shape (n_samples, n_classes)
             The logistic function of the output, or the softmax of several.
         """
-        outputs = self._outputs(X)
-        return LOSSES[self._problem.loss].probabilities(outputs)
+        outputs = self._outputs(X, "predict_proba")
+        return through_torch(LOSSES[self._problem.loss].probabilities, outputs)
 
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities.
@@ -423,10 +427,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
-        outputs = self._outputs(X)
-        if outputs.shape[1] == 1:
-            outputs = np.hstack([np.zeros_like(outputs), outputs])
-        return log_softmax(outputs, axis=1)
+        outputs = self._outputs(X, "predict_log_proba")
+        return through_torch(lambda f: log_softmax(_of_each_class(f)), outputs)
 
     def predict(self, X):
         """Predict class labels.
@@ -441,6 +443,11 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         y : ndarray of shape (n_samples,)
             Labels of the most probable classes.
         """
-        outputs = self._outputs(X)
-        best = outputs[:, 0] > 0 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
-        return self.classes_[best.astype(int)]
+        return self._labels(largest(through_torch(_of_each_class, self._outputs(X))))
+
+
+def _of_each_class(outputs):
+    """A column for each class out of outputs, which of two classes hold that of the second."""
+    if outputs.shape[1] > 1:
+        return outputs
+    return torch.cat([torch.zeros_like(outputs), outputs], dim=1)

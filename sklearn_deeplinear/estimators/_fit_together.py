@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import torch
+from sklearn import get_config
 
 from sklearn_deeplinear.dynamics.runs._descent import descend, warn_of_ending
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
@@ -24,6 +25,8 @@ def why_alone(estimator):
         return f"{type(estimator).__name__} is not trained by descent"
     if type(estimator).__name__ not in _STACKED:
         return f"networks of {type(estimator).__name__} have no batch axis"
+    if get_config()["array_api_dispatch"]:
+        return "arrays of other libraries are dispatched"
     for name, good in (
         ("solver", "gd"),
         ("warm_start", False),

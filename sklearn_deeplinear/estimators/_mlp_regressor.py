@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
 from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
+from sklearn_deeplinear.estimators._tensors import as_float64
 
 
 class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
@@ -199,13 +199,13 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
 
     def _known_targets(self, y):
         """Targets for the network that was fitted, as a matrix."""
-        Y, n_targets = self._as_matrix(y), len(self.weights_[-1])
+        Y, n_targets = self._as_matrix(y), self.weights_[-1].shape[0]
         if Y.shape[1] != n_targets:
             raise ValueError(f"y must hold n_targets = {n_targets} columns, got {Y.shape[1]}.")
         return Y
 
     def _as_matrix(self, y):
         try:
-            return y.reshape(len(y), -1).astype(np.float64)
+            return as_float64(y).reshape(len(y), -1)
         except ValueError:
             raise ValueError(f"y must hold numbers, got dtype {y.dtype}.") from None

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._arrays import linear_map, on_host
 from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
@@ -19,6 +20,7 @@ from sklearn_deeplinear.estimators._constraints import (
     WITH_MINIMUM,
 )
 from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem
+from sklearn_deeplinear.estimators._tensors import less, like, through_torch
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.theory import PathwayMinimum
@@ -399,10 +401,16 @@ class MultiPathwayRegressor(NetworkRegressor):
 
     def _predicted(self, X):
         if self._problem.linear:
-            return X @ self.coef_.T + self.intercept_
-        centred, problem = X - self.moments_.mean_x, self._problem
-        y = predict_active(self.weights_, centred, problem.activation, problem.activate_output)
+            return linear_map(X, self.coef_, self.intercept_)
+        y = through_torch(self._active_outputs, X)
         return (y[:, 0] if self.moments_.single_target else y) + self.intercept_
+
+    def _active_outputs(self, X):
+        """Outputs (n, m) less the intercept, of inputs that are a tensor."""
+        centred, problem = less(X, self.moments_.mean_x), self._problem
+        pathways = [[like(W, centred) for W in weights] for weights in self.weights_]
+        y = predict_active(pathways, centred, problem.activation, problem.activate_output)
+        return y.to(X.device)
 
     @property
     def global_minimum_(self) -> PathwayMinimum:  # type: ignore[override]
@@ -418,7 +426,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         check_is_fitted(self)
         if not self._problem.linear:
             raise AttributeError('optimality_certificate_ needs activation="identity".')
-        return self._problem.certify(self.weights_)
+        return self._problem.certify(on_host(self.weights_))
 
     @property
     def _adds_moments(self):

@@ -28,9 +28,9 @@ from sklearn_deeplinear.estimators._initial_weights import (
 )
 from sklearn_deeplinear.estimators._options import step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork, Parameters, by_layer
+from sklearn_deeplinear.estimators._tensor_moments import moments_of
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
-from sklearn_deeplinear.theory import SecondMoments
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class PerceptronProblem:
 
     def _first_step(self):
         """S / lambda_max(A), the map that one step of linear regression reaches."""
-        parts = (tensor.numpy(force=True) for tensor in (self.X, self.Y, self.shares))
-        return first_gradient_step(SecondMoments.from_data(*parts, center=False))
+        shares = self.shares.numpy(force=True)
+        return first_gradient_step(moments_of(self.X, self.Y, shares, center=False))
 
     def given(self, parameters, name):
         """Start from given weights; biases that are not given are zero."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from sklearn_deeplinear._arrays import on_host
 from sklearn_deeplinear._parameters import check_integer, check_real
 from sklearn_deeplinear.dynamics.runs._meters import METERS
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
@@ -61,8 +62,8 @@ class RunOptions:
     continued: Any = None
 
     @classmethod
-    def of(cls, estimator):
-        """Read the parameters of an estimator.
+    def of(cls, estimator, data_device=None):
+        """Read the parameters of an estimator; `data_device` is that of tensors to train on.
 
         Raises
         ------
@@ -76,7 +77,7 @@ class RunOptions:
             )
         _check_checkpoint(estimator)
         flow_time, record_every = estimator.flow_time, estimator.record_every
-        device = check_device(estimator.device)
+        device = check_device(estimator.device, data_device)
         return cls(
             solver=estimator.solver,
             step_size=estimator.step_size,
@@ -142,4 +143,5 @@ def former(estimator):
     """Parameters of the network that was fitted, or None."""
     if not hasattr(estimator, "weights_"):
         return None
-    return {"weights": estimator.weights_, "biases": getattr(estimator, "biases_", None)}
+    parts = {"weights": estimator.weights_, "biases": getattr(estimator, "biases_", None)}
+    return {name: on_host(part) for name, part in parts.items()}

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._arrays import on_host
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
@@ -82,14 +83,14 @@ def to_module(estimator) -> torch.nn.Module:
     if not hasattr(type(estimator), "_problem_on"):
         raise TypeError(f"{type(estimator).__name__} has no weights of its own.")
     check_is_fitted(estimator)
-    weights, activation = estimator.weights_, getattr(estimator, "activation", "identity")
+    weights, activation = on_host(estimator.weights_), getattr(estimator, "activation", "identity")
     if isinstance(weights[0], list):
         return _pathways(estimator, activation)
     biases = [np.zeros(len(W)) for W in weights]
     if getattr(estimator, "biases_", None) is not None:
-        biases = estimator.biases_
+        biases = on_host(estimator.biases_)
     elif hasattr(estimator, "intercept_"):
-        biases[-1] = np.atleast_1d(estimator.intercept_)
+        biases[-1] = np.atleast_1d(on_host(estimator.intercept_))
     network = HomogeneousNetwork(
         [W.shape for W in weights], activation, True, dtype=_dtype(weights)
     )
@@ -97,7 +98,7 @@ def to_module(estimator) -> torch.nn.Module:
 
 
 def _pathways(estimator, activation):
-    weights = estimator.weights_
+    weights = on_host(estimator.weights_)
     shapes = [[W.shape for W in path] for path in weights]
     units = activation, estimator.activate_output
     network = ParallelPathways(shapes, *units, bias=True, dtype=_dtype(weights[0]))
@@ -106,7 +107,7 @@ def _pathways(estimator, activation):
         for path, own in zip(weights, biases, strict=True):
             own[0] = -path[0].astype(np.float64) @ estimator.moments_.mean_x
     network.fill([_tensors(path) for path in weights], [_tensors(own) for own in biases])
-    network.intercept.copy_(torch.from_numpy(np.atleast_1d(estimator.intercept_)))
+    network.intercept.copy_(torch.from_numpy(np.atleast_1d(on_host(estimator.intercept_))))
     return network
 
 

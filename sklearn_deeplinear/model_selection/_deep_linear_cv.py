@@ -11,12 +11,19 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_deeplinear._arrays import (
+    Place,
+    linear_map,
+    move_results,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
 from sklearn_deeplinear._compat import (
     Interval,
     StrOptions,
-    _check_sample_weight,
     _fit_context,
     _raise_for_params,
     _routing_enabled,
@@ -251,6 +258,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self._choose(groups)
         self.n_iter_ = 1 if self.solver == "analytic" else self.max_iter
         self._refit(given, validation)
+        move_results(self, Place.of(X))
         return self
 
     def predict(self, X):
@@ -266,7 +274,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Predictions.
         """
-        return self._check_inputs(X) @ self.coef_.T + self.intercept_
+        return linear_map(read_inputs(self, X, "predict"), self.coef_, self.intercept_)
 
     def predict_interval(self, X, alpha=0.1):
         """Predict intervals that hold the targets with probability ``1 - alpha``, about.
@@ -296,7 +304,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If `alpha` is out of range, or `cv` is a splitter that does not test each sample
             once on a model that saw all other folds.
         """
-        X = self._check_inputs(X)
+        inputs = read_inputs(self, X, "predict_interval")
         if check_real(alpha, "alpha", closed=False) >= 1:
             raise ValueError(f"alpha must be less than 1, got {alpha!r}.")
         if self._held_out is None:
@@ -304,8 +312,14 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 'predict_interval needs solver="analytic", and cv to test each sample once, on a '
                 "fit to all other folds: None, or a splitter like KFold or GroupKFold."
             )
-        bounds = self._held_out.interval(X if self._inputs is None else self._inputs.of(X), alpha)
-        return tuple(bound[:, 0] for bound in bounds) if self.coef_.ndim == 1 else bounds
+        rows = on_host(inputs) if self._inputs is None else self._inputs.of(on_host(inputs))
+        bounds = Place.of(X).moved(list(self._held_out.interval(rows, alpha)))
+        return tuple(bound[:, 0] if self.coef_.ndim == 1 else bound for bound in bounds)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
 
     def get_metadata_routing(self):
         """Get metadata routing of this object.
@@ -324,17 +338,13 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return router
 
     def _check_data(self, X, y, sample_weight):
-        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
-        X, y = validate_data(self, X, y, ensure_min_samples=2, **options)
+        options = {"multi_output": True, "y_numeric": True}
+        X, y = map(on_host, read_data(self, X, y, ensure_min_samples=2, **options))
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = read_weight(sample_weight, X)
         X, y = X.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
         moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
         return Data(X, y, sample_weight, moments, self.per_target)
-
-    def _check_inputs(self, X):
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
 
     def _scorer(self):
         return None if self.scoring is None else check_scoring(self, scoring=self.scoring)
