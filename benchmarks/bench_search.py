@@ -3,10 +3,12 @@
 `BatchedGridSearchCV` against scikit-learn's `GridSearchCV` over the same estimators: 36
 candidates on 3 folds, 300 steps each. Scores must agree before times are told; those are of
 one core, the median of several repeats, in turn. Single fits of tiny linear networks are
-timed with and without compiled steps (the extra `fast`).
+timed with and without compiled steps (the extra `fast`). One search of a linear network is also
+made over skorch: the same network from the same weights, by SGD on batches of all samples; a
+sixth of the candidates, times six.
 
-    python benchmarks/bench_search.py            # about two minutes
-    python benchmarks/bench_search.py --quick    # one repeat
+    python benchmarks/bench_search.py            # about three minutes
+    python benchmarks/bench_search.py --quick    # one repeat, without skorch
 """
 
 from __future__ import annotations
@@ -17,10 +19,12 @@ import time
 import warnings
 
 import numpy as np
+import torch
 from _environment import write_results
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
+from skorch import NeuralNetRegressor
 
 from sklearn_deeplinear import (
     DeepLinearRegressor,
@@ -31,6 +35,8 @@ from sklearn_deeplinear.dynamics.networks import _compiled_steps
 from sklearn_deeplinear.model_selection import BatchedGridSearchCV
 
 REPEATS = 3
+# Of so many candidates one is trained by skorch, whose time grows with their number.
+SKORCH_SHARE = 6
 GRID = {"weight_decay": np.geomspace(1e-3, 1, 12), "step_size": [0.01, 0.02, 0.03]}
 RUN = {"max_iter": 300, "tol": 0, "random_state": 0}
 CASES = {
@@ -65,6 +71,64 @@ def measure(name, model, X, y, repeats, compiled):
     }
 
 
+class Linear(torch.nn.Sequential):
+    """Linear layers without biases, in double precision, at given weights."""
+
+    def __init__(self, weights):
+        layers = [torch.nn.Linear(*W.shape[::-1], bias=False) for W in weights]
+        super().__init__(*layers)
+        self.double()
+        for layer, W in zip(layers, weights, strict=True):
+            layer.weight.data.copy_(torch.from_numpy(W))
+
+
+def beside_skorch(X, y):
+    """The same for the linear network without intercept, and a search over skorch."""
+    alone = {"init": "spectral", "fit_intercept": False}
+    start = DeepLinearRegressor(3, 16, **RUN | {"max_iter": 0}, **alone).fit(X, y).weights_
+    model = DeepLinearRegressor(3, 16, **RUN, **alone | {"init": start})
+    net = NeuralNetRegressor(
+        Linear,
+        module__weights=start,
+        optimizer=torch.optim.SGD,
+        batch_size=-1,
+        max_epochs=RUN["max_iter"],
+        train_split=None,
+        verbose=0,
+    )
+    few = GRID["weight_decay"][::SKORCH_SHARE]
+    # Their penalty is weight_decay / 2 times the squared norm.
+    theirs = {"optimizer__weight_decay": 2 * few, "lr": GRID["step_size"]}
+    searches = {
+        "batched": (BatchedGridSearchCV, model, GRID, y),
+        "one_by_one": (GridSearchCV, model, GRID, y),
+        "skorch": (GridSearchCV, net, theirs, y[:, None]),
+    }
+    seconds, scores = {}, {}
+    for way, (kind, estimator, grid, targets) in searches.items():
+        own = []
+        for _ in range(2 if way == "skorch" else REPEATS + 1):
+            begin = time.process_time()
+            found = kind(estimator, grid, cv=3, refit=False).fit(X, targets)
+            own.append(time.process_time() - begin)
+        # The first one of each loads what the others find.
+        seconds[way], scores[way] = statistics.median(own[1:]), found.cv_results_["mean_test_score"]
+    shared = np.reshape(scores["batched"], (len(GRID["step_size"]), -1))[:, ::SKORCH_SHARE].ravel()
+    differences = [
+        np.abs(scores["batched"] - scores["one_by_one"]).max(),
+        np.abs(shared - scores["skorch"]).max(),
+    ]
+    seconds["skorch"] *= SKORCH_SHARE
+    return {
+        "case": "linear, 10-16-16-1, from given weights, beside skorch",
+        "compiled_steps": True,
+        "largest_difference_of_scores": float(max(differences)),
+        "seconds": seconds,
+        "one_by_one_over_batched": seconds["one_by_one"] / seconds["batched"],
+        "skorch_over_batched": seconds["skorch"] / seconds["batched"],
+    }
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one repeat")
@@ -78,7 +142,10 @@ def main():
             if compiled or "linear," in name:
                 results.append(measure(name, model, X, y, 1 if quick else REPEATS, compiled))
                 print(results[-1])
+    _compiled_steps.find_spec = find
     if not quick:
+        results.append(beside_skorch(X, y))
+        print(results[-1])
         write_results("bench_search", results)
 
 

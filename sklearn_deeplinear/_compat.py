@@ -5,6 +5,8 @@ from typing import TypeVar
 
 from sklearn import base
 from sklearn.utils import _safe_indexing, validation
+from sklearn.utils._array_api import _convert_to_numpy, get_namespace
+from sklearn.utils._array_api import device as array_device
 from sklearn.utils._metadata_requests import _raise_for_params, _routing_enabled
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_method_params, _num_samples
@@ -39,9 +41,12 @@ __all__ = [
     "StrOptions",
     "_check_method_params",
     "_check_sample_weight",
+    "_convert_to_numpy",
     "_fit_context",
     "_num_samples",
     "_raise_for_params",
     "_routing_enabled",
     "_safe_indexing",
+    "array_device",
+    "get_namespace",
 ]

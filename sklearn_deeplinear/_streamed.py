@@ -72,11 +72,6 @@ def _checked(function, X):
     return function(check_array(X, dtype=[np.float64, np.float32], input_name="X"))
 
 
-def linear_map(coef, intercept, X):
-    """Predictions of X (n, d) by a map of shape (d,) or (m, d)."""
-    return X @ coef.T + intercept
-
-
 def r2_from_moments(moments, coef, intercept):
     """R^2 of a linear map on data with these centred moments, averaged over the outputs."""
     if moments.n_samples < 2:

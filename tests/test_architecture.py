@@ -14,7 +14,7 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 
 LEVELS = {
     **dict.fromkeys(["_results", "_parameters", "_warnings", "_training_warning", "_compat"], 0),
-    **dict.fromkeys(["theory", "nn", "datasets"], 1),
+    **dict.fromkeys(["theory", "nn", "datasets", "_arrays"], 1),
     **dict.fromkeys(["dynamics", "callbacks", "_streamed"], 2),
     **dict.fromkeys(["estimators", "model_selection", "inspection"], 3),
     "__init__": 4,

@@ -229,3 +229,16 @@ def test_no_steps_are_no_iterations(name, solver):
     assert model.n_iter_ == (solver == "analytic") and len(model.trajectory_) == 1
     assert_array_equal(flat(model.trajectory_.weights[0]), flat(model.weights_))
     assert [len(history) for history in histories(model)] == [1] * len(histories(model))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_arrays_in_reverse_are_data_like_others(name):
+    X, y = data_of(name)
+    data, weight = (X[::-1], y[::-1]), np.arange(1.0, 15.0)[::-1]
+    copies = tuple(part.copy() for part in data)
+    for solver in {"gd", "adam"} & set(solvers_of(name)):
+        fit = model_of(name, solver).fit(*data, weight, *data, weight)
+        other = model_of(name, solver).fit(*copies, weight.copy(), *copies, weight.copy())
+        assert_allclose(flat(fit.weights_), flat(other.weights_), rtol=1e-6)
+        found, wanted = (model.trajectory_.validation_loss for model in (fit, other))
+        assert_allclose(found, wanted, rtol=1e-6)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_deeplinear.theory._wide_factor import thin_svd
+
 # Gap to the minimum, relative to the objective, that is as good as a gradient of `tol` times
 # the first: 1e-8 by default, which no prediction shows.
 _GAP_PER_TOL = 1e-2
@@ -85,11 +87,11 @@ def _standardising_would_do(moments, depth, n_steps):
     """
     if depth > 1 and moments.n_outputs > 1:
         return False  # modes wait for their turn
-    scale = np.sqrt(np.diag(moments.input_moment))
+    scale = np.linalg.norm(moments.input_factor, axis=0)
     live = scale > 0
     if not live.any() or not _are_far_apart(scale[live]):
         return False
-    U, sigma, _ = np.linalg.svd(moments.input_factor[:, live] / scale[live], full_matrices=False)
+    U, sigma, _ = thin_svd(moments.input_factor[:, live] / scale[live])
     positive = sigma > sigma[0] * len(sigma) * np.finfo(float).eps
     targets = U[:, positive].T @ moments.output_factor
     shrinkage = 1 - (sigma[positive] / sigma[0]) ** 2

@@ -5,14 +5,26 @@ from __future__ import annotations
 import copy
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.model_selection import train_test_split
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
-from sklearn_deeplinear._compat import CallbackSupportMixin, _check_sample_weight
+from sklearn_deeplinear._arrays import (
+    NUMPY,
+    Place,
+    is_tensor,
+    move_results,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
+from sklearn_deeplinear._compat import CallbackSupportMixin, _fit_context
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear._streamed import (
     by_rows,
@@ -26,8 +38,16 @@ from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._partial_fit import (
+    Continued,
+    check_partial_fit,
+    may_continue,
+    moved,
+)
 from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
+from sklearn_deeplinear.estimators._tensor_moments import moments_of
+from sklearn_deeplinear.estimators._tensors import as_float64
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments
 from sklearn_deeplinear.theory._distributed import is_dask
@@ -59,8 +79,29 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
     converged_: bool
     best_validation_loss_: float | None
 
+    def __setstate__(self, state):
+        # Files of older versions lack the parameters that came later.
+        super().__setstate__(vars(type(self)()) | state)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+    @property
+    def _needs_all_samples(self) -> bool:
+        """Whether batches of them cannot train the network."""
+        return False
+
+    @property
+    def _adds_moments(self) -> bool:
+        """Whether partial_fit adds moments to those of former batches."""
+        return False
+
     def _fit(self, X, y, sample_weight, *validation):
-        options = RunOptions.of(self)
+        self.__dict__.pop("_continued", None)
+        place = Place.of(X)
+        options = RunOptions.of(self, place.device)
         data = self._check_data(X, y, sample_weight)
         held_out = self._check_validation(*validation)
         if held_out is None and self.early_stopping:
@@ -68,7 +109,74 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         problem = self._problem_of(*data, options)
         if held_out is not None:
             options = replace(options, validation=self._validation(problem, *held_out))
-        return self._train(problem, options, data)
+        return self._train(problem, options, data, place)
+
+    @available_if(may_continue)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, sample_weight=None) -> Self:
+        """Go on with a batch of data, which need not be kept.
+
+        With "sgd" and "adam" the network makes one epoch of mini-batches of this batch, from
+        where the last call, or `fit`, has left it. Averages of Adam are kept between calls;
+        automatic step sizes are those of the batch. With other solvers a linear regression adds
+        the moments of the batch to `moments_`, and is trained anew on those of all batches:
+        after each call it is what one `fit` to all data would give, in memory that does not
+        grow. Where training takes long and only the last fit matters, give
+        :meth:`SecondMoments.from_batches <sklearn_deeplinear.theory.SecondMoments.from_batches>`
+        to `fit_moments`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs of the batch.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets of the batch.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples; None weights all equally. A batch after the first one whose
+            weights are all zero changes nothing.
+
+        Returns
+        -------
+        self : object
+            The estimator. `trajectory_` and `balance_history_` are those of this call; `n_iter_`
+            counts the epochs of all calls, or the steps of the last fit to moments.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or the data are not valid, or do not suit those of former calls.
+        """
+        return self._partial_fit(X, y, sample_weight)
+
+    def _partial_fit(self, X, y, sample_weight):
+        place, first = Place.of(X), not hasattr(self, "weights_")
+        options = RunOptions.of(self, place.device)
+        check_partial_fit(options)
+        sample_weight = on_host(sample_weight)
+        if not first and sample_weight is not None and not np.any(sample_weight):
+            self._check_data(X, y, np.ones_like(sample_weight, dtype=float), reset=False)
+            return self
+        X, y, sample_weight = data = self._check_data(X, y, sample_weight, reset=first)
+        if options.rows_of_a_step is None:
+            problem = self._problem_with_more(X, y, sample_weight, first)
+            return self._train(problem, options, data, place)
+        before = 0 if first else self.n_iter_
+        continued = Continued(vars(self).get("_continued"), options)
+        problem = self._problem_of_batch(X, y, sample_weight, options, first)
+        epoch = {"max_iter": 1, "record_every": 1, "continued": continued}
+        options = replace(options, former=moved(former(self)), **epoch)
+        self._train(problem, options, data, place)
+        self._continued, self.n_iter_ = continued.memory, before + self.n_iter_
+        return self
+
+    def _problem_with_more(self, X, y, sample_weight, first):
+        """The problem of the moments of all batches so far, where there are moments."""
+        raise NotImplementedError
+
+    def _problem_of_batch(self, X, y, sample_weight, options, first):
+        """What mini-batches of a batch of data minimise."""
+        pose = self._problem_of if first else self._problem_on
+        return pose(X, y, sample_weight, options)
 
     def _check_validation(self, X, y, sample_weight):
         """The validation data that :meth:`fit` was given, or None."""
@@ -99,12 +207,14 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
             Y, shares = self._weighted(y, sample_weight)
             if Y.shape[1] != problem.n_outputs:
                 raise ValueError(f"y must hold {problem.n_outputs} columns, got {Y.shape[1]}.")
-            return problem.validation(np.asarray(X, dtype=np.float64), Y, shares)
+            dense = X if issparse(X) else as_float64(X)
+            return problem.validation(dense, Y, shares)
 
-    def _train(self, problem, options, data):
-        listener = FitListener(self, *data)
+    def _train(self, problem, options, data, place=NUMPY):
+        listener = FitListener(self, *place.moved(list(data)), place=place)
         with suitable_threads(problem.step_flops(options.rows_of_a_step)):
             self._keep(problem, solve(problem, options, listener))
+        move_results(self, place)
         listener.end()
         return self
 
@@ -112,13 +222,13 @@ class TrainedNetwork(CallbackSupportMixin, BaseEstimator):
         """Return a function that makes the initial network anew, from data not yet fitted."""
         other = copy.copy(self)  # which learns the names and shapes of these data
         other._validate_params()
-        options = RunOptions.of(other)
+        options = RunOptions.of(other, Place.of(X).device)
         problem = other._problem_of(*other._check_data(X, y, None), options)
         return initial_dynamics(problem, options)
 
     def _hessian_eigenvalues(self, X, y, sample_weight, *, k, which):
         check_is_fitted(self)
-        options = RunOptions.of(self)
+        options = RunOptions.of(self, Place.of(X).device)
         data = self._check_data(X, y, sample_weight, reset=False)
         problem = self._problem_on(*data, options)
         dynamics = problem.dynamics(problem.given(former(self), "weights_"), options)
@@ -171,7 +281,7 @@ class WithMinimum:
 
     def _minimum_beside_fit(self):
         check_is_fitted(self)
-        return self._problem.minimum_beside(self.weights_, vars(self).get("objective_"))
+        return self._problem.minimum_beside(on_host(self.weights_), vars(self).get("objective_"))
 
     @property
     def optimality_gap_(self) -> float:
@@ -196,6 +306,17 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
     coef_: np.ndarray
     intercept_: float | np.ndarray
     moments_: SecondMoments
+
+    _sparse_format: ClassVar[str | None] = None  # of X, where it may be sparse
+
+    @property
+    def _adds_moments(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self._sparse_format is not None and self.solver not in OPTIMIZERS
+        return tags
 
     def _keep(self, problem, outcome):
         super()._keep(problem, outcome)
@@ -247,30 +368,51 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
     def _check_data(self, X, y, sample_weight, reset=True):
         if reset and self._is_read_in_blocks(X):
             return learn_features(self, X, y, reset=True), y, sample_weight
-        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
-        X, y = validate_data(self, X, y, reset=reset, **options)
+        options = {"multi_output": True, "y_numeric": True}
+        sparse = self._sparse_format or False
+        X, y = read_data(self, X, y, reset=reset, accept_sparse=sparse, **options)
+        check_full_batch(X, self.solver)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = read_weight(sample_weight, X)
         return X, y, sample_weight
 
     def _weighted(self, y, sample_weight):
         weight = np.ones(len(y)) if sample_weight is None else sample_weight
         if (weight < 0).any():
             raise ValueError("sample_weight must not be negative.")
-        return np.reshape(np.asarray(y, dtype=np.float64), (len(y), -1)), shares_of(weight)
+        return as_float64(y).reshape(len(y), -1), shares_of(weight)
 
     def _problem_of(self, X, y, sample_weight, options):
         moments = self._moments_of(X, y, sample_weight)
         return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
 
+    def _problem_with_more(self, X, y, sample_weight, first):
+        """The problem of the moments of all batches so far."""
+        return self._problem_from(self._all_moments(X, y, sample_weight, first), None)
+
+    def _problem_of_batch(self, X, y, sample_weight, options, first):
+        # Centred by the means of all batches so far.
+        moments = self._all_moments(X, y, sample_weight, first)
+        return self._problem_from(moments, TrainingData(X, y, sample_weight, moments))
+
+    def _all_moments(self, X, y, sample_weight, first):
+        """Moments of this batch and of former ones."""
+        if first:
+            return self._moments_of(X, y, sample_weight)
+        if self.moments_.centered != self.fit_intercept:
+            raise ValueError("fit_intercept must be what it was in former calls.")
+        if self.moments_.single_target != (y.ndim == 1):
+            raise ValueError("y must have as many dimensions as in former calls.")
+        return self.moments_ + self._moments_on(X, y, sample_weight)
+
     def _moments_of(self, X, y, sample_weight):
-        rows = watched(X, self)
-        return SecondMoments.from_data(rows, y, sample_weight, center=self.fit_intercept)
+        rows = X if is_tensor(X) else watched(X, self)
+        return moments_of(rows, y, sample_weight, self.fit_intercept)
 
     def _moments_on(self, X, y, sample_weight):
         """Moments of other data of the network that was fitted, centred as it was."""
         fitted = self.moments_
-        moments = SecondMoments.from_data(X, y, sample_weight, center=fitted.centered)
+        moments = moments_of(X, y, sample_weight, fitted.centered)
         if (moments.n_inputs, moments.n_outputs) != (fitted.n_inputs, fitted.n_outputs):
             raise ValueError(
                 f"X and y must have {fitted.n_inputs} and {fitted.n_outputs} columns as in fit, "
@@ -279,6 +421,7 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         return moments
 
     def _fit_moments(self, moments):
+        self.__dict__.pop("_continued", None)
         options = RunOptions.of(self)
         if options.rows_of_a_step is not None:
             raise ValueError(
@@ -317,9 +460,17 @@ class NetworkRegressor(MultiOutputMixin, RegressorMixin, WithMinimum, TrainedNet
         shape = () if self.moments_.single_target else (self.moments_.n_outputs,)
         return by_rows(function, learn_features(self, X, reset=False), shape)
 
-    def _check_inputs(self, X):
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+    def _check_inputs(self, X, method="predict"):
+        return read_inputs(self, X, method, accept_sparse=self._sparse_format or False)
+
+
+def check_full_batch(X, solver):
+    """Raise a ValueError if sparse X are to be trained on in mini-batches."""
+    if issparse(X) and solver in OPTIMIZERS:
+        raise ValueError(
+            f'X must be dense with solver="{solver}", got a sparse matrix: mini-batches are cut '
+            'from an array. "gd", "lbfgs" and others take sparse X.'
+        )
 
 
 def _in_single_precision(weights):

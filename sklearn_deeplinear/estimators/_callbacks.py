@@ -15,11 +15,13 @@ class FitListener:
         The estimator being fitted.
     X, y, sample_weight : arrays
         The training data, of which the callbacks are told.
+    place : Place
+        Where these are, and the attributes that callbacks get.
     """
 
-    def __init__(self, estimator, X, y, sample_weight):
+    def __init__(self, estimator, X, y, sample_weight, *, place):
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        self.estimator = estimator
+        self.estimator, self.place = estimator, place
         self.data = {"X": X, "y": y, "metadata": metadata}
         self.context = None
 
@@ -76,9 +78,12 @@ class FitListener:
             return False
         return task.call_on_fit_task_end(
             estimator=self.estimator,
-            reconstruction_attributes=attributes,
+            reconstruction_attributes=lambda: self._moved(attributes()),
             **self.data,
         )
+
+    def _moved(self, attributes):
+        return {name: self.place.moved(value) for name, value in attributes.items()}
 
     def _print(self, record):
         print(  # noqa: T201

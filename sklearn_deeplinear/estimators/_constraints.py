@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from numbers import Integral, Real
 
 from sklearn_deeplinear._compat import Interval, StrOptions
@@ -40,6 +41,7 @@ SHARED: dict = {
     "record_sharpness": ["boolean"],
     "device": "no_validation",
     "dtype": "no_validation",
+    "checkpoint": [None, str, os.PathLike],
     "verbose": ["verbose"],
 }
 CLASS_WEIGHT = [dict, StrOptions({"balanced"}), None]

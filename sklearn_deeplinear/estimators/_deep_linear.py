@@ -7,8 +7,10 @@ from functools import partial
 from typing import Self
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._arrays import Place, linear_map, on_host
 from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear._parameters import (
     check_depth,
@@ -17,11 +19,11 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear._streamed import linear_map
 from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._constraints import NOT_NEGATIVE, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_problem import LinearProblem
 from sklearn_deeplinear.theory import predictive_variance
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments, needs_krylov
 
 
 class DeepLinearRegressor(NetworkRegressor):
@@ -39,6 +41,10 @@ class DeepLinearRegressor(NetworkRegressor):
     layers as many, and balanced layers ("spectral", "balanced") the smaller of the two numbers.
     The run is the same, up to rounding, and hardly depends on the width. Given weights whose
     directions depend on each other up to rounding errors, which may grow, are trained in full.
+
+    Of data with far more features than samples no matrix of features squared is made. Sparse X
+    with many features are only multiplied: `moments_` then are those in a Krylov space, and
+    ``global_minimum_.lower_bound`` tells what that may have missed (:ref:`many-features`).
 
     Parameters
     ----------
@@ -126,6 +132,8 @@ class DeepLinearRegressor(NetworkRegressor):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -159,7 +167,8 @@ class DeepLinearRegressor(NetworkRegressor):
         Balance of adjacent layers along the run, which the flow of the loss conserves
         (:doc:`/theory/balance`).
     moments_ : SecondMoments
-        Second moments of the training data.
+        Second moments of the training data; of sparse X with more than 2,000 features those in
+        the Krylov space ``moments_.basis`` (:ref:`many-features`).
     n_iter_ : int
         Number of steps (gradient evaluations of "flow", epochs of "sgd" and "adam") that led to
         `weights_`; 1 with ``solver="analytic"``.
@@ -213,6 +222,7 @@ class DeepLinearRegressor(NetworkRegressor):
     balance_history_: BalanceHistory
 
     _parameter_constraints: dict = {**WITH_MINIMUM, "noise": ["array-like", NOT_NEGATIVE]}
+    _sparse_format = "csr"
 
     def __init__(
         self,
@@ -243,6 +253,7 @@ class DeepLinearRegressor(NetworkRegressor):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -271,13 +282,14 @@ class DeepLinearRegressor(NetworkRegressor):
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @property
     def optimality_certificate_(self) -> float:
         """Lower bound on the objective of all networks, from the fitted map alone."""
         check_is_fitted(self)
-        return self._problem.certify(self.weights_)
+        return self._problem.certify(on_host(self.weights_))
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
@@ -285,13 +297,13 @@ class DeepLinearRegressor(NetworkRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs, in any units.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
             Targets, in any units.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights w_i of the samples; None weights all equally.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Inputs of validation data, which are not trained on: `trajectory_` records the loss
             of the predictions there, without the penalty, as ``validation_loss``.
         y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
@@ -342,7 +354,7 @@ class DeepLinearRegressor(NetworkRegressor):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
         return_std : bool, default=False
             Also return the standard deviation that the noise on the hidden units gives
@@ -356,12 +368,33 @@ class DeepLinearRegressor(NetworkRegressor):
             Standard deviations, in the units of y; only if `return_std` is True.
         """
         check_is_fitted(self)
-        y = self._predict_by(partial(linear_map, self.coef_, self.intercept_), X)
+        y = self._predict_by(partial(linear_map, coef=self.coef_, intercept=self.intercept_), X)
         if not return_std:
             return y
+        if issparse(X):
+            raise ValueError("X must be dense with return_std=True, got a sparse matrix.")
         mean, flat = self.moments_.mean_x, self.moments_.single_target
-        noise = self._problem.noise
-        return y, self._predict_by(partial(_deviation, self.weights_, noise, mean, flat), X)
+        known = on_host(self.weights_), self._problem.noise, mean, flat
+        return y, Place.of(X).moved(self._predict_by(partial(_deviation, *known), X))
+
+    def _predicted(self, X):
+        return linear_map(X, self.coef_, self.intercept_)
+
+    def _all_moments(self, X, y, sample_weight, first):
+        if needs_krylov(X):
+            raise ValueError(
+                "X must be dense, or have fewer features, in partial_fit: the space of products "
+                "that stands for many sparse features is that of one data set."
+            )
+        return super()._all_moments(X, y, sample_weight, first)
+
+    def _moments_of(self, X, y, sample_weight):
+        if not needs_krylov(X):
+            return super()._moments_of(X, y, sample_weight)
+        depth = check_depth(self.depth)
+        network = check_weight_decay(self.weight_decay, depth), check_noise(self.noise, depth)
+        rows = {"sample_weight": sample_weight, "center": self.fit_intercept}
+        return KrylovMoments.from_sparse(X, y, **rows, network=(depth, *network))
 
     def _problem_from(self, moments, data):
         depth = check_depth(self.depth)
@@ -374,10 +407,13 @@ class DeepLinearRegressor(NetworkRegressor):
         )
 
     def _problem_on(self, X, y, sample_weight, options):
+        if needs_krylov(X) or isinstance(self.moments_, KrylovMoments):
+            raise ValueError("X must be dense, or have few features, for eigenvalues of a Hessian.")
         return replace(self._problem, moments=self._moments_on(X, y, sample_weight))
 
 
 def _deviation(weights, noise, mean, flat, X):
     """Standard deviations of the outputs of X."""
+    X = on_host(X)
     std = np.sqrt(predictive_variance(weights, X - mean, noise)).reshape(len(X), -1)
     return std[:, 0] if flat else std

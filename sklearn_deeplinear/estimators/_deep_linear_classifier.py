@@ -6,17 +6,31 @@ from dataclasses import replace
 from typing import Self
 
 import numpy as np
-from scipy.special import log_softmax
+import torch
+from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_deeplinear._compat import StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._arrays import (
+    largest,
+    linear_map,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
+from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum, check_full_batch
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_classifier_problem import LinearClassifierProblem
+from sklearn_deeplinear.estimators._sparse_classifier_problem import (
+    SparseClassifierProblem,
+    is_filled_in,
+)
+from sklearn_deeplinear.estimators._tensors import log_softmax, through_torch
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
@@ -32,6 +46,9 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     Depth is a regulariser: two layers penalise the norm of the map, not its square, which many
     classes feel as a penalty on its rank, and more layers a root of it. With one layer this is
     :class:`~sklearn.linear_model.LogisticRegression`, with ``C = 1 / (2 n_samples gamma)``.
+
+    Sparse X of more than four million numbers in all is only multiplied, and the minimum is not
+    known then (:ref:`many-features`); smaller ones are filled in.
 
     Parameters
     ----------
@@ -120,6 +137,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -207,7 +226,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         "loss": [StrOptions({"log_loss"})],
         "class_weight": CLASS_WEIGHT,
     }
-    _target_checks: dict = {}
+    _target_checks: dict = {"labels": True}
 
     def __init__(
         self,
@@ -239,6 +258,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -268,6 +288,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -276,13 +297,13 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs, in any units.
         y : array-like of shape (n_samples,)
             Class labels.
         sample_weight : array-like of shape (n_samples,), default=None
             Weights w_i of the samples; None weights all equally.
-        X_val : array-like of shape (n_val, n_features), default=None
+        X_val : {array-like, sparse matrix} of shape (n_val, n_features), default=None
             Inputs of validation data, which are not trained on: `trajectory_` records the loss
             of the predictions there, without the penalty, as ``validation_loss``.
         y_val : array-like of shape (n_val,) or (n_val, n_targets), default=None
@@ -302,12 +323,19 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = self.solver not in OPTIMIZERS
+        return tags
+
     def _check_data(self, X, y, sample_weight, reset=True):
-        X, y = validate_data(self, X, y, reset=reset, dtype=[np.float64, np.float32])
+        X, y = read_data(self, X, y, reset=reset, accept_sparse="csr", **self._target_checks)
+        X = on_host(X)  # where the theory of the minimum reads it
+        check_full_batch(X, self.solver)
+        if issparse(X) and is_filled_in(X):
+            X = X.toarray()
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = read_weight(sample_weight, X, ensure_non_negative=True)
         return X, y, sample_weight
 
     def _problem_of(self, X, y, sample_weight, options):
@@ -318,10 +346,12 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
                 "sample_weight and class_weight must leave every class a weight: without one its "
                 "best intercept is infinite."
             )
-        X = np.asarray(X, dtype=np.float64)
-        mean_x = shares @ X if self.fit_intercept else np.zeros(X.shape[1])
-        return LinearClassifierProblem(
-            X - mean_x,
+        sparse = issparse(X)
+        X = X.astype(np.float64, copy=False)
+        mean_x = X.T @ shares if self.fit_intercept else np.zeros(X.shape[1])
+        kind = SparseClassifierProblem if sparse else LinearClassifierProblem
+        return kind(
+            X if sparse else X - mean_x,
             Y,
             shares,
             mean_x,
@@ -330,7 +360,13 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
             fit_intercept=self.fit_intercept,
         )
 
+    @property
+    def _needs_all_samples(self) -> bool:
+        return self.fit_intercept
+
     def _problem_on(self, X, y, sample_weight, options):
+        if issparse(X) or isinstance(self._problem, SparseClassifierProblem):
+            raise ValueError("X must be dense, or small, for eigenvalues of a Hessian.")
         X = np.asarray(X, dtype=np.float64) - self._problem.mean_x
         shares = self._shares(y, sample_weight)
         return replace(self._problem, X=X, Y=self._columns(y), shares=shares)
@@ -348,7 +384,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -356,20 +392,19 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Outputs f(x); of two classes the logarithm of the odds of the second one.
         """
-        outputs = self._outputs(X)
+        outputs = self._outputs(X, "decision_function")
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
-    def _outputs(self, X):
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-        return X @ self.coef_.T + self.intercept_
+    def _outputs(self, X, method="predict"):
+        X = read_inputs(self, X, method, accept_sparse="csr")
+        return linear_map(X, self.coef_, self.intercept_)
 
     def predict_proba(self, X):
         """Predict class probabilities.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -377,32 +412,30 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         probabilities : ndarray of shape (n_samples, n_classes)
             The logistic function of the output, or the softmax of several.
         """
-        outputs = self._outputs(X)
-        return LOSSES[self._problem.loss].probabilities(outputs)
+        outputs = self._outputs(X, "predict_proba")
+        return through_torch(LOSSES[self._problem.loss].probabilities, outputs)
 
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns
         -------
         log_probabilities : ndarray of shape (n_samples, n_classes)
         """
-        outputs = self._outputs(X)
-        if outputs.shape[1] == 1:
-            outputs = np.hstack([np.zeros_like(outputs), outputs])
-        return log_softmax(outputs, axis=1)
+        outputs = self._outputs(X, "predict_log_proba")
+        return through_torch(lambda f: log_softmax(_of_each_class(f)), outputs)
 
     def predict(self, X):
         """Predict class labels.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
             Inputs.
 
         Returns
@@ -410,6 +443,11 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         y : ndarray of shape (n_samples,)
             Labels of the most probable classes.
         """
-        outputs = self._outputs(X)
-        best = outputs[:, 0] > 0 if outputs.shape[1] == 1 else outputs.argmax(axis=1)
-        return self.classes_[best.astype(int)]
+        return self._labels(largest(through_torch(_of_each_class, self._outputs(X))))
+
+
+def _of_each_class(outputs):
+    """A column for each class out of outputs, which of two classes hold that of the second."""
+    if outputs.shape[1] > 1:
+        return outputs
+    return torch.cat([torch.zeros_like(outputs), outputs], dim=1)

@@ -7,58 +7,16 @@ of layers is not recorded, and where no run may end early only its first and its
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
+from sklearn import get_config
 
 from sklearn_deeplinear.dynamics.runs._descent import descend, warn_of_ending
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
-from sklearn_deeplinear.estimators._run_options import RunOptions
-from sklearn_deeplinear.estimators._solvers import (
-    Outcome,
-    descent_iterations,
-    descent_start,
-)
-
-# Copies of a state that a run holds: itself, buffers of a step, and records.
-_COPIES = 8
-
-
-@dataclass(frozen=True, eq=False)
-class Member:
-    """One fit among many: what is minimised, from where, and in which steps."""
-
-    estimator: Any
-    problem: Any
-    options: RunOptions
-    start: Any
-    schedule: Any
-    step_size: Any
-
-    @classmethod
-    def of(cls, estimator, X, y, sample_weight=None):
-        """Check the parameters and the data, as `fit` does, and pose the problem."""
-        estimator._validate_params()
-        options = RunOptions.of(estimator)
-        problem = estimator._problem_of(*estimator._check_data(X, y, sample_weight), options)
-        return cls(estimator, problem, options, *descent_start(problem, options))
-
-    @property
-    def kind(self):
-        """What members of a stack have in common."""
-        options = self.options
-        run = options.max_iter, options.record_every, str(options.device), str(options.dtype)
-        return type(self.estimator), self.problem.stack_kind, run
-
-    @property
-    def size(self):
-        """Bytes that it takes in a stack, roughly."""
-        width = torch.empty(0, dtype=self.options.dtype).element_size()
-        return width * (_COPIES * self.problem.n_parameters + self.problem.stack_values)
+from sklearn_deeplinear.estimators._solvers import Outcome, descent_iterations
 
 
 def why_alone(estimator):
@@ -67,6 +25,8 @@ def why_alone(estimator):
         return f"{type(estimator).__name__} is not trained by descent"
     if type(estimator).__name__ not in _STACKED:
         return f"networks of {type(estimator).__name__} have no batch axis"
+    if get_config()["array_api_dispatch"]:
+        return "arrays of other libraries are dispatched"
     for name, good in (
         ("solver", "gd"),
         ("warm_start", False),
@@ -74,6 +34,7 @@ def why_alone(estimator):
         ("compression", "exact"),
         ("record_weights", False),
         ("record_sharpness", False),
+        ("checkpoint", None),
     ):
         value = getattr(estimator, name, good)
         if value != good:
@@ -85,6 +46,13 @@ def why_alone(estimator):
     return None
 
 
+# Bytes of a stack that caches keep between its steps. Perceptrons of 16 and of 100 units, 108 of
+# them on 295 samples, took 1.0 and 5.2 s in stacks of 15 MB, 1.7 and 7.5 s in one, and 1.1 and
+# 6.2 s in stacks of 4 MB.
+_CACHE = 15e6
+
+_NOT_FINITE = "init gives a network whose objective is not finite: use a smaller one."
+
 _STACKED = {
     "DeepLinearRegressor",
     "MultiPathwayRegressor",
@@ -93,46 +61,49 @@ _STACKED = {
 }
 
 
-def fit_together(members, memory):
-    """Fit the estimators of members that are of one kind, in stacks that fit into memory.
+def stacks(members, memory):
+    """Members of one kind, as lists of those that train well together in so many bytes."""
+    size = max(member.size for member in members)
+    count = max(1, int(min(memory, _CACHE) // size))
+    return [members[first : first + count] for first in range(0, len(members), count)]
+
+
+def fit_together(members):
+    """Fit the estimators of members of one kind, in a stack.
 
     Parameters
     ----------
     members : list of Member
         Of one :attr:`Member.kind`.
-    memory : float
-        Bytes that a stack may take.
 
     Returns
     -------
-    failed : list of Member
-        Those whose initial network is not finite, which were left alone.
+    fits : list
+        The estimators, fitted, or the error that the fit of one raises.
     seconds : float
         Time that a member took, in the mean.
     """
-    begin, size = time.perf_counter(), max(member.size for member in members)
-    count, failed = max(1, int(memory // size)), []
-    for first in range(0, len(members), count):
-        failed += _fit_stack(members[first : first + count])
-    return failed, (time.perf_counter() - begin) / len(members)
-
-
-def _fit_stack(members):
+    begin = time.perf_counter()
     batch = _stack(members)
     measured = batch.measure(batch.state[None])
     finite = torch.isfinite(measured["objective"] + measured["gradient_norm"])[0].tolist()
-    failed = [member for member, good in zip(members, finite, strict=True) if not good]
-    if failed:
-        members = [member for member, good in zip(members, finite, strict=True) if good]
-        batch = _stack(members) if members else None
-    if members:
-        _train(batch, members)
-    return failed
+    if not all(finite):
+        good = [member for member, fine in zip(members, finite, strict=True) if fine]
+        batch = _stack(good) if good else None
+    else:
+        good = members
+    if good:
+        _train(batch, good)
+    fits = [
+        member.estimator if fine else ValueError(_NOT_FINITE)
+        for member, fine in zip(members, finite, strict=True)
+    ]
+    return fits, (time.perf_counter() - begin) / len(members)
 
 
 def _stack(members):
-    starts, first = [member.start for member in members], members[0]
-    return first.problem.stack([member.problem for member in members], starts, first.options)
+    cores, first = [member.core for member in members], members[0]
+    return first.problem.stack([member.problem for member in members], cores, first.options)
 
 
 def _train(batch, members):
@@ -150,9 +121,9 @@ def _train(batch, members):
             meters=[],
             tol=np.array([member.options.tol for member in members]),
         )
-    for i, (member, run) in enumerate(zip(members, runs, strict=True)):
-        part = batch.part((i,))
-        outcome = Outcome(part, run, member.step_size, run.n_iter, to_rest=True)
+    left = first.problem.unstacked(batch, [member.start for member in members])
+    for member, run, network in zip(members, runs, left, strict=True):
+        outcome = Outcome(network, run, member.step_size, run.n_iter, to_rest=True)
         warn_of_ending(run)
         member.estimator._keep(member.problem, outcome)
 

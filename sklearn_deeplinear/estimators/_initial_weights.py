@@ -53,14 +53,25 @@ def sized_weights(init, init_scale, weights, moments, share=1.0):
     step that suits the size of the fitted weights does not leave, or from outputs that it has
     to unlearn. See :func:`fitting_factor`, which does it for perceptrons.
     """
-    if not isinstance(init, str) or init_scale is not None or init in _ONE_SCALE:
+    if _is_sized(init, init_scale):
         return weights
     outputs = moments.input_factor
     for W in weights:
         outputs = outputs @ W.numpy().T
     size, wanted = np.linalg.norm(outputs), share * np.linalg.norm(moments.output_factor)
+    return sized_outputs(init, init_scale, weights, size, wanted)
+
+
+def sized_outputs(init, init_scale, weights, size, wanted):
+    """:func:`sized_weights` for outputs of known size."""
+    if _is_sized(init, init_scale):
+        return weights
     factor = size_factor(float(size), float(wanted), len(weights))
     return [factor * W for W in weights]
+
+
+def _is_sized(init, init_scale):
+    return not isinstance(init, str) or init_scale is not None or init in _ONE_SCALE
 
 
 def given_weights(weights, shapes, name):

@@ -98,10 +98,20 @@ class LinearClassifierProblem:
     def minimum_beside(self, weights, objective=None):
         """The minimum, none that the weights contradict."""
         found = self.global_minimum
+        if not len(self.X):  # saved without the data, as it was compared before
+            return found
+        vars(self)["is_compared"] = True
         if objective is not None and found.kind == "stationary" and objective < found.objective:
             found = self._minimum(reduce(lambda product, W: product @ W, reversed(weights)))
             vars(self)["global_minimum"] = found  # what has been found is found for good
         return found
+
+    def __getstate__(self):
+        # The data are kept for the minimum: once that is known for good they are left out.
+        state = {name: value for name, value in vars(self).items() if name != "moments"}
+        if "is_compared" in state:
+            state |= {name: state[name][:0] for name in ("X", "Y", "shares")}
+        return state
 
     def _minimum(self, coef=None):
         options: dict[str, Any] = {"width": self.width, "gamma": self.weight_decay}

@@ -9,13 +9,16 @@ from typing import ClassVar
 import numpy as np
 import torch
 
+from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
-from sklearn_deeplinear.dynamics.compression._subspaces import live_blocks, live_units
+from sklearn_deeplinear.dynamics.compression._row_space_network import RowSpaceNetwork, row_space
+from sklearn_deeplinear.dynamics.compression._subspaces import between, live_blocks, live_units
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
-    pathway_step_size,
+    inverse_curvature,
+    pathway_curvature,
     reachable_norm,
 )
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size
@@ -27,15 +30,24 @@ from sklearn_deeplinear.estimators._initial_weights import (
     sized_weights,
 )
 from sklearn_deeplinear.estimators._options import linear_batch_flops, step_flops
-from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer, check_attained
+from sklearn_deeplinear.estimators._problem import (
+    BatchNetwork,
+    Parameters,
+    by_layer,
+    check_attained,
+)
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._known_weights import minimum_beside
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._problem import Problem
+
+# Part of weights outside of a Krylov space, from single precision on.
+_OUTSIDE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -140,13 +152,28 @@ class LinearProblem:
     def initial(self, options, generator):
         """Start as `init` and `init_scale` ask for it."""
         how = options.init, options.init_scale
+        krylov = isinstance(self.moments, KrylovMoments)
+        if krylov and isinstance(options.init, str) and options.init != "spectral":
+            raise ValueError(
+                'init must be "spectral" with sparse X of many features, got '
+                f"{options.init!r}: other weights leave the space in which these are known."
+            )
         first_step = first_gradient_step(self.moments)
         weights = initial_weights(*how, self.shapes, generator, first_step, self.noise.any())
-        return sized_weights(*how, weights, self.moments)
+        return sized_weights(*how, self._in_reach(weights, "init"), self.moments)
 
     def given(self, parameters, name):
         """Start from given weights."""
-        return given_weights(parameters["weights"], self.shapes, name)
+        return self._in_reach(given_weights(parameters["weights"], self.shapes, name), name)
+
+    def _in_reach(self, weights, name):
+        moments = self.moments
+        if isinstance(moments, KrylovMoments) and moments.outside(weights[0].numpy()) > _OUTSIDE:
+            raise ValueError(
+                f"{name} must hold weights as a fit to these data leaves them, with sparse X of "
+                "many features: the rows of W_1 lie outside of the space in which these are known."
+            )
+        return weights
 
     def optimum(self):
         """Start at the global minimum."""
@@ -155,10 +182,16 @@ class LinearProblem:
 
     def descent_step_size(self, start, options):
         """Inverse of a bound on the curvature along the run."""
+        return self.step_size_on(self.curvature(start, options))
+
+    def curvature(self, start, options):
+        """Bound on the curvature of the loss along the run."""
         weights = [W.numpy() for W in live_blocks(start, live_units(start))]  # of equal norms
-        return pathway_step_size(
-            [weights], self.moments, [self.weight_decay], options.max_iter, noise=self.noise
-        )
+        return pathway_curvature([weights], self.moments, options.max_iter, noise=self.noise)
+
+    def step_size_on(self, curvature):
+        """Inverse of this curvature and that of the penalty."""
+        return inverse_curvature(curvature, self.weight_decay.max())
 
     def batch_step_size(self, start, options):
         """Inverse of a bound on the curvature of the batch with the longest inputs."""
@@ -180,37 +213,70 @@ class LinearProblem:
 
     def dynamics(self, start, options, compress=False):
         """The network in training, in fewer dimensions where that is exact and pays."""
+        if isinstance(self.moments, KrylovMoments) and "sharpness" in options.meters:
+            raise ValueError(
+                'record must not hold "sharpness" with sparse X of many features: the Hessian has '
+                "curvatures outside of the space in which these are known."
+            )
+        if options.rows_of_a_step is not None:  # a module in all inputs shares the state
+            return self._dynamics(start, self.moments, options, compress)
+        weights, moments, basis = row_space(start, self.moments)
+        if basis is None:
+            return self._dynamics(start, self.moments, options, compress)
+        network = self._dynamics(weights, moments, options, compress)
+        basis = torch.as_tensor(basis, dtype=options.like.dtype, device=options.like.device)
+        return RowSpaceNetwork(network, basis, 2 * self.weight_decay[0])
+
+    def _dynamics(self, start, moments, options, compress):
         if compress and not self.noise.any():
             narrow = CompressedNetwork.from_moments(
-                start, self.moments, self.weight_decay, options.like, options.max_iter
+                start, moments, self.weight_decay, options.like, options.max_iter
             )
             if narrow is not None:
                 return narrow
         weights = [W.to(options.like) for W in start]
-        return LinearDynamics.from_moments(weights, self.moments, self.weight_decay, self.noise)
+        return LinearDynamics.from_moments(weights, moments, self.weight_decay, self.noise)
 
-    @property
-    def stack_kind(self):
-        """Shapes, and whether there is noise."""
-        return tuple(self.shapes), bool(self.noise.any())
+    def with_decay(self, weight_decay):
+        """The same with other decays, as users give them."""
+        return replace(self, weight_decay=check_weight_decay(weight_decay, self.depth))
 
-    @property
-    def n_parameters(self):
-        """Number of weights."""
-        return sum(h * k for h, k in self.shapes)
+    def core(self, start):
+        """The weights that move, between live units: others stay zero."""
+        blocks = live_blocks(start, live_units(start))
+        moves = all(map(len, blocks)) and not self.noise.any()
+        if not moves or sum(map(_count, blocks)) < sum(map(_count, start)):
+            return start
+        return blocks
+
+    def stack_kind(self, core):
+        """Shapes, of the weights that move, too, and whether there is noise."""
+        moving = tuple(W.shape for W in core)
+        return tuple(self.shapes), moving, bool(self.noise.any())
+
+    def n_moving(self, core):
+        """Number of weights that move."""
+        return sum(W.numel() for W in core)
 
     @property
     def stack_values(self):
         """Numbers of the factors of the moments, and of the input moment."""
         return self.moments.factor.size + self.moments.n_inputs**2
 
-    def stack(self, problems, starts, options):
+    def stack(self, problems, cores, options):
         """Networks of one shape as a batch, each on moments of its own."""
-        weights = [torch.stack(layers).to(options.like) for layers in zip(*starts, strict=True)]
+        weights = [torch.stack(layers).to(options.like) for layers in zip(*cores, strict=True)]
         decays = by_layer([problem.weight_decay for problem in problems])
         noise = by_layer([problem.noise for problem in problems])
         moments = [problem.moments for problem in problems]
         return LinearDynamics.from_moments(weights, moments, decays, noise)
+
+    def unstacked(self, batch, starts):
+        """What each network of a batch is left with, units at rest among it."""
+        stacks = batch.unpacked(batch.state)["weights"]
+        for i, start in enumerate(starts):
+            weights = [stack[i] for stack in stacks]
+            yield Parameters({"weights": between(live_units(start), weights, self.shapes)})
 
     def batch_network(self, start, options, dynamics):
         """The network as a torch module, on centred data."""
@@ -240,6 +306,10 @@ class LinearProblem:
             "intercept_": like_ridge(self.moments.intercept(coef), self.moments),
             **kept(self),
         }
+
+
+def _count(W):
+    return int(torch.count_nonzero(W))
 
 
 def like_ridge(values, moments):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-import torch
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sklearn_deeplinear._compat import StrOptions, _check_sample_weight, _fit_context
+from sklearn_deeplinear._arrays import linear_map, read_data, read_inputs, read_weight
+from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear.estimators._base import TrainedNetwork
 from sklearn_deeplinear.estimators._constraints import SHARED
 from sklearn_deeplinear.estimators._perceptron_problem import PerceptronProblem
+from sklearn_deeplinear.estimators._tensors import like, through_torch
 from sklearn_deeplinear.nn._activations import ACTIVATIONS, HOMOGENEOUS
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory._location import shares_of
@@ -57,6 +57,7 @@ class HomogeneousMLP(TrainedNetwork):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -85,6 +86,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -121,13 +123,9 @@ class HomogeneousMLP(TrainedNetwork):
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     def _check_data(self, X, y, sample_weight, reset=True):
-        X, y = validate_data(
-            self, X, y, reset=reset, dtype=[np.float64, np.float32], **self._target_checks
-        )
+        X, y = read_data(self, X, y, reset=reset, **self._target_checks)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(
-                sample_weight, X, dtype=np.float64, ensure_non_negative=True
-            )
+            sample_weight = read_weight(sample_weight, X, ensure_non_negative=True)
         return X, y, sample_weight
 
     def _problem_of(self, X, y, sample_weight, options):
@@ -147,7 +145,7 @@ class HomogeneousMLP(TrainedNetwork):
 
     def _problem_with(self, X, Y, shares, options):
         depth = check_depth(self.depth)
-        X, Y, shares = map(options.like.new_tensor, (X, Y, shares))
+        X, Y, shares = (like(part, options.like) for part in (X, Y, shares))
         return PerceptronProblem(
             X,
             Y,
@@ -159,15 +157,18 @@ class HomogeneousMLP(TrainedNetwork):
             fit_bias=self.fit_bias,
         )
 
-    def _outputs(self, X):
-        """Outputs of the last layer, (n_samples, m)."""
-        check_is_fitted(self)
-        H = validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
+    def _outputs(self, X, method="predict"):
+        """Outputs of the last layer, (n_samples, m), for the public `method`."""
+        return self._passed(self._check_inputs(X, method))
+
+    def _check_inputs(self, X, method="predict"):
+        return read_inputs(self, X, method)
+
+    def _passed(self, H):
+        """Outputs of the last layer at checked inputs."""
         activation = ACTIVATIONS[self.activation]
         for layer, W in enumerate(self.weights_):
             if layer > 0:
-                H = activation.apply_(torch.from_numpy(H)).numpy()
-            H = H @ W.T
-            if self.biases_ is not None:
-                H = H + self.biases_[layer]
+                H = through_torch(activation.apply_, H)
+            H = linear_map(H, W, None if self.biases_ is None else self.biases_[layer])
         return H

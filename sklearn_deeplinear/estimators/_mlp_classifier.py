@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.special import log_softmax
 from sklearn.base import ClassifierMixin
 
+from sklearn_deeplinear._arrays import largest
 from sklearn_deeplinear._compat import StrOptions
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT
 from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
+from sklearn_deeplinear.estimators._tensors import log_softmax, through_torch
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
@@ -116,6 +116,8 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -191,7 +193,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         "loss": [StrOptions({"cross_entropy", "squared_error"})],
         "class_weight": CLASS_WEIGHT,
     }
-    _target_checks: dict = {}
+    _target_checks: dict = {"labels": True}
 
     def __init__(
         self,
@@ -224,6 +226,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         super().__init__(
@@ -253,6 +256,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
             record_sharpness=record_sharpness,
             device=device,
             dtype=dtype,
+            checkpoint=checkpoint,
             verbose=verbose,
         )
         self.loss = loss
@@ -271,8 +275,8 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             Outputs f(x); for two classes the second minus the first.
         """
-        outputs = self._outputs(X)
-        return outputs[:, 1] - outputs[:, 0] if len(self.classes_) == 2 else outputs
+        outputs = self._outputs(X, "decision_function")
+        return outputs[:, 1] - outputs[:, 0] if outputs.shape[1] == 2 else outputs
 
     def predict_proba(self, X):
         """Predict class probabilities.
@@ -288,7 +292,8 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
             The softmax of the outputs, for the cross-entropy; for the squared error, the
             probability distribution nearest to the outputs.
         """
-        return LOSSES[self.loss].probabilities(self._outputs(X))
+        outputs = self._outputs(X, "predict_proba")
+        return through_torch(LOSSES[self.loss].probabilities, outputs)
 
     def predict_log_proba(self, X):
         """Predict logarithms of class probabilities.
@@ -303,10 +308,10 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         log_probabilities : ndarray of shape (n_samples, n_classes)
             Of the squared error minus infinity for classes that have no probability.
         """
+        outputs = self._outputs(X, "predict_log_proba")
         if self.loss == "cross_entropy":  # no probability is so small that it has no logarithm
-            return log_softmax(self._outputs(X), axis=1)
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+            return through_torch(log_softmax, outputs)
+        return through_torch(lambda f: LOSSES[self.loss].probabilities(f).log(), outputs)
 
     def predict(self, X):
         """Predict class labels.
@@ -321,8 +326,7 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
         y : ndarray of shape (n_samples,)
             Labels of the largest outputs.
         """
-        best = self._outputs(X).argmax(axis=1)
-        return self.classes_[best]
+        return self._labels(largest(self._outputs(X)))
 
     def _targets(self, y):
         self._learn_classes(y)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from sklearn.base import MultiOutputMixin, RegressorMixin
 
 from sklearn_deeplinear.estimators._mlp_base import HomogeneousMLP
+from sklearn_deeplinear.estimators._tensors import as_float64
 
 
 class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
@@ -105,6 +105,8 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -184,7 +186,10 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
         y : ndarray of shape (n_samples,) or (n_samples, n_targets)
             Outputs of the network.
         """
-        outputs = self._outputs(X)
+        return self._predicted(self._check_inputs(X))
+
+    def _predicted(self, X):
+        outputs = self._passed(X)
         return outputs[:, 0] if self._single_target else outputs
 
     def _targets(self, y):
@@ -194,13 +199,13 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
 
     def _known_targets(self, y):
         """Targets for the network that was fitted, as a matrix."""
-        Y, n_targets = self._as_matrix(y), len(self.weights_[-1])
+        Y, n_targets = self._as_matrix(y), self.weights_[-1].shape[0]
         if Y.shape[1] != n_targets:
             raise ValueError(f"y must hold n_targets = {n_targets} columns, got {Y.shape[1]}.")
         return Y
 
     def _as_matrix(self, y):
         try:
-            return y.reshape(len(y), -1).astype(np.float64)
+            return as_float64(y).reshape(len(y), -1)
         except ValueError:
             raise ValueError(f"y must hold numbers, got dtype {y.dtype}.") from None

@@ -9,10 +9,10 @@ from typing import Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._arrays import linear_map, on_host
 from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear._streamed import linear_map
 from sklearn_deeplinear.dynamics.networks._active_pathways import predict_active
 from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._constraints import (
@@ -21,6 +21,7 @@ from sklearn_deeplinear.estimators._constraints import (
     WITH_MINIMUM,
 )
 from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem
+from sklearn_deeplinear.estimators._tensors import less, like, through_torch
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.theory import PathwayMinimum
@@ -142,6 +143,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         Where training runs; "auto" takes CUDA where there is one, else the CPU.
     dtype : {None, "float64", "float32"}, default=None
         Precision of training; None takes float64 on the CPU and float32 elsewhere.
+    checkpoint : str or path-like, default=None
+        File that training goes on from after it was stopped, and leaves there: :ref:`checkpoints`.
     verbose : bool or int, default=0
         Print about ten lines of progress.
 
@@ -287,6 +290,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         record_sharpness=False,
         device="auto",
         dtype=None,
+        checkpoint=None,
         verbose=0,
     ):
         self.depth = depth
@@ -318,6 +322,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.record_sharpness = record_sharpness
         self.device = device
         self.dtype = dtype
+        self.checkpoint = checkpoint
         self.verbose = verbose
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -350,7 +355,6 @@ class MultiPathwayRegressor(NetworkRegressor):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        check_compression(self.compression, self.solver, self.activation)
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -379,7 +383,6 @@ class MultiPathwayRegressor(NetworkRegressor):
         """
         if self.activation != "identity":
             raise ValueError('fit_moments needs activation="identity": take fit, with the samples.')
-        check_compression(self.compression, self.solver, self.activation)
         return self._fit_moments(moments)
 
     def predict(self, X) -> np.ndarray:
@@ -397,13 +400,22 @@ class MultiPathwayRegressor(NetworkRegressor):
         """
         check_is_fitted(self)
         if self._problem.linear:
-            return self._predict_by(partial(linear_map, self.coef_, self.intercept_), X)
-        return self._predict_by(self._active_predictions, X)
+            predict = partial(linear_map, coef=self.coef_, intercept=self.intercept_)
+            return self._predict_by(predict, X)
+        return self._predict_by(self._predicted, X)
 
-    def _active_predictions(self, X):
-        centred, problem = X - self.moments_.mean_x, self._problem
-        y = predict_active(self.weights_, centred, problem.activation, problem.activate_output)
+    def _predicted(self, X):
+        if self._problem.linear:
+            return linear_map(X, self.coef_, self.intercept_)
+        y = through_torch(self._active_outputs, X)
         return (y[:, 0] if self.moments_.single_target else y) + self.intercept_
+
+    def _active_outputs(self, X):
+        """Outputs (n, m) less the intercept, of inputs that are a tensor."""
+        centred, problem = less(X, self.moments_.mean_x), self._problem
+        pathways = [[like(W, centred) for W in weights] for weights in self.weights_]
+        y = predict_active(pathways, centred, problem.activation, problem.activate_output)
+        return y.to(X.device)
 
     @property
     def global_minimum_(self) -> PathwayMinimum:  # type: ignore[override]
@@ -419,13 +431,18 @@ class MultiPathwayRegressor(NetworkRegressor):
         check_is_fitted(self)
         if not self._problem.linear:
             raise AttributeError('optimality_certificate_ needs activation="identity".')
-        return self._problem.certify(self.weights_)
+        return self._problem.certify(on_host(self.weights_))
+
+    @property
+    def _adds_moments(self):
+        return self.activation == "identity"
 
     def _needs_samples(self):
         linear = self.activation == "identity"
         return super()._needs_samples() if linear else f'activation="{self.activation}"'
 
     def _problem_from(self, moments, data):
+        check_compression(self.compression, self.solver, self.activation)
         depths = check_depths(self.depth, check_integer(self.n_pathways, "n_pathways", low=1))
         return PathwayProblem(
             moments=moments,

@@ -9,9 +9,14 @@ from sklearn.utils import check_random_state
 from sklearn_deeplinear.dynamics.runs._schedules import step_size_schedule
 
 
-def check_device(device):
-    """Return the torch device named by `device`; "auto" takes CUDA where there is one."""
+def check_device(device, data_device=None):
+    """Return the torch device named by `device`.
+
+    "auto" takes that of the data if these are tensors, otherwise CUDA where there is one.
+    """
     if isinstance(device, str) and device == "auto":
+        if isinstance(data_device, torch.device):
+            return data_device
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
@@ -26,6 +31,16 @@ def check_device(device):
 
 def check_dtype(dtype, device):
     """Return the torch dtype; None takes float64 on the CPU and float32 elsewhere."""
+    dtype = _named_dtype(dtype, device)
+    if dtype == torch.float32 and torch.is_autocast_enabled(device.type):
+        raise ValueError(
+            "torch.autocast must be off where dtype is float32: it would multiply in lower "
+            "precision than dtype says."
+        )
+    return dtype
+
+
+def _named_dtype(dtype, device):
     if dtype is None:
         return torch.float64 if device.type == "cpu" else torch.float32
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
 from typing import Any, ClassVar
 
@@ -16,7 +16,8 @@ from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
-    pathway_step_size,
+    inverse_curvature,
+    pathway_curvature,
     reachable_norm,
 )
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import longest_batch
@@ -29,7 +30,12 @@ from sklearn_deeplinear.estimators._initial_weights import (
 )
 from sklearn_deeplinear.estimators._linear_problem import kept, like_ridge
 from sklearn_deeplinear.estimators._options import linear_batch_flops, step_flops
-from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer, check_attained
+from sklearn_deeplinear.estimators._problem import (
+    BatchNetwork,
+    Parameters,
+    by_layer,
+    check_attained,
+)
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
@@ -41,7 +47,7 @@ from sklearn_deeplinear.theory._pathway_global_minimum import (
     pathway_global_minimum,
     proven_pathway_bound,
 )
-from sklearn_deeplinear.theory._pathway_parameters import per_pathway
+from sklearn_deeplinear.theory._pathway_parameters import check_pathway_decays, per_pathway
 
 # Share of the map that one step of linear regression makes, which all pathways together
 # start with: small enough for a race, not so small that it starts with a long wait.
@@ -139,7 +145,7 @@ class PathwayProblem:
         """What to do about a run of `n_steps` that is not done."""
         if self.linear:
             return linear_advice(self.moments, None, np.concatenate(self.weight_decay), n_steps)
-        return network_advice(np.sqrt(np.diag(self.moments.input_moment)))
+        return network_advice(np.linalg.norm(self.moments.input_factor, axis=0))
 
     def evaluate(self, pathways):
         """Loss and objective of the weights of linear pathways, in double precision."""
@@ -200,8 +206,19 @@ class PathwayProblem:
         return adam_step_size(start, reachable_norm(self.moments, n_steps))
 
     def _step_size(self, start, n_steps):
+        return self.step_size_on(self._curvature(start, n_steps))
+
+    def curvature(self, start, options):
+        """Bound on the curvature of the loss along the run."""
+        return self._curvature(start, options.max_iter)
+
+    def _curvature(self, start, n_steps):
         pathways = [[W.numpy() for W in weights] for weights in start]
-        return pathway_step_size(pathways, self.moments, self.weight_decay, n_steps, self.linear)
+        return pathway_curvature(pathways, self.moments, n_steps, self.linear)
+
+    def step_size_on(self, curvature):
+        """Inverse of this curvature and that of the penalty."""
+        return inverse_curvature(curvature, max(gamma.max() for gamma in self.weight_decay))
 
     def data_term(self, options):
         """Mean loss of the data and its gradient, on the device and in the precision asked for."""
@@ -220,14 +237,20 @@ class PathwayProblem:
         pathways = [[W.to(options.like) for W in weights] for weights in start]
         return pathway_dynamics(pathways, term, self.weight_decay)
 
-    @property
-    def stack_kind(self):
+    def with_decay(self, weight_decay):
+        """The same with other decays, as users give them."""
+        return replace(self, weight_decay=check_pathway_decays(weight_decay, self.depths))
+
+    def core(self, start):
+        """All weights move."""
+        return start
+
+    def stack_kind(self, core):
         """Shapes, activations, and whether the intercept is free."""
         shapes = tuple(map(tuple, self.shapes))
         return shapes, self.activation, self.activate_output, self.moments.centered
 
-    @property
-    def n_parameters(self):
+    def n_moving(self, core):
         """Number of weights."""
         return sum(h * k for shapes in self.shapes for h, k in shapes)
 
@@ -239,7 +262,7 @@ class PathwayProblem:
         widths = sum(sum(h for h, _ in shapes) for shapes in self.shapes)
         return self.moments.n_samples * (self.moments.n_inputs + 4 * widths)
 
-    def stack(self, problems, starts, options):
+    def stack(self, problems, cores, options):
         """Pathways of one shape as a batch, each on data of its own."""
         moments = [problem.moments for problem in problems]
         if self.linear:
@@ -250,15 +273,28 @@ class PathwayProblem:
             term = ActivePathways.from_data(list(X), list(Y), list(share), moments, *network)
         pathways = [
             [torch.stack(layers).to(options.like) for layers in zip(*path, strict=True)]
-            for path in zip(*starts, strict=True)
+            for path in zip(*cores, strict=True)
         ]
         decays = zip(*(problem.weight_decay for problem in problems), strict=True)
         return pathway_dynamics(pathways, term, [by_layer(list(path)) for path in decays])
 
+    def unstacked(self, batch, starts):
+        """What each network of a batch is left with."""
+        for i in range(len(starts)):
+            if self.linear:
+                pathways = batch.unpacked(batch.state)["weights"]
+                yield Parameters({"weights": [[W[i] for W in path] for path in pathways]})
+            else:
+                yield batch.part((i,))
+
     def batch_network(self, start, options, dynamics):
         """The pathways as a torch module on centred data, at the best intercept each epoch."""
         network = ParallelPathways(
-            self.shapes, self.activation, self.activate_output, options.device, options.dtype
+            self.shapes,
+            self.activation,
+            self.activate_output,
+            device=options.device,
+            dtype=options.dtype,
         ).fill(start)
 
         def renew():

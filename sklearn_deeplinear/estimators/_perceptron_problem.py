@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
 
+from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
 from sklearn_deeplinear.dynamics.networks._stacks import stacked
@@ -16,6 +17,8 @@ from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_siz
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import (
     auto_network_step_size,
     fitting_factor,
+    inverse_network_curvature,
+    network_curvature,
 )
 from sklearn_deeplinear.estimators._advice import network_advice
 from sklearn_deeplinear.estimators._initial_weights import (
@@ -24,10 +27,10 @@ from sklearn_deeplinear.estimators._initial_weights import (
     initial_weights,
 )
 from sklearn_deeplinear.estimators._options import step_flops
-from sklearn_deeplinear.estimators._problem import BatchNetwork, by_layer
+from sklearn_deeplinear.estimators._problem import BatchNetwork, Parameters, by_layer
+from sklearn_deeplinear.estimators._tensor_moments import moments_of
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
-from sklearn_deeplinear.theory import SecondMoments
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,8 @@ class PerceptronProblem:
 
     def _first_step(self):
         """S / lambda_max(A), the map that one step of linear regression reaches."""
-        parts = (tensor.numpy(force=True) for tensor in (self.X, self.Y, self.shares))
-        return first_gradient_step(SecondMoments.from_data(*parts, center=False))
+        shares = self.shares.numpy(force=True)
+        return first_gradient_step(moments_of(self.X, self.Y, shares, center=False))
 
     def given(self, parameters, name):
         """Start from given weights; biases that are not given are zero."""
@@ -119,7 +122,15 @@ class PerceptronProblem:
 
     def descent_step_size(self, start, options):
         """Inverse of the curvature where the outputs have the size of the targets."""
-        return auto_network_step_size(start, *self._data, self.weight_decay)
+        return self.step_size_on(self.curvature(start, options))
+
+    def curvature(self, start, options):
+        """Curvature of the loss where the outputs have the size of the targets."""
+        return network_curvature(start, *self._data)
+
+    def step_size_on(self, curvature):
+        """Inverse of this curvature and that of the penalty."""
+        return inverse_network_curvature(curvature, max(self.weight_decay))
 
     def batch_step_size(self, start, options):
         """The same for the batch with the longest inputs."""
@@ -141,13 +152,19 @@ class PerceptronProblem:
             weight_decay=self.weight_decay,
         )
 
-    @property
-    def stack_kind(self):
+    def with_decay(self, weight_decay):
+        """The same with other decays, as users give them."""
+        return replace(self, weight_decay=check_weight_decay(weight_decay, len(self.shapes)))
+
+    def core(self, start):
+        """All weights move."""
+        return start
+
+    def stack_kind(self, core):
         """Shapes, activation, loss, and whether there are biases."""
         return tuple(self.shapes), self.activation, self.loss, self.fit_bias
 
-    @property
-    def n_parameters(self):
+    def n_moving(self, core):
         """Number of weights and biases."""
         return sum(h * (k + 1) for h, k in self.shapes)
 
@@ -156,9 +173,9 @@ class PerceptronProblem:
         """Numbers of the samples and of the values of units there."""
         return self.X.shape[0] * (self.X.shape[1] + 4 * sum(h for h, _ in self.shapes))
 
-    def stack(self, problems, starts, options):
+    def stack(self, problems, cores, options):
         """Perceptrons of one shape as a batch, each on samples of its own."""
-        parts = [problem.parts_of(start) for problem, start in zip(problems, starts, strict=True)]
+        parts = [problem.parts_of(core) for problem, core in zip(problems, cores, strict=True)]
         weights, biases = (
             None if part[0] is None else [torch.stack(layers) for layers in zip(*part, strict=True)]
             for part in zip(*parts, strict=True)
@@ -177,6 +194,12 @@ class PerceptronProblem:
             loss=self.loss,
             weight_decay=by_layer([problem.weight_decay for problem in problems]),
         )
+
+    def unstacked(self, batch, starts):
+        """What each network of a batch is left with."""
+        stacks = batch.unpacked(batch.state)
+        for i in range(len(starts)):
+            yield Parameters({name: [part[i] for part in parts] for name, parts in stacks.items()})
 
     @property
     def columns_of_shares(self):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -104,18 +104,45 @@ class BatchNetwork:
     renew: Callable[[], None] = lambda: None
 
 
+@dataclass(frozen=True)
+class Parameters:
+    """Parameters of one network, as its dynamics would tell them."""
+
+    parts: dict[str, list]
+    state: None = None
+
+    def unpacked(self, state):
+        """``weights`` and, if there are any, ``biases``."""
+        return self.parts
+
+
 @runtime_checkable
 class Stackable(Problem, Protocol):
     """A problem whose networks train as a batch with those of others."""
 
-    stack_kind: Hashable
-    """What problems of one stack have in common, shapes among it."""
-
-    n_parameters: int
-    """Number of parameters of a network."""
-
     stack_values: int
     """Numbers that the data of one network take in a stack, roughly."""
 
-    def stack(self, problems: Sequence, starts: Sequence, options: RunOptions) -> Batch:
-        """The networks of `problems` like this one, at their starts, as a batch (n_problems,)."""
+    def with_decay(self, weight_decay: Any) -> Stackable:
+        """The same with other decays, as users give them."""
+
+    def curvature(self, start: Any, options: RunOptions) -> float:
+        """Curvature of the loss that automatic steps of descent go by, whatever the decays."""
+
+    def step_size_on(self, curvature: float) -> float:
+        """Automatic step of descent where the loss has this curvature."""
+
+    def core(self, start: Any) -> Any:
+        """What moves of a start, and is stacked: the rest of it is zero for good."""
+
+    def n_moving(self, core: Any) -> int:
+        """Number of parameters of a network in a stack."""
+
+    def stack_kind(self, core: Any) -> Hashable:
+        """What problems of one stack have in common, shapes among it."""
+
+    def stack(self, problems: Sequence, cores: Sequence, options: RunOptions) -> Batch:
+        """The networks of `problems` like this one, at their cores, as a batch (n_problems,)."""
+
+    def unstacked(self, batch: Batch, starts: Sequence) -> Iterable:
+        """What each network of a batch is left with, for :meth:`attributes`."""

@@ -7,9 +7,11 @@ from typing import Any
 
 import torch
 
+from sklearn_deeplinear._arrays import on_host
 from sklearn_deeplinear._parameters import check_integer, check_real
 from sklearn_deeplinear.dynamics.runs._meters import METERS
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.estimators._options import check_device, check_dtype
 
@@ -28,6 +30,8 @@ class RunOptions:
         Data on which the loss is recorded.
     patience : int or None
         Records without a lower loss there that end the run; None ends none.
+    continued : Continued or None
+        What an earlier call of `partial_fit` has left.
     compression : str
         "exact", or "krylov" where the estimator offers it.
 
@@ -53,11 +57,13 @@ class RunOptions:
     dtype: torch.dtype
     random_state: Any
     patience: int | None
+    checkpoint: Any
     validation: ValidationData | None = None
+    continued: Any = None
 
     @classmethod
-    def of(cls, estimator):
-        """Read the parameters of an estimator.
+    def of(cls, estimator, data_device=None):
+        """Read the parameters of an estimator; `data_device` is that of tensors to train on.
 
         Raises
         ------
@@ -69,8 +75,9 @@ class RunOptions:
                 f'callbacks must be None with solver="{estimator.solver}", which would not call '
                 'them: skorch callbacks are for "sgd" and "adam".'
             )
+        _check_checkpoint(estimator)
         flow_time, record_every = estimator.flow_time, estimator.record_every
-        device = check_device(estimator.device)
+        device = check_device(estimator.device, data_device)
         return cls(
             solver=estimator.solver,
             step_size=estimator.step_size,
@@ -93,6 +100,7 @@ class RunOptions:
             dtype=check_dtype(estimator.dtype, device),
             random_state=estimator.random_state,
             patience=estimator.n_iter_no_change if estimator.early_stopping else None,
+            checkpoint=estimator.checkpoint,
         )
 
     @property
@@ -104,6 +112,21 @@ class RunOptions:
     def like(self):
         """An empty tensor of the device and the precision to train in."""
         return torch.empty(0, device=self.device, dtype=self.dtype)
+
+
+def _check_checkpoint(estimator):
+    """Refuse a checkpoint where a run would not go on from it as if it had not been stopped."""
+    if estimator.checkpoint is None:
+        return
+    solvers = sorted({*UPDATES, "flow", *OPTIMIZERS})
+    for bad, why in (
+        (estimator.solver not in solvers, f'solver="{estimator.solver}"'),
+        (getattr(estimator, "compression", "exact") != "exact", 'compression="krylov"'),
+        (estimator.callbacks, "callbacks, whose own state it does not hold"),
+    ):
+        if bad:
+            names = ", ".join(f'"{name}"' for name in solvers)
+            raise ValueError(f"checkpoint must be None with {why}: it is for {names} alone.")
 
 
 def _meters(estimator):
@@ -120,4 +143,5 @@ def former(estimator):
     """Parameters of the network that was fitted, or None."""
     if not hasattr(estimator, "weights_"):
         return None
-    return {"weights": estimator.weights_, "biases": getattr(estimator, "biases_", None)}
+    parts = {"weights": estimator.weights_, "biases": getattr(estimator, "biases_", None)}
+    return {name: on_host(part) for name, part in parts.items()}

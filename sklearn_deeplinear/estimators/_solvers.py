@@ -16,6 +16,7 @@ from sklearn_deeplinear.dynamics._comparison import times_of
 from sklearn_deeplinear.dynamics.compression._krylov import krylov_run
 from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
 from sklearn_deeplinear.dynamics.runs._batch_epochs import record_cost as batch_record_cost
+from sklearn_deeplinear.dynamics.runs._checkpoint import Checkpoint
 from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
@@ -26,6 +27,7 @@ from sklearn_deeplinear.dynamics.runs._resident_data import batch_sizes
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.dynamics.runs._validation import EarlyStopping, ValidationMeter
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
+from sklearn_deeplinear.estimators._run_key import run_key
 
 # Size of weights below which a flow need not know them, in that of the largest weight.
 _SMALL_WEIGHT = 1e-3
@@ -82,7 +84,7 @@ def descent(problem, options, listener):
     n_chunks = len(chunks(iterations, dynamics.state))
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
     step = UPDATES[options.solver](dynamics, options)
-    kept = _kept(options, meters)
+    kept = _resumed(problem, options, meters)
     run = descend(dynamics, schedule, iterations, step=step, watch=watch, **kept)
     return Outcome(dynamics, run, step_size, run.n_iter, to_rest=True)
 
@@ -99,7 +101,8 @@ def gradient_flow(problem, options, listener):
     watch = listener.start(n_chunks, lambda: problem.attributes(dynamics))
     method = dynamics.flow_options
     atol = flow_atol(dynamics, schedule)
-    run = flow(dynamics, times, watch=watch, **method, atol=atol, **_kept(options, meters))
+    kept = _resumed(problem, options, meters)
+    run = flow(dynamics, times, watch=watch, **method, atol=atol, **kept)
     return Outcome(dynamics, run, step_size, run.n_iter)
 
 
@@ -119,9 +122,10 @@ def mini_batches(problem, options, listener):
 
     generator = torch_generator(options.random_state)
     start = _start(problem, options, generator)
-    rescales = OPTIMIZERS[options.solver].rescales
-    automatic = problem.rescaled_step_size if rescales else problem.batch_step_size
-    schedule, step_size = check_step_size(options.step_size, partial(automatic, start, options))
+    automatic = partial(_batch_step_size, problem, start, options)
+    schedule, step_size = check_step_size(options.step_size, automatic)
+    if options.continued is not None:
+        schedule = options.continued.schedule(schedule)
     dynamics = problem.dynamics(start, options)
     meters = _meters(dynamics, options)
     network = problem.batch_network(start, options, dynamics)
@@ -140,7 +144,7 @@ def mini_batches(problem, options, listener):
         callbacks=options.callbacks,
         watch=listener.start(len(iterations) - 1, lambda: problem.attributes(dynamics)),
         before_epoch=network.renew,
-        **_kept(options, meters),
+        **_resumed(problem, options, meters),
     )
     network.renew()
     return Outcome(dynamics, run, step_size, run.n_iter, net)
@@ -195,7 +199,8 @@ TRAINING = {*UPDATES, "lbfgs", "flow", *OPTIMIZERS}
 
 def _start(problem, options, generator):
     if options.former is not None:
-        return problem.given(options.former, "warm_start")
+        name = "warm_start" if options.continued is None else "partial_fit"
+        return problem.given(options.former, name)
     return problem.initial(options, generator)
 
 
@@ -221,6 +226,15 @@ def _epochs(problem, options, meters, n_samples):
     return record_iterations(options.max_iter, options.record_every, cost, len(sizes))
 
 
+def _batch_step_size(problem, start, options):
+    """Automatic step of mini-batches."""
+    rescales = OPTIMIZERS[options.solver].rescales
+    automatic = problem.rescaled_step_size if rescales else problem.batch_step_size
+    if options.continued is None:
+        return automatic(start, options)
+    return automatic(start, replace(options, max_iter=options.continued.max_iter))
+
+
 def _meters(dynamics, options):
     """What is recorded besides loss, objective and gradient norm."""
     meters = meters_of(dynamics, options.meters)
@@ -233,3 +247,13 @@ def _meters(dynamics, options):
 
 def _kept(options, meters):
     return {"tol": options.tol, "meters": meters, "record_weights": options.record_weights}
+
+
+def _resumed(problem, options, meters):
+    """The same, of a run that goes on from its checkpoint."""
+    kept = _kept(options, meters)
+    if options.continued is not None:
+        kept["checkpoint"] = options.continued
+    elif options.checkpoint is not None:
+        kept["checkpoint"] = Checkpoint(options.checkpoint, run_key(problem, options))
+    return kept

@@ -7,8 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_deeplinear._arrays import is_tensor
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
+from sklearn_deeplinear.estimators._tensor_moments import moments_of
+from sklearn_deeplinear.estimators._tensors import less, like
 from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._location import shares_of
 
 
@@ -19,7 +23,7 @@ class TrainingData:
     Attributes
     ----------
     X, y, sample_weight : arrays
-        As :meth:`fit` got them.
+        As :meth:`fit` got them; X and y may be tensors.
     moments : SecondMoments
         Their moments.
     """
@@ -29,19 +33,20 @@ class TrainingData:
     sample_weight: Any
     moments: SecondMoments
 
-    def centred(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """X (n, d) and Y (n, m) less their means, and shares (n, 1) of sum one."""
+    def centred(self) -> tuple[Any, Any, Any]:
+        """X (n, d) and Y (n, m) less their means, where they are; and shares (n, 1) of sum one."""
         n = len(self.X)
         weight = np.ones(n) if self.sample_weight is None else np.asarray(self.sample_weight)
-        X = np.asarray(self.X, dtype=np.float64) - self.moments.mean_x
-        Y = np.reshape(np.asarray(self.y, dtype=np.float64), (n, -1)) - self.moments.mean_y
-        return X, Y, shares_of(weight)[:, None]
+        X = less(self.X, self.moments.mean_x)
+        Y = less(self.y.reshape(n, -1), self.moments.mean_y)
+        share = shares_of(weight)[:, None]
+        return X, Y, X.new_tensor(share) if is_tensor(X) else share
 
-    def resident(self, like):
-        """The centred data as :class:`ResidentData`, on the device of the tensor `like`."""
+    def resident(self, tensor):
+        """The centred data as :class:`ResidentData`, on the device of a `tensor`."""
         from sklearn_deeplinear.dynamics.runs._resident_data import ResidentData
 
-        X, Y, share = (like.new_tensor(part) for part in self.centred())
+        X, Y, share = (like(part, tensor) for part in self.centred())
         return ResidentData(X, Y, share[:, 0])
 
     def batch_sizes(self, batch_size):
@@ -71,8 +76,12 @@ def validation_data(X, Y, shares, moments, linear):
     data : ValidationData
     """
     if not linear:
-        return ValidationData(X - moments.mean_x, Y - moments.mean_y, shares, "squared_error")
-    own = SecondMoments.from_data(X, Y, shares, center=moments.centered)
+        X, Y = less(X, moments.mean_x), less(Y, moments.mean_y)
+        return ValidationData(X, Y, shares, "squared_error")
+    if isinstance(moments, KrylovMoments):
+        rows, d = moments.validation_rows(X, Y, shares), moments.n_inputs
+        return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")
+    own = moments_of(X, Y, shares, moments.centered)
     rows, d = validation_rows(own, moments), moments.n_inputs
     return ValidationData(rows[:, :d], rows[:, d:], np.ones(len(rows)), "squared_error")
 

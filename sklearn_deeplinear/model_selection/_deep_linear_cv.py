@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial, reduce
 from numbers import Integral
 from operator import add
@@ -13,12 +13,19 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, validate_data
 
+from sklearn_deeplinear._arrays import (
+    Place,
+    linear_map,
+    move_results,
+    on_host,
+    read_data,
+    read_inputs,
+    read_weight,
+)
 from sklearn_deeplinear._compat import (
     Interval,
     StrOptions,
-    _check_sample_weight,
     _fit_context,
     _raise_for_params,
     _routing_enabled,
@@ -28,12 +35,13 @@ from sklearn_deeplinear._streamed import (
     by_rows,
     is_streamed,
     learn_features,
-    linear_map,
     r2_from_moments,
     watched,
 )
 from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
+from sklearn_deeplinear.model_selection._data import Data
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
+from sklearn_deeplinear.model_selection._row_space import in_fewer_inputs
 from sklearn_deeplinear.model_selection._scores import results_table
 from sklearn_deeplinear.model_selection._single_samples import LeaveOneOutValidation
 from sklearn_deeplinear.model_selection._splits import SplitValidation
@@ -42,32 +50,6 @@ from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minim
 from sklearn_deeplinear.theory._distributed import is_dask
 from sklearn_deeplinear.theory._one_output import one_output
 from sklearn_deeplinear.theory._tally import consecutive_folds
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """What is validated: the arrays, their moments, and whether outputs share a network.
-
-    Of data that are read in blocks the moments of consecutive folds are all that is known.
-    """
-
-    X: np.ndarray
-    y: np.ndarray
-    sample_weight: np.ndarray | None
-    moments: SecondMoments
-    per_target: bool
-    folds: list[SecondMoments] | None = None
-
-    @property
-    def outputs(self):
-        """y of shape (n, m)."""
-        return self.y.reshape(len(self.y), -1)
-
-    @property
-    def weighted(self):
-        """Which samples have weight, bool of shape (n,)."""
-        weight = self.sample_weight
-        return np.ones(len(self.y), dtype=bool) if weight is None else weight > 0
 
 
 class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
@@ -279,8 +261,9 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        data = self._check_data(X, y, sample_weight)
-        validation = self._validation(data, params)
+        given = self._check_data(X, y, sample_weight)
+        data, self._inputs = in_fewer_inputs(given) if self.scoring is None else (given, None)
+        validation = self._validation(data, given.X, params)
         grid = self.depths, self.widths, self.noises, self.weight_decays
         groups = candidates(*grid, data.moments)
         if self.solver != "analytic":
@@ -293,7 +276,8 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             self.__dict__.pop(name, None)
         self._choose(groups)
         self.n_iter_ = 1 if self.solver == "analytic" else self.max_iter
-        self._refit(data, validation)
+        self._refit(given, validation)
+        move_results(self, Place.of(X))
         return self
 
     def predict(self, X):
@@ -310,10 +294,10 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Predictions.
         """
         check_is_fitted(self)
-        predict = partial(linear_map, self.coef_, self.intercept_)
+        predict = partial(linear_map, coef=self.coef_, intercept=self.intercept_)
         if is_streamed(X):
             return by_rows(predict, learn_features(self, X, reset=False), self.coef_.shape[:-1])
-        return predict(self._check_inputs(X))
+        return predict(read_inputs(self, X, "predict"))
 
     def score(self, X, y, sample_weight=None):
         """Coefficient of determination of the predictions, averaged over the targets.
@@ -367,7 +351,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If `alpha` is out of range, or `cv` is a splitter that does not test each sample
             once on a model that saw all other folds.
         """
-        X = self._check_inputs(X)
+        inputs = read_inputs(self, X, "predict_interval")
         if check_real(alpha, "alpha", closed=False) >= 1:
             raise ValueError(f"alpha must be less than 1, got {alpha!r}.")
         if self._held_out is None:
@@ -376,8 +360,14 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 "fit to all other folds: None, or a splitter like KFold or GroupKFold. Of data "
                 "that were read in blocks there are no residuals: fit to an array instead."
             )
-        bounds = self._held_out.interval(X, alpha)
-        return tuple(bound[:, 0] for bound in bounds) if self.coef_.ndim == 1 else bounds
+        rows = on_host(inputs) if self._inputs is None else self._inputs.of(on_host(inputs))
+        bounds = Place.of(X).moved(list(self._held_out.interval(rows, alpha)))
+        return tuple(bound[:, 0] if self.coef_.ndim == 1 else bound for bound in bounds)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
 
     def get_metadata_routing(self):
         """Get metadata routing of this object.
@@ -419,29 +409,25 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             folds = consecutive_folds(*arrays, n_folds, center=self.fit_intercept)
             moments = reduce(add, folds)
             return Data(X, y, sample_weight, moments, self.per_target, folds)
-        options = {"multi_output": True, "y_numeric": True, "dtype": [np.float64, np.float32]}
-        X, y = validate_data(self, X, y, ensure_min_samples=2, **options)
+        options = {"multi_output": True, "y_numeric": True}
+        X, y = map(on_host, read_data(self, X, y, ensure_min_samples=2, **options))
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+            sample_weight = read_weight(sample_weight, X)
         X, y = X.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
         moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
         return Data(X, y, sample_weight, moments, self.per_target)
 
-    def _check_inputs(self, X):
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=[np.float64, np.float32])
-
     def _scorer(self):
         return None if self.scoring is None else check_scoring(self, scoring=self.scoring)
 
-    def _validation(self, data, params):
+    def _validation(self, data, X, params):
         """How settings are scored: by leaving out single samples, or by a splitter."""
         others = {name: value for name, value in params.items() if name != "groups"}
         _raise_for_params(others, self, "fit")
         split_params, score_params = self._routed(data.sample_weight, params)
         splits = None
         if self.cv is not None and data.folds is None:
-            splits = list(check_cv(self.cv).split(data.X, data.y, **split_params))
+            splits = list(check_cv(self.cv).split(X, data.y, **split_params))
         if self.solver != "analytic":
             self._check_training()
             options = {"solver": self.solver, "max_iter": self.max_iter}

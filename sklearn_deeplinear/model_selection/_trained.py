@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-import joblib
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
+
+
+@dataclass
+class Fit:
+    """How a fit of a search went.
+
+    Attributes
+    ----------
+    result : estimator or Exception
+        The fitted estimator, or what its fit raised.
+    seconds : float
+        Time that it took, or its share of that of a stack.
+    score : float or None
+        Score of the estimator's own on the test set, if it is known.
+    """
+
+    result: Any
+    seconds: float = 0.0
+    score: float | None = None
 
 
 class Trained(BaseEstimator):
@@ -15,9 +37,9 @@ class Trained(BaseEstimator):
     Parameters
     ----------
     estimator : estimator
-        The one that it stands for.
-    fits : dict
-        Fitted estimators, or the errors that were raised, by :func:`fit_key`.
+        The one that it stands for, which is left as it is.
+    fits : dict of Fit
+        Those known, by :func:`fit_key`.
     parameters : dict
         Those that the search has set.
     """
@@ -26,7 +48,7 @@ class Trained(BaseEstimator):
         self.__dict__.update(estimator=estimator, fits=fits, parameters=parameters or {})
 
     def __sklearn_clone__(self):
-        return Trained(clone(self.estimator), self.fits, self.parameters)
+        return Trained(self.estimator, self.fits, self.parameters)
 
     def __sklearn_tags__(self):
         return get_tags(self.estimator)
@@ -41,18 +63,29 @@ class Trained(BaseEstimator):
         return self.estimator.get_params(deep=deep)
 
     def set_params(self, **parameters):
-        """Set parameters of the estimator."""
+        """Parameters to be set before a fit."""
         self.__dict__["parameters"] = self.parameters | parameters
-        self.estimator.set_params(**parameters)
         return self
 
     def fit(self, X, y=None, rows=None, **params):
-        """Take the fit to these `rows` of the data, or make it if it is not known."""
-        found = self.fits.get(fit_key(self.parameters, rows))
-        if isinstance(found, Exception):
-            raise found
-        self.__dict__["estimator"] = found or self.estimator.fit(X, y, **params)
+        """Take the fit to these `rows` of the data, or make it if it is not known.
+
+        Where all fits are known X holds the rows.
+        """
+        rows = X if rows is None else rows
+        known = self.fits.get(fit_key(self.parameters, rows))
+        if known is None:
+            own = clone(self.estimator).set_params(**self.parameters)
+            known = Fit(own.fit(X, y, **params))
+        if isinstance(known.result, Exception):
+            raise known.result
+        self.__dict__.update(estimator=known.result, known=known)
         return self
+
+    def score(self, X, y=None, **params):
+        """Score on the test set, the only one that it is asked for where that is known."""
+        known = self.known.score
+        return self.estimator.score(X, y, **params) if known is None else known
 
     def __sklearn_is_fitted__(self):
         return True
@@ -60,6 +93,7 @@ class Trained(BaseEstimator):
 
 def fit_key(parameters, rows):
     """What tells fits of a search apart: parameters, and samples trained on."""
-    # Functions may not pickle; a copy of one is the function itself.
-    plain = [(name, id(v) if callable(v) else v) for name, v in sorted(parameters.items())]
-    return joblib.hash((plain, rows.tobytes()))
+    from sklearn_deeplinear.estimators._posing import told_apart
+
+    plain = tuple((name, told_apart(v)) for name, v in sorted(parameters.items()))
+    return plain, hashlib.sha256(rows).digest()

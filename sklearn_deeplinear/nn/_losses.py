@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 # With fewer classes torch takes a softmax along rows number by number, on a CPU. Down columns ten
@@ -36,7 +35,8 @@ class Loss:
     output_size : callable
         Root mean square that outputs should have, from that of the targets.
     probabilities : callable
-        Class probabilities (n, m) out of outputs, arrays of that shape, if y are indicators.
+        Class probabilities (n, m) out of outputs (n, m), or of one output of two classes, if y are
+        indicators.
     mean_hessian : callable
         ``mean_hessian(f, shares)``, shape (..., m, m): its Hessian in f, averaged over samples
         with `shares` (..., n, 1).
@@ -60,12 +60,12 @@ def nearest_distribution(outputs):
 
     Parameters
     ----------
-    outputs : ndarray of shape (n_samples, n_classes)
+    outputs : tensor of shape (n_samples, n_classes)
         Outputs trained on class indicators.
 
     Returns
     -------
-    probabilities : ndarray of shape (n_samples, n_classes)
+    probabilities : tensor of shape (n_samples, n_classes)
 
     References
     ----------
@@ -73,13 +73,12 @@ def nearest_distribution(outputs):
        optimization." Mathematical Programming 6, 62-88.
     """
     # Beside large outputs the sum that is wanted, 1, would be lost to rounding.
-    outputs = outputs - outputs.max(axis=1, keepdims=True)
-    descending = -np.sort(-outputs, axis=1)
-    counts = np.arange(1, outputs.shape[1] + 1)
-    thresholds = (np.cumsum(descending, axis=1) - 1) / counts
-    support = np.count_nonzero(descending > thresholds, axis=1)
-    threshold = np.take_along_axis(thresholds, support[:, None] - 1, axis=1)
-    return np.maximum(outputs - threshold, 0)
+    outputs = outputs - outputs.amax(dim=1, keepdim=True)
+    descending = outputs.sort(dim=1, descending=True).values
+    counts = torch.arange(1, outputs.shape[1] + 1, device=outputs.device)
+    thresholds = (descending.cumsum(dim=1) - 1) / counts
+    support = (descending > thresholds).sum(dim=1, keepdim=True)
+    return (outputs - thresholds.gather(1, support - 1)).clamp(min=0)
 
 
 def _squared_error(f, y):
@@ -128,8 +127,8 @@ def _log_loss_hessian(f, shares):
 
 
 def _two_probabilities(f):
-    p = torch.sigmoid(torch.from_numpy(f)).numpy()
-    return np.hstack([1 - p, p])
+    p = torch.sigmoid(f)
+    return torch.cat([1 - p, p], dim=1)
 
 
 LOSSES: dict[str, Loss] = {
@@ -150,7 +149,7 @@ LOSSES: dict[str, Loss] = {
         of_batch=lambda f, codes: torch.nn.functional.cross_entropy(f, codes, reduction="none"),
         batch_targets=lambda y: y.argmax(dim=1),
         output_size=lambda size: 1.0,
-        probabilities=lambda f: torch.softmax(torch.from_numpy(f), dim=1).numpy(),
+        probabilities=lambda f: torch.softmax(f, dim=1),
         mean_hessian=_cross_entropy_hessian,
     ),
     # Of two classes, with one output; y is 0 or 1.

@@ -8,7 +8,7 @@ from sklearn_deeplinear.nn._layers import PortableModule, layer_sequence
 
 
 class ParallelPathways(PortableModule):
-    """Networks without biases side by side; their outputs are added.
+    """Networks side by side, trained without biases; their outputs are added.
 
     Parameters come in the order W_11, ..., W_1L, W_21, ...: pathway by pathway, from the
     inputs to the outputs. The intercept b is a buffer, at first zero: optimizers leave it
@@ -22,6 +22,8 @@ class ParallelPathways(PortableModule):
         Activation between layers. With "identity" there are none.
     activate_output : bool, default=False
         Whether it also acts on the last layer of each pathway, before the sum.
+    bias : bool, default=False
+        Whether the layers have biases.
     device, dtype : optional
         Where the parameters live and in which precision.
     """
@@ -29,10 +31,16 @@ class ParallelPathways(PortableModule):
     intercept: torch.Tensor
 
     def __init__(
-        self, shapes, activation="identity", activate_output=False, device="cpu", dtype=None
+        self,
+        shapes,
+        activation="identity",
+        activate_output=False,
+        bias=False,
+        device="cpu",
+        dtype=None,
     ):
         super().__init__()
-        units = {"activation": activation, "activate_output": activate_output}
+        units = {"activation": activation, "activate_output": activate_output, "bias": bias}
         self.options = {"shapes": shapes, **units}
         where = {"device": device, "dtype": dtype}
         self.pathways = torch.nn.ModuleList(
@@ -45,9 +53,12 @@ class ParallelPathways(PortableModule):
         return sum((pathway(X) for pathway in self.pathways), start=self.intercept)
 
     @torch.no_grad()
-    def fill(self, pathways):
-        """Copy [W_1, ..., W_L] of each pathway into the layers; return the network."""
-        weights = (W for weights in pathways for W in weights)
-        for p, W in zip(self.parameters(), weights, strict=True):
-            p.copy_(W)
+    def fill(self, pathways, biases=None):
+        """Copy [W_1, ..., W_L] and [b_1, ..., b_L] of each pathway; return the network."""
+        layers = [layer for layer in self.modules() if isinstance(layer, torch.nn.Linear)]
+        weights = (W for path in pathways for W in path)
+        for layer, W in zip(layers, weights, strict=True):
+            layer.weight.copy_(W)
+        for layer, b in zip(layers, (b for path in biases or [] for b in path), strict=False):
+            layer.bias.copy_(b)
         return self

@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_deeplinear.theory._certificate import certificate, safely_below
 from sklearn_deeplinear.theory._certified_search import TARGET, closed
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._layers import check_weights, end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._mode_costs import ModeCosts
@@ -90,6 +91,13 @@ def proven_bound(problem, coef, value=None):
     With the objective `value` of the map the bound is closed by branching if need be. With
     noise it is that of problems without noise whose objectives lie below.
     """
+    bound = _bound_in_span(problem, coef, value)
+    if isinstance(problem.moments, KrylovMoments):
+        return problem.moments.lowered(bound, problem)
+    return bound
+
+
+def _bound_in_span(problem, coef, value):
     spectrum, L, log_g = problem.moments.spectrum, problem.depth, problem.mean_log_decay
     if problem.uncorrelated:
         return spectrum.residual

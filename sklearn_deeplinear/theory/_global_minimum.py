@@ -8,6 +8,7 @@ import numpy as np
 
 from sklearn_deeplinear.theory._balance import layer_scales
 from sklearn_deeplinear.theory._certify import proven_bound
+from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
@@ -109,7 +110,10 @@ def solve(problem, start=None, prove=True) -> GlobalMinimum:
     minimise = next(minimise for applies, minimise in _CASES if applies(problem))
     if minimise is _schatten and not (prove or problem.is_cheap):
         minimise = _likely
-    return minimise(problem, start)
+    minimum = minimise(problem, start)
+    if isinstance(problem.moments, KrylovMoments):
+        return problem.moments.judged(minimum, problem, _is_closed)
+    return minimum
 
 
 def _zero(problem, start):

@@ -102,7 +102,7 @@ class Location:
             spread = (largest - least) / np.sqrt(2 * n)
             if weight is not None or (np.abs(second) > _NEGLIGIBLE * spread).any():
                 _subtract(second, rows)
-            mean, low = _two_sum(first, second)
+            mean, low = two_sum(first, second)
         else:
             least = largest = np.full(rows.shape[1], np.nan)
         if root is not None:
@@ -141,15 +141,15 @@ class Location:
             math.ldexp(math.sqrt(part.weight / total), part.exponent - exponent)
             for part in (self, other)
         )
-        difference, error = _two_sum(other.mean, -self.mean)
+        difference, error = two_sum(other.mean, -self.mean)
         gap = difference + (error + (other.low - self.low))
         # From the mean of the heavier rows it is less than half of the gap to that of all,
         # and the lighter the other rows are the smaller is the rounding error.
         heavy, step = (self, gap * (weights[1] / total))
         if weights[1] > weights[0]:
             heavy, step = other, -gap * (weights[0] / total)
-        mean, low = _two_sum(heavy.mean, step)
-        mean, low = _two_sum(mean, low + heavy.low)
+        mean, low = two_sum(heavy.mean, step)
+        mean, low = two_sum(mean, low + heavy.low)
         mantissa, more = _scaled(total)
         location = Location(
             mean,
@@ -217,7 +217,7 @@ def _scaled(weight):
     return (mantissa, exponent // 2) if exponent % 2 == 0 else (mantissa / 2, (exponent + 1) // 2)
 
 
-def _two_sum(a, b):
+def two_sum(a, b):
     """Sum of two arrays and its rounding error, exactly (Knuth, 1969)."""
     total = a + b
     part = total - a

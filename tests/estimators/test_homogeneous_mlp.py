@@ -223,7 +223,7 @@ def test_labels_of_any_kind():
 def test_probabilities_of_squared_error_are_the_nearest_distribution():
     """Optimality of a projection p of f: <f - p, e_k - p> <= 0 for every corner e_k."""
     outputs = np.random.RandomState(0).standard_normal((200, 4))
-    p = nearest_distribution(outputs)
+    p = nearest_distribution(torch.from_numpy(outputs)).numpy()
     assert_allclose(p.sum(axis=1), 1)
     assert (p >= 0).all()
     inner = (outputs - p) - np.sum((outputs - p) * p, axis=1, keepdims=True)

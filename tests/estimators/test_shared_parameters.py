@@ -47,6 +47,7 @@ EXCEPTIONS = {
     "global_minimum_": (PATHWAYS + CLASSIFIER, IF_LINEAR + "; of classes on data"),
     "optimality_gap_": (PATHWAYS, IF_LINEAR),
     "optimality_certificate_": (PATHWAYS, IF_LINEAR),
+    "moments_": (PATHWAYS, "they take no sparse X"),
     "net_": (PERCEPTRONS + CLASSIFIER, "what the outputs are less"),
     "loss": (CLASSIFIER, "linear classifiers have one loss"),
     "fit_intercept": (CLASSIFIER, "no centring finds it"),
@@ -60,7 +61,7 @@ GROUPS = {
     "validation_fraction n_iter_no_change batch_size callbacks compression",
     "start": "init init_scale warm_start random_state",
     "records": "record_every record record_weights record_sharpness",
-    "other": "device dtype verbose",
+    "other": "device dtype checkpoint verbose",
 }
 ORDER = " ".join(GROUPS.values()).split()
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 from sklearn.base import clone
 
@@ -204,4 +205,4 @@ def test_biases_alone_learn_a_constant(unit, activation, depth):
 def test_nearest_distributions_are_distributions(size):
     """Adding the same number to all classes changes nothing."""
     outputs = size + np.array([[0.2, 0.5, -1.0], [-3.0, 0.0, 0.0]]) * (size < 1e9)
-    assert_allclose(nearest_distribution(outputs).sum(axis=1), 1, rtol=1e-12)
+    assert_allclose(nearest_distribution(torch.from_numpy(outputs)).sum(dim=1), 1, rtol=1e-12)

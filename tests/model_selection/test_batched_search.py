@@ -8,10 +8,12 @@ import pandas as pd
 import pytest
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.stats import loguniform
 from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.exceptions import FitFailedWarning
-from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, GroupKFold, RandomizedSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -22,7 +24,8 @@ from sklearn_deeplinear import (
     HomogeneousMLPRegressor,
     MultiPathwayRegressor,
 )
-from sklearn_deeplinear.model_selection import BatchedGridSearchCV
+from sklearn_deeplinear.model_selection import BatchedGridSearchCV, BatchedRandomizedSearchCV
+from sklearn_deeplinear.model_selection._own_scores import r2_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -167,6 +170,54 @@ def test_the_rest_is_searched_one_by_one_and_says_so(estimator, grid, reason):
     assert batched.best_params_ == search.best_params_
 
 
+def test_one_candidate_that_cannot_be_stacked_leaves_the_others_in_stacks(capsys):
+    grid = [{"solver": ["gd"], **DECAYS}, {"solver": ["analytic"], "weight_decay": [0.1]}]
+    model = DeepLinearRegressor(2, 6, **RUN)
+    with pytest.warns(UserWarning, match="1 of 4 candidates are .* one by one: solver='analytic'"):
+        batched = BatchedGridSearchCV(model, grid, cv=3, verbose=1).fit(X, Y)
+    assert "9 fits in a stack" in capsys.readouterr().out
+    same(batched, GridSearchCV(model, grid, cv=3).fit(X, Y))
+    assert (batched.cv_results_["mean_fit_time"] > 0).all()
+
+
+def test_last_steps_of_a_pipeline_may_be_searched():
+    pipeline = make_pipeline(StandardScaler(), DeepLinearRegressor(2, 6, **RUN))
+    grid = {"deeplinearregressor": [DeepLinearRegressor(3, 4, **RUN), Ridge()]}
+    with pytest.warns(UserWarning, match="1 of 2 candidates .* Ridge is not trained"):
+        batched = BatchedGridSearchCV(pipeline, grid, cv=3).fit(X, Y)
+    search = GridSearchCV(pipeline, grid, cv=3).fit(X, Y)
+    mean = search.cv_results_["mean_test_score"]
+    assert_allclose(batched.cv_results_["mean_test_score"], mean, rtol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
+def test_single_fits_that_fail_score_as_errors():
+    grid = {"solver": ["gd", "analytic"], "weight_decay": [[0.0, 0.1]]}  # has no minimum
+    with pytest.warns((FitFailedWarning, UserWarning)):
+        batched = BatchedGridSearchCV(DeepLinearRegressor(2, 6, **RUN), grid, cv=3).fit(X, Y)
+    assert np.isnan(batched.cv_results_["mean_test_score"]).tolist() == [False, True]
+
+
+def test_several_processes_fit_stacks_and_single_fits():
+    grid = {"depth": [1, 2], "solver": ["gd", "analytic"], **DECAYS}
+    model = DeepLinearRegressor(2, 6, **RUN)
+    with pytest.warns(UserWarning, match="one by one"):
+        batched = BatchedGridSearchCV(model, grid, cv=3, n_jobs=2).fit(X, Y)
+    same(batched, GridSearchCV(model, grid, cv=3).fit(X, Y))
+
+
+@pytest.mark.parametrize("seed", ["int", "instance"])
+def test_a_randomized_search_draws_what_that_of_scikit_learn_draws(seed):
+    drawn = {"weight_decay": loguniform(1e-3, 1), "depth": [1, 2, 3]}
+    model = DeepLinearRegressor(2, 6, **RUN)
+
+    def search(kind):
+        random_state = 3 if seed == "int" else np.random.RandomState(3)
+        return kind(model, drawn, n_iter=7, cv=3, random_state=random_state).fit(X, Y)
+
+    same(search(BatchedRandomizedSearchCV), search(RandomizedSearchCV))
+
+
 def test_metadata_routing_is_left_to_single_fits():
     warns = pytest.warns(UserWarning, match="metadata routing")
     with sklearn.config_context(enable_metadata_routing=True), warns:
@@ -210,6 +261,64 @@ def test_functions_in_the_grid():
     same(*both(DeepLinearRegressor(2, 6, max_iter=20, tol=0), grid, X, Y))
 
 
+@pytest.mark.parametrize("seed", ["int", "instance"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        DeepLinearRegressor(3, 6, init="normal", max_iter=40, tol=0),
+        MultiPathwayRegressor(2, 4, init="balanced", max_iter=40, tol=0),
+        HomogeneousMLPRegressor(2, 5, max_iter=40, tol=0),
+    ],
+    ids=["linear", "pathways", "perceptrons"],
+)
+def test_what_candidates_share_is_what_each_would_find(model, seed):
+    """Starts drawn by a seed, automatic steps, and scores: equal to rounding."""
+    model = clone(model).set_params(random_state=1 if seed == "int" else np.random.RandomState(1))
+    batched, search = both(model, DECAYS, X, Y)
+    same(batched, search, 1e-12)
+
+
+def test_units_at_rest_stay_zero():
+    """Starts of few modes leave units without weights: stacks do without them."""
+    init = [np.zeros((6, 5)), np.zeros((4, 6)), np.zeros((2, 4))]
+    init[0][1], init[1][2, 1], init[2][:, 2] = 0.3, 0.5, [0.4, -0.2]
+    aside = [W.copy() for W in init]
+    aside[1][0, 0] = 0.7  # between units that nothing reaches, but decays
+    zero = [np.zeros_like(W) for W in init]
+    grid = {"init": ["spectral", init, aside, zero], "weight_decay": [0.01, 0.1]}
+    model = DeepLinearRegressor(3, [6, 4], step_size=0.01, max_iter=50, tol=0)
+    for target in (Y, Y[:, 0]):
+        grid["init"] = [
+            start if isinstance(start, str) else [*start[:2], start[2][: np.ndim(target)]]
+            for start in grid["init"]
+        ]
+        same(*both(model, grid, X, target), 1e-12)
+        same(*both(model, grid, X, target, scoring=weighed), 1e-12)
+
+
+def weighed(model, X, y):
+    """A score that tells any entry of the weights of fits apart."""
+    return sum(
+        float(W.ravel() @ np.cos(np.arange(W.size) + layer))
+        for layer, W in enumerate(model.weights_)
+    )
+
+
+@pytest.mark.parametrize("case", ["one", "two", "constant", "single precision", "one sample"])
+def test_scores_of_a_test_set_are_those_of_scikit_learn(case):
+    target = {"one": Y[:, 0], "constant": np.column_stack([Y[:, 0], np.ones(60)])}.get(case, Y)
+    inputs = X.astype(np.float32) if case == "single precision" else X
+    model = DeepLinearRegressor(2, 6, **RUN)
+    fitted = [clone(model).set_params(depth=depth).fit(inputs, target) for depth in (1, 2, 3)]
+    rows = slice(0, 1) if case == "one sample" else slice(0, 25)
+    scores = r2_scores(fitted, inputs[rows], target[rows])
+    if case not in ("one", "two"):
+        assert scores is None  # which scikit-learn has rules for
+        return
+    own = [each.score(inputs[rows], target[rows]) for each in fitted]
+    assert_allclose(scores, own, rtol=1e-13)
+
+
 def test_splits_that_are_masks():
     masks = [(np.arange(60) % 3 != fold, np.arange(60) % 3 == fold) for fold in range(3)]
     same(*both(DeepLinearRegressor(2, 6, **RUN), DECAYS, X, Y, cv=masks))
@@ -226,8 +335,14 @@ def test_memory_must_be_positive():
         BatchedGridSearchCV(DeepLinearRegressor(), DECAYS, batch_memory=0).fit(X, Y)
 
 
+TINY = DeepLinearRegressor(2, 4, max_iter=20)
+
+
 @parametrize_with_checks(
-    [BatchedGridSearchCV(DeepLinearRegressor(2, 4, max_iter=20), DECAYS, cv=2)]
+    [
+        BatchedGridSearchCV(TINY, DECAYS, cv=2),
+        BatchedRandomizedSearchCV(TINY, DECAYS, n_iter=2, cv=2, random_state=0),
+    ]
 )
 def test_scikit_learn_checks(estimator, check):
     with warnings.catch_warnings():

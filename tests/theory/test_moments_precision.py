@@ -224,3 +224,21 @@ def test_batches_without_weight_are_counted_only():
     assert moments.n_samples == 12 and moments.sum_weight == 6
     with pytest.raises(ValueError, match="sample_weight must not be zero everywhere"):
         SecondMoments.from_batches([idle, idle])
+
+
+@pytest.mark.parametrize("kind", ["indicators", "duplicate", "rank one"])
+def test_rounding_errors_of_many_rows_make_no_direction(kind):
+    """Of each of these several had a singular value of 1e-15 of the largest, or a little less."""
+    for seed in range(300):
+        rng = np.random.RandomState(seed)
+        n, d = rng.randint(10, 200), rng.randint(2, 7)
+        X, rank = rng.standard_normal((n, d)), 1
+        if kind == "indicators":  # their sum is one
+            X = np.eye(d)[rng.randint(0, d, n)]
+            rank = len(np.unique(X, axis=0)) - 1
+        elif kind == "duplicate":
+            X[:, -1], rank = X[:, 0], d - 1
+        else:
+            X = np.outer(X[:, 0], rng.standard_normal(d))
+        moments = SecondMoments.from_data(X * 10.0 ** rng.randint(-6, 7), X[:, 0])
+        assert len(moments.spectrum.sigma) == rank

@@ -263,6 +263,17 @@ def live_blocks(weights, live):
     return blocks
 
 
+def between(live, blocks, shapes):
+    """Weights of these shapes out of :func:`live_blocks`, zero beside them."""
+    weights = list(blocks)
+    for layer, units in enumerate(live):
+        size = shapes[layer][0]
+        if len(weights[layer]) < size:
+            weights[layer] = _spread(weights[layer], units, size)
+            weights[layer + 1] = _spread(weights[layer + 1].mT, units, size).mT
+    return weights
+
+
 def _spread(part, units, size):
     """Rows of live units among `size` rows, zeros elsewhere."""
     if len(units) == size:

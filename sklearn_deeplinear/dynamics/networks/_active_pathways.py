@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from operator import itemgetter
 
-import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics.networks._layer_passes import layer_errors, layer_values
@@ -55,8 +54,8 @@ class ActivePathways:
     def from_data(cls, X, Y, share, moments, activation, activate_output, like):
         """Build the term on the device and in the precision of the tensor `like`.
 
-        X (n, d) and Y (n, m) come centred as the `moments` are, with shares (n, 1) of sum
-        one; the intercept is free if the moments are centred. Of a batch all four are
+        X (n, d) and Y (n, m), arrays or tensors, come centred as the `moments` are, with shares
+        (n, 1) of sum one; the intercept is free if the moments are centred. Of a batch all four are
         (nested) lists of its shape or of the last of its dimensions, such as one for each fold.
         """
         modes, one = each(_modes, X, share, moments), moments
@@ -216,15 +215,14 @@ def _modes(X, share, moments):
     U, V = singular_modes(moments)
     spectrum = moments.spectrum
     inverse = spectrum.directions / spectrum.sigma**2
-    return U, share * (X @ (inverse @ (spectrum.directions.T @ V)))
+    to_modes = inverse @ (spectrum.directions.T @ V)
+    return U, share * (X @ (X.new_tensor(to_modes) if torch.is_tensor(X) else to_modes))
 
 
 def predict_active(pathways, X, activation, activate_output):
-    """Sum of the outputs of pathways given as arrays, at the inputs X (n, d) in float64."""
-    X = torch.from_numpy(np.asarray(X, dtype=np.float64))
+    """Sum of the outputs of pathways at the inputs X (n, d), tensors of one device and dtype."""
     outputs = []
     for weights in pathways:
-        tensors = [torch.from_numpy(np.asarray(W, dtype=np.float64)) for W in weights]
-        values, _ = layer_values(tensors, X, ACTIVATIONS[activation], activate_output)
+        values, _ = layer_values(weights, X, ACTIVATIONS[activation], activate_output)
         outputs.append(values[-1])
-    return torch.stack(outputs).sum(dim=0).numpy()
+    return torch.stack(outputs).sum(dim=0)

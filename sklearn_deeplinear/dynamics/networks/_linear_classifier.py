@@ -43,6 +43,14 @@ class LinearClassifierDynamics(LinearDynamics):
         self.data_term.loss(self.weights)
         return self.data_term.intercept[..., 0, :]
 
+    def memory(self):
+        """The last intercept, from which the search for the next one starts."""
+        return {"intercept": self.data_term.intercept}
+
+    def recall(self, memory):
+        """Start the next search as if that had been the last intercept."""
+        self.data_term.intercept = memory["intercept"].to(self.state.device)
+
     def record_cost(self, operations=0.0):
         """Cost of a record, in steps (at least one)."""
         n, d = self.data_term.X.shape[-2:]

@@ -22,6 +22,7 @@ from sklearn_deeplinear.dynamics.networks._stacks import (
     lower,
     lower_by,
     of_each,
+    over_samples,
     per_network,
     sample_buffer,
     spread,
@@ -173,7 +174,7 @@ class PerceptronDynamics:
         for layer, delta, H in self._backward(weights, shares):
             part = g_weights[layer]
             # Batched products into the layers of a state would be made one by one.
-            slope = delta.mT @ H if self.batch else torch.mm(delta.T, H, out=part)
+            slope = over_samples(delta.mT, H) if self.batch else torch.mm(delta.T, H, out=part)
             with_decay(slope, weights[layer], self.weight_decay[layer], part)
             if self.biased:
                 torch.sum(delta, dim=-2, keepdim=True, out=g_biases[layer])

@@ -127,6 +127,17 @@ class Predictive(Dynamics, Protocol):
 
 
 @runtime_checkable
+class Remembering(Dynamics, Protocol):
+    """A network of which not only the state decides, to the last bit, where it goes."""
+
+    def memory(self) -> dict[str, torch.Tensor]:
+        """What else decides, by name."""
+
+    def recall(self, memory: dict[str, torch.Tensor]) -> None:
+        """Go on as after that :meth:`memory`; its tensors are on the CPU."""
+
+
+@runtime_checkable
 class KinkedDynamics(Dynamics, Protocol):
     """A network with units whose derivative jumps where their input is zero.
 

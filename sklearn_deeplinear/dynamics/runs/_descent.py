@@ -7,6 +7,7 @@ little more than copying them.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import accumulate
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from sklearn_deeplinear._training_warning import TrainingWarning
 from sklearn_deeplinear._warnings import warn_user
+from sklearn_deeplinear.dynamics.runs._checkpoint import NO_CHECKPOINT, snapshot
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._records import CHUNK_STEPS, Log, Run, chunks
 
@@ -30,6 +32,7 @@ def descend(
     record_weights=False,
     watch=None,
     ends=None,
+    checkpoint=NO_CHECKPOINT,
 ):
     """Train by gradient descent and record the run.
 
@@ -43,7 +46,8 @@ def descend(
     iterations : ndarray of int
         Iterations to record, from :func:`record_iterations`.
     step : callable, optional
-        ``step(eta)`` moves the network; None makes steps of gradient descent.
+        ``step(eta)`` moves the network, by a rule that keeps what it remembers in tensors of
+        ``step.kept``; None makes steps of gradient descent.
     meters : sequence of Meter, optional
         What else is recorded; None takes the balance of the layers.
     tol : float, or ndarray of the shape of the batch
@@ -57,6 +61,8 @@ def descend(
         ``watch(index, curves)``; training stops when it returns True.
     ends : ndarray of int of the shape of the batch, optional
         Last iteration of each network, which is recorded; None makes all steps.
+    checkpoint : Checkpoint, optional
+        Where the run of a single network goes on from, and what it leaves there.
 
     Returns
     -------
@@ -70,9 +76,18 @@ def descend(
         iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
     log = Log(dynamics, meters, tol, record_weights, ends)
     reason = log.begin()
+    iteration, time, done = 0, 0.0, 0
+    remembered = getattr(step, "kept", {})
+    place = checkpoint.resume(log)
+    if place is not None:
+        iteration, time, done, reason = (
+            place[name] for name in ("iteration", "time", "done", "reason")
+        )
+        for name, tensor in remembered.items():
+            tensor.copy_(place["remembered"][name])
+        iterations = iterations[iterations >= iteration]
     parts = chunks(iterations, dynamics.state, _chunk_steps(dynamics, step, watch))
-    iteration, time = 0, 0.0
-    for index, marks in enumerate(parts):
+    for index, marks in enumerate(parts, start=done):
         if reason is not None:
             break
         states = dynamics.state.new_empty((len(marks), *dynamics.state.shape))
@@ -104,8 +119,11 @@ def descend(
                 dynamics.state.copy_(log.kept)
             if watch is not None and watch(index, log) and reason is None:
                 reason = "callback"
+            where = {"iteration": int(iteration), "time": time, "done": index + 1}
+            checkpoint.keep(log, reason, partial(dict, **where, remembered=snapshot(remembered)))
         except KeyboardInterrupt:
             reason = "interrupted"
+    checkpoint.close()
     run = log.run(reason or "max_iter")
     if isinstance(run, Run):
         warn_of_ending(run)
@@ -148,7 +166,8 @@ def _mover(log, step, together):
     one = step or moving.step
 
     def own(eta):
-        return eta[rows] if torch.is_tensor(eta) else eta
+        whole = log.moving is log.dynamics or not torch.is_tensor(eta)
+        return eta if whole else eta[rows]
 
     def move(etas, counts, states):
         etas = [own(eta) for eta in etas] if log.batch else etas

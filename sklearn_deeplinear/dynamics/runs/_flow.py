@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 
+from sklearn_deeplinear.dynamics.runs._checkpoint import NO_CHECKPOINT, memory_of, recall, snapshot
 from sklearn_deeplinear.dynamics.runs._descent import warn_of
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
 from sklearn_deeplinear.dynamics.runs._records import Log, chunks
@@ -21,6 +24,7 @@ def flow(
     method,
     rtol,
     atol,
+    checkpoint=NO_CHECKPOINT,
 ):
     """Move a network along the gradient flow of its objective, and record the run.
 
@@ -30,7 +34,7 @@ def flow(
         The network, moved in place.
     times : ndarray of shape (n_records,)
         Increasing times to record, from 0 to the end of the flow.
-    meters, tol, record_weights, watch
+    meters, tol, record_weights, watch, checkpoint
         As in :func:`sklearn_deeplinear.dynamics.runs._descent.descend`.
     method, rtol, atol
         As in :func:`sklearn_deeplinear.dynamics.gradient_flow`.
@@ -42,12 +46,25 @@ def flow(
     """
     log = Log(dynamics, meters, tol, record_weights)
     reason = log.begin()
-    states = flow_states(dynamics, times, float(times[-1]), rtol=rtol, atol=atol, method=method)
-    trouble = None
-    next(states)  # time 0 has been recorded
+    done, known, memory, trouble = 0, 1, {}, None  # time 0 has been recorded
+    place = checkpoint.resume(log)
+    if place is not None:
+        done, known, memory, reason = (
+            place[name] for name in ("done", "known", "memory", "reason")
+        )
+    options = {"rtol": rtol, "atol": atol, "method": method}
+    if checkpoint is not NO_CHECKPOINT:  # not all solvers have a memory that is known
+        options["memory"] = memory
+    states = flow_states(dynamics, times, float(times[-1]), **options)
+    for _ in range(known - memory.get("done", 0)):
+        next(states)
+    if place is not None:
+        recall(dynamics, place["network"])
     for index, marks in enumerate(chunks(times, dynamics.state)):
         if reason is not None:
             break
+        if index < done:
+            continue
         records = []
         try:
             if watch is not None:
@@ -64,10 +81,14 @@ def flow(
                 iterations, reached, rows = zip(*records, strict=True)
                 reason = log.add(torch.stack(rows), iterations, reached) or reason
             dynamics.state.copy_(log.kept)
+            known += len(records)
             if watch is not None and watch(index, log) and reason is None:
                 reason = "callback"
+            where = {"done": index + 1, "known": known, "network": memory_of(dynamics)}
+            checkpoint.keep(log, reason, partial(dict, **where, memory=snapshot(memory)))
         except KeyboardInterrupt:
             reason = "interrupted"
+    checkpoint.close()
     run = log.run(reason or "max_iter")
     if reason in ("interrupted", "diverged"):
         cause = trouble or ("it was interrupted" if reason == "interrupted" else "it diverged")

@@ -8,17 +8,22 @@ import torch
 
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear.dynamics.networks._protocol import KinkedDynamics
+from sklearn_deeplinear.dynamics.runs._checkpoint import memory_of, recall
 from sklearn_deeplinear.dynamics.runs._trapezoidal import TrapezoidalFlow
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 
 _METHODS = ("DOP853", "RK45", "RK23", "LSODA", "Radau", "BDF", "trapezoidal")
 
 
+# What scipy's solvers of Runge and Kutta's kind know between steps.
+_REMEMBERED = ("t", "y", "f", "h_abs", "nfev")
+
+
 class FlowError(RuntimeError):
     """The solver could not go on."""
 
 
-def flow_states(dynamics, times, end, *, rtol, atol, method):
+def flow_states(dynamics, times, end, *, rtol, atol, method, memory=None):
     """States along the gradient flow, one at a time, so that none need be kept.
 
     Parameters
@@ -31,6 +36,10 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
         Time at which to stop.
     rtol, atol, method
         As in :func:`sklearn_deeplinear.dynamics.gradient_flow`.
+    memory : dict, optional
+        Gets what an explicit solver knew before the step that led to the last state, and
+        how many of `times` were ``done`` by then. From one that is not empty the solver goes on:
+        it makes that step once more.
 
     Yields
     ------
@@ -63,8 +72,18 @@ def flow_states(dynamics, times, end, *, rtol, atol, method):
     else:
         solver = getattr(scipy.integrate, method)(velocity, 0.0, y, end, rtol=rtol, atol=atol)
     done = int(np.searchsorted(times, 0.0, side="right"))
-    yield from ((solver.nfev, t, y) for t in times[:done])
+    names = getattr(solver, "remembers", _REMEMBERED)
+    if memory:
+        for name in names:
+            setattr(solver, name, _on(state.device, memory[name]))
+        done = memory["done"]
+        recall(dynamics, memory["network"])
+    else:
+        yield from ((solver.nfev, t, y) for t in times[:done])
     while solver.status == "running":
+        if memory is not None:
+            memory |= {name: getattr(solver, name) for name in names}
+            memory |= {"done": done, "network": memory_of(dynamics)}
         with np.errstate(over="ignore", invalid="ignore"):  # a rejected step may overflow
             message = solver.step()
         if solver.status == "failed":
@@ -90,6 +109,13 @@ def _checked_method(method, dynamics):
             'Take "DOP853".'
         )
     return method
+
+
+def _on(device, known):
+    """What a solver knew, with its tensors on a device."""
+    if isinstance(known, list):
+        return [_on(device, part) for part in known]
+    return known.to(device) if torch.is_tensor(known) else known
 
 
 def as_state(y, like):

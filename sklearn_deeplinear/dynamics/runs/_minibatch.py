@@ -11,6 +11,7 @@ from skorch.callbacks import Callback
 from torch.nn.utils import vector_to_parameters
 
 from sklearn_deeplinear.dynamics.runs._batch_epochs import BatchEpochs
+from sklearn_deeplinear.dynamics.runs._checkpoint import NO_CHECKPOINT, snapshot
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
 from sklearn_deeplinear.dynamics.runs._records import Log
@@ -39,6 +40,7 @@ def train_minibatch(
     callbacks=None,
     watch=None,
     before_epoch=None,
+    checkpoint=NO_CHECKPOINT,
 ):
     """Train a network by stochastic gradients and record the run.
 
@@ -85,6 +87,9 @@ def train_minibatch(
     before_epoch : callable, optional
         Called without arguments at the start of each epoch, to bring up to date what the
         module has besides its parameters.
+    checkpoint : Checkpoint, optional
+        Where the run goes on from, and what it leaves there. What skorch callbacks know is not
+        among it.
 
     Returns
     -------
@@ -94,7 +99,7 @@ def train_minibatch(
         The fitted net, on the CPU.
     """
     log = Log(dynamics, meters, tol, record_weights)
-    recorder = _Recorder(dynamics, log, schedule, iterations, watch, before_epoch)
+    recorder = _Recorder(dynamics, log, schedule, iterations, watch, before_epoch, checkpoint)
     vector_to_parameters(dynamics.state, module.parameters())
     net = ResidentNet(
         module,
@@ -120,9 +125,11 @@ def train_minibatch(
             weight_decay=net.weight_decay,
             optimizer=net.optimizer_,
         )
+    recorder.resume(net)
     if recorder.reason is None:  # else it starts at a stationary point
         with flushed_denormals():
             _fit(net, data)
+    checkpoint.close()
     _release(net, recorder)
     run = recorder.log.run(recorder.reason or "max_iter")
     _unshare(module)
@@ -133,11 +140,13 @@ def train_minibatch(
 class _Recorder(Callback):
     """Sets the step size of each epoch, records the run and ends it."""
 
-    def __init__(self, dynamics, log, schedule, iterations, watch, before_epoch):
+    def __init__(self, dynamics, log, schedule, iterations, watch, before_epoch, checkpoint):
+        self.checkpoint = checkpoint
         self.dynamics, self.schedule, self.watch = dynamics, schedule, watch
         self.log, self.before_epoch = log, before_epoch
         self.marks = {int(mark): index for index, mark in enumerate(iterations[1:])}
         self.epoch, self.time, self.in_epoch = 0, 0.0, False
+        self.eta = None  # of the last epoch
         self.reason = self.log.begin()
 
     def eps(self):
@@ -145,9 +154,30 @@ class _Recorder(Callback):
         norm = float(self.log.parts[0]["gradient_norm"][0])
         return min(_EPS, _EPS_SHARE * norm / math.sqrt(self.dynamics.state.numel())) or _EPS
 
+    def resume(self, net):
+        """Go on from the checkpoint, if there is one."""
+        place = self.checkpoint.resume(self.log)
+        if place is None:
+            return
+        self.epoch, self.time, self.reason = (place[k] for k in ("epoch", "time", "reason"))
+        net.history.extend(place["history"])
+        net.generator.set_state(place["generator"])
+        if place["optimizer"]:
+            for name, tensor in _kept_by_optimizer(net).items():
+                tensor.copy_(place["optimizer"][name])
+
+    def _place(self, net):
+        return {
+            "epoch": self.epoch,
+            "time": self.time,
+            "history": list(net.history),
+            "generator": net.generator.get_state(),
+            "optimizer": snapshot(_kept_by_optimizer(net)),
+        }
+
     def on_train_begin(self, net, **kwargs):
         """Announce the first chunk."""
-        self._announce(0)
+        self._announce(self.marks.get(self.epoch, -1) + 1)
 
     def on_epoch_begin(self, net, **kwargs):
         """Set the step size."""
@@ -155,7 +185,8 @@ class _Recorder(Callback):
         if self.before_epoch is not None:
             self.before_epoch()
         eta = self.schedule(self.epoch)
-        if self.epoch == 0 or eta != self.schedule(self.epoch - 1):
+        if eta != self.eta:
+            self.eta = eta
             for group in net.optimizer_.param_groups:
                 group["lr"] = eta
 
@@ -166,7 +197,7 @@ class _Recorder(Callback):
         eta = net.optimizer_.param_groups[0]["lr"]
         self.time += eta * net.history[-1]["train_batch_count"]
         if self.epoch in self.marks:
-            self._record()
+            self._record(net)
             if self.reason is None:
                 self._announce(self.marks[self.epoch] + 1)
         if self.reason is not None:
@@ -178,9 +209,9 @@ class _Recorder(Callback):
         if self.reason is None and self.epoch < net.max_epochs:
             self.reason = "interrupted" if self.in_epoch else "callback"
             if self.reason == "callback" and self.epoch not in self.marks:
-                self._record()
+                self._record(net)
 
-    def _record(self):
+    def _record(self, net):
         # A copy: the log keeps what it is given.
         state = self.dynamics.state[None].clone()
         self.reason = self.log.add(state, [self.epoch], [self.time]) or self.reason
@@ -188,15 +219,20 @@ class _Recorder(Callback):
         if self.watch is not None and self.epoch in self.marks:
             stop = self.watch(self.marks[self.epoch], self.log)
             self.reason = self.reason or ("callback" if stop else None)
+        self.checkpoint.keep(self.log, self.reason, lambda: self._place(net))
 
     def _announce(self, index):
         if self.watch is not None and index < len(self.marks):
             self.watch(index, None)
 
 
+def _kept_by_optimizer(net):
+    return {} if net.epochs is None else net.epochs.kept
+
+
 def _fit(net, data):
     try:
-        net.partial_fit(data)
+        net.partial_fit(data, epochs=net.max_epochs - len(net.history))
     except KeyError as error:
         if "valid" not in str(error):
             raise

@@ -10,6 +10,7 @@ import torch
 
 from sklearn_deeplinear._results import BalanceHistory, Trajectory
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
+from sklearn_deeplinear.dynamics.runs._checkpoint import memory_of, recall
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from sklearn_deeplinear.dynamics.runs._validation import EarlyStopping
 
@@ -191,6 +192,31 @@ class Log:
             self.dynamics.state.copy_(self.kept)
             rows = np.nonzero(self.running)
             self.moving, self.rows = self.dynamics.part(rows), rows
+
+    def memory(self):
+        """All that is to be known to go on with the log of a single network, as a tree."""
+        return {
+            "parts": list(self.parts),
+            "good": list(self.good),
+            "states": list(self.states),
+            "readings": [list(parts) for _, parts in self.readings],
+            "kept": self.kept.clone(),
+            "best": self.best.clone(),
+            "stopping": None if self.stopping is None else self.stopping.memory(),
+            "network": memory_of(self.dynamics),
+        }
+
+    def recall(self, memory):
+        """Take over what :meth:`memory` was, and put the network there."""
+        self.parts, self.good, self.states = (memory[name] for name in ("parts", "good", "states"))
+        meters = [meter for meter, _ in self.readings]
+        self.readings = list(zip(meters, memory["readings"], strict=True))
+        self.kept.copy_(memory["kept"])
+        self.dynamics.state.copy_(self.kept)
+        if self.stopping is not None:
+            self.best.copy_(memory["best"])
+            self.stopping.recall(memory["stopping"])
+        recall(self.dynamics, memory["network"])
 
     def _column(self, times):
         """Times of the records (n_records, ...), which a batch may share."""

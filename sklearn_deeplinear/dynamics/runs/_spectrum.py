@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
 
 import numpy as np
 
@@ -34,7 +35,7 @@ class SpectralMeter:
     Parameters
     ----------
     function : callable
-        Takes singular values of shape (n_records, k) to a curve; its name is that of the
+        Takes singular values of shape (n_records, ..., k) to a curve; its name is that of the
         curve.
     dynamics : Dynamics
         The network.
@@ -51,7 +52,8 @@ class SpectralMeter:
 
     def measure(self, states):
         """One value for each state."""
-        maps = [_end_to_end(arrays(self.dynamics.unpacked(state))["weights"]) for state in states]
+        unpacked = getattr(self.dynamics, "isometric", self.dynamics.unpacked)
+        maps = [_end_to_end(arrays(unpacked(state))["weights"]) for state in states]
         return self.function(np.linalg.svd(np.stack(maps), compute_uv=False))
 
     def result(self, axis, parts):
@@ -60,7 +62,9 @@ class SpectralMeter:
 
 
 def _end_to_end(weights):
-    """W_L ... W_1, or the sum of these over pathways."""
+    """W_L ... W_1, or the sum of these over pathways; of shape (..., m, d)."""
     if isinstance(weights[0], list):
         return sum(_end_to_end(path) for path in weights)
-    return weights[0] if len(weights) == 1 else np.linalg.multi_dot(weights[::-1])
+    if weights[0].ndim == 2:
+        return weights[0] if len(weights) == 1 else np.linalg.multi_dot(weights[::-1])
+    return reduce(np.matmul, weights[::-1])  # of a batch

@@ -53,6 +53,7 @@ class TrapezoidalFlow(OdeSolver):
 
     t: float
     y: np.ndarray
+    remembers = ("t", "y", "velocity", "inputs", "before", "length", "nfev")
 
     def __init__(self, dynamics, y, end, rtol, atol):
         super().__init__(lambda t, y: self._evaluate(y)[1](), 0.0, y, end, vectorized=False)

@@ -52,7 +52,9 @@ class ValidationMeter:
     def __init__(self, dynamics, data):
         like, self.terms = dynamics.state, LOSSES[data.loss].terms
         self.X, self.Y, shares = (
-            torch.as_tensor(part, dtype=like.dtype, device=like.device)
+            part.to(like)
+            if hasattr(part, "back")  # sparse
+            else torch.as_tensor(_contiguous(part), dtype=like.dtype, device=like.device)
             for part in (data.X, data.Y, data.shares)
         )
         self.dynamics, self.shares = dynamics, shares.unsqueeze(-1)
@@ -99,6 +101,14 @@ class EarlyStopping(ValidationMeter):
         self.least = np.full(batch, np.inf)
         self.n_records, self.waited, self.record = np.zeros((3, *batch), dtype=int)
 
+    def memory(self):
+        """What it has seen so far, by name."""
+        return {name: getattr(self, name) for name in ("least", "n_records", "waited", "record")}
+
+    def recall(self, memory):
+        """Take over what :meth:`memory` was."""
+        vars(self).update(memory)
+
     def has_ended(self, losses):
         """Whether the patience is at its end, for each of the next losses (n_records, ...)."""
         least, waited = self.least, self.waited
@@ -126,3 +136,8 @@ class EarlyStopping(ValidationMeter):
         self.least = np.minimum(self.least, least)
         self.n_records = self.n_records + good
         return np.where(better, row + 1, 0)
+
+
+def _contiguous(part):
+    """Data without negative strides, which tensors do not have."""
+    return part if torch.is_tensor(part) else np.ascontiguousarray(part)

@@ -57,6 +57,19 @@ def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True, no
     ValueError
         If the map of linear pathways overflows.
     """
+    curvature = pathway_curvature(pathways, moments, max_iter, linear, noise)
+    return inverse_curvature(curvature, max(gamma.max() for gamma in weight_decay))
+
+
+def inverse_curvature(curvature, decay):
+    """Step size where the loss has this curvature and the penalty the largest `decay`."""
+    with np.errstate(over="ignore"):
+        curvature = curvature + 2 * decay
+    return float(1 / curvature) if curvature > 0 else 1.0
+
+
+def pathway_curvature(pathways, moments, max_iter, linear=True, noise=()):
+    """Bound on the curvature of the loss: H of this module's page without the penalty."""
     reach = reachable_norm(moments, max_iter)  # s
     sigma = moments.spectrum.sigma
     if linear:
@@ -76,9 +89,7 @@ def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True, no
             u = np.sort([max(spectral_norm(W), reach ** (1 / depth)) for W in weights])
             sum_of_squares += sum(np.prod(np.delete(u, layer)) ** 2 for layer in range(depth))
             mixed = max(mixed, (depth - 1) * np.prod(u[2:]))
-        decay = max(gamma.max() for gamma in weight_decay)
-        curvature = 2 * top * sum_of_squares + 2 * gradient * mixed + 2 * decay
-    return float(1 / curvature) if curvature > 0 else 1.0
+        return 2 * top * sum_of_squares + 2 * gradient * mixed
 
 
 def _finite_map(pathways):

@@ -145,7 +145,19 @@ def auto_network_step_size(network, X, Y, shares, loss, weight_decay, batch_size
     step_size : float
         eta; 1 where the objective is flat.
     """
-    depth, growth = len(weight_decay), 1.0
+    curvature = network_curvature(network, X, Y, shares, loss, batch_size)
+    return inverse_network_curvature(curvature, max(weight_decay))
+
+
+def inverse_network_curvature(curvature, decay):
+    """Step size where the loss has this curvature and the penalty the largest `decay`."""
+    curvature = curvature + 2 * decay
+    return float(1 / curvature) if 0 < curvature < float("inf") else 1.0
+
+
+def network_curvature(network, X, Y, shares, loss, batch_size=None):
+    """Curvature k^(2L - 2) lambda_max(H_0) of the loss, of :func:`auto_network_step_size`."""
+    depth, growth = len(network.linear_layers), 1.0
     if _moves_hidden(network, X):
         X = _seen(network, X)
         size, wanted = _output_sizes(network, X, Y, shares, loss)
@@ -153,8 +165,7 @@ def auto_network_step_size(network, X, Y, shares, loss, weight_decay, batch_size
     if batch_size is not None and batch_size < len(X):
         X, shares = longest_batch(X, shares, batch_size)
     top = LOSSES[loss].curvature * gauss_newton_norm(network, X, shares)
-    curvature = growth ** (2 * depth - 2) * top + 2 * max(weight_decay)
-    return float(1 / curvature) if 0 < curvature < float("inf") else 1.0
+    return growth ** (2 * depth - 2) * top
 
 
 def _seen(network, X):

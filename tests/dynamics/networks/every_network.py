@@ -9,6 +9,7 @@ import torch
 from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import CompressedPathways
 from sklearn_deeplinear.dynamics.compression._krylov import KrylovPathways
+from sklearn_deeplinear.dynamics.compression._row_space_network import RowSpaceNetwork, narrowed
 from sklearn_deeplinear.dynamics.compression._subspaces import close
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
@@ -134,6 +135,26 @@ def single_network(*arguments):
     return CompressedNetwork(CompressedPathways(*arguments))
 
 
+def row_space(inside):
+    """A network on two samples of three inputs, with weights inside of their row space or not."""
+    few = SecondMoments.from_data(X[:2], Y[:2], center=False)
+    weights = layers_of(4, 3)
+    if inside:
+        V = torch.from_numpy(few.spectrum.directions)
+        weights[0] = weights[0] @ V @ V.mT
+
+    def make(like):
+        narrow, moments, basis = narrowed(weights, few)
+        network = LinearDynamics.from_moments(moved(narrow, like), moments, DECAYS, [0.0, 0.0])
+        return RowSpaceNetwork(network, moved(basis, like), 2 * DECAYS[0])
+
+    def full(like):
+        return LinearDynamics.from_moments(moved(weights, like), few, DECAYS, [0.0, 0.0])
+
+    found = {"weights": shapes(weights)}
+    return Case(make, found, linear=True, full=full, where="numbers")
+
+
 def perceptron(activation, loss, bias, widths=(4, 3)):
     weights = layers_of(*widths)
     biases = [torch.from_numpy(RNG.standard_normal(len(W))) for W in weights] if bias else None
@@ -195,6 +216,8 @@ CASES = {
     "linear, one layer": linear(()),
     "noisy": linear((4, 3), noise=0.3),
     "compressed network": compressed(single_network, [(14, 14)], orthogonal=True),
+    "row space": row_space(inside=True),
+    "row space and more": row_space(inside=False),
     "linear pathways": pathways(),
     "linear pathways of one layer": pathways(widths=((), ())),
     "relu pathways": pathways("relu"),

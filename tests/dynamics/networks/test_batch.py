@@ -8,6 +8,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sklearn_deeplinear.dynamics.networks._stacks import from_left, from_right, stacked_factors
+from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from tests.dynamics.networks.every_batch import BATCH, KINDS, Kind, Sweep, linear
 
 # Depths 1 to 4, one output, more outputs than inputs, fewer rows than half of the columns, and
@@ -263,3 +264,17 @@ def test_products_with_what_records_share(records, common):
     torch.testing.assert_close(from_right(rows, matrix), torch.matmul(rows, matrix))
     columns = torch.randn(*records, *(common or (3,)), 6, 2).double()
     torch.testing.assert_close(from_left(matrix, columns), torch.matmul(matrix, columns))
+
+
+@pytest.mark.parametrize(
+    "kind", ["depth 1", "depth 3, transposed", "one output", "linear pathways"]
+)
+def test_spectral_meters_of_a_batch_are_those_of_its_networks(kind):
+    sweep, names = Sweep(EVERY[kind], torch.empty(0, dtype=torch.float64)), ("nuclear_norm",)
+    batch = sweep.batch
+    states = torch.stack([batch.state, 2 * batch.state])
+    measured = meters_of(batch, names)[-1].measure(states)
+    assert measured.shape == (2, *BATCH)
+    for index, network in sweep.networks.items():
+        own = meters_of(network, names)[-1].measure(states[(slice(None), *index)])
+        assert_allclose(measured[(slice(None), *index)], own, rtol=1e-12)
