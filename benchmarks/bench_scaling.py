@@ -1,10 +1,10 @@
 """How do time and memory grow with samples, features, outputs, width, depth and candidates?
 
-Each size runs in a process of its own, which first makes the smallest size once, so that nothing is
-loaded or compiled on the clock. Times are those of the processor, the least of three; memory is what
-the process grew by at its peak besides the data. Exponents are slopes of straight lines through the
-logarithms of the larger half of the sizes, where overheads are small, and stand beside those that
-counting operations and numbers predicts.
+Each size runs in a process of its own, which first makes the smallest size once, so that nothing
+is loaded or compiled on the clock. Times are those of the processor, the least of three; memory is
+what the process grew by at its peak besides the data. Exponents are slopes of straight lines
+through the logarithms of the larger half of the sizes, where overheads are small, and stand beside
+those that counting operations and numbers predicts.
 
     python benchmarks/bench_scaling.py            # about five minutes on one core
     python benchmarks/bench_scaling.py --quick    # the three smallest sizes of each

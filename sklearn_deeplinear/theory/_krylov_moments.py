@@ -227,7 +227,7 @@ class CentredRows:
         constant = np.zeros(X.shape[1], dtype=bool)
         if len(full):
             columns = X[:, full].toarray()
-            constant[full] = Location.of_rows(columns, None, True)[0].constant
+            constant[full] = Location.of_rows(columns, None, True, columns.shape[1])[0].constant
         return constant
 
     def times(self, V):
