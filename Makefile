@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 PINS   := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-oldest lint docs bench clean
+.PHONY: help demo test test-kernels test-oldest lint docs bench bench-gpu clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ bench: $(VENV)/.stamp-dev  ## run every benchmark at its small size
 	@set -e; for bench in benchmarks/bench_*.py; do \
 	    echo "== $$bench"; $(PY) "$$bench" --quick; \
 	done
+
+bench-gpu: $(VENV)/.stamp-dev  ## time and test on a CUDA device what only one can show
+	$(PY) benchmarks/bench_gpu.py
+	$(PY) -m pytest -q tests/estimators tests/dynamics -k cuda
 
 clean:  ## remove what these targets made, except the environments
 	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache demo_output \
