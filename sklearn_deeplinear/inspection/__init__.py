@@ -1,6 +1,7 @@
 """Displays: figures of what the estimators recorded."""
 
 from sklearn_deeplinear.inspection._balance import BalanceDisplay
+from sklearn_deeplinear.inspection._optimality import OptimalityDisplay
 from sklearn_deeplinear.inspection._trajectory import TrajectoryDisplay
 
-__all__ = ["BalanceDisplay", "TrajectoryDisplay"]
+__all__ = ["BalanceDisplay", "OptimalityDisplay", "TrajectoryDisplay"]

@@ -1,0 +1,166 @@
+"""What training reached, the exact minimum, and what is proven, for several fits."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from sklearn_deeplinear.inspection._plotting import axes_and_figure
+
+# Two blues and an orange of Okabe and Ito's colours, which all eyes tell apart.
+_TRAINED, _EXACT, _PROVEN = "#D55E00", "#0072B2", "#56B4E9"
+
+
+class OptimalityDisplay:
+    """Objectives of trained networks above their exact minima, and lower bounds below.
+
+    Points on the line have been trained to the global minimum. Between the line and the bound,
+    which meet where the minimum is proven to be global, nothing is known.
+
+    Parameters
+    ----------
+    values : array-like of shape (n_fits,)
+        What the fits differ in, such as the weight decay or the depth.
+    objective : array-like of shape (n_fits,)
+        Objectives that training reached.
+    minimum : array-like of shape (n_fits,)
+        Objectives of the exact minima.
+    lower_bound : array-like of shape (n_fits,), default=None
+        Proven lower bounds; None takes the minima.
+    name : str, default=None
+        Name of the values, for the horizontal axis.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the curves.
+    figure_ : matplotlib Figure
+        Figure containing them.
+    trained_ : matplotlib Line2D
+        Markers of the trained networks.
+    minimum_line_ : matplotlib Line2D
+        Line of the minima.
+    unknown_ : matplotlib PolyCollection or None
+        Area between bounds and minima; None where all bounds meet the minima.
+
+    See Also
+    --------
+    TrajectoryDisplay : One run on its way to the minimum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from sklearn_deeplinear import DeepLinearRegressor
+    >>> from sklearn_deeplinear.inspection import OptimalityDisplay
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> fits = [
+    ...     DeepLinearRegressor(weight_decay=gamma, max_iter=5000).fit(scale(X), scale(y))
+    ...     for gamma in np.geomspace(0.01, 1, 5)
+    ... ]
+    >>> display = OptimalityDisplay.from_estimators(fits)
+    >>> bool((display.objective - display.minimum < 1e-6).all())
+    True
+    """
+
+    def __init__(self, values, objective, minimum, *, lower_bound=None, name=None):
+        self.values = values
+        self.objective = objective
+        self.minimum = minimum
+        self.lower_bound = lower_bound
+        self.name = name
+
+    @classmethod
+    def from_estimators(cls, estimators, *, param="weight_decay", ax=None, **plot_options):
+        """Draw fitted estimators that differ in one parameter.
+
+        Parameters
+        ----------
+        estimators : list of estimators
+            Fitted, with a ``global_minimum_``, in the order in which they are to be drawn.
+        param : str, default="weight_decay"
+            Parameter that they differ in, a number.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **plot_options
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : OptimalityDisplay
+
+        Raises
+        ------
+        ValueError
+            If there are no estimators, or `param` is not a number of each.
+        TypeError
+            If one of them knows no minimum.
+        """
+        if not len(estimators):
+            raise ValueError("estimators must hold at least one fitted estimator.")
+        for estimator in estimators:
+            check_is_fitted(estimator)
+            if not hasattr(estimator, "global_minimum_"):
+                raise TypeError(
+                    f"estimators must have a global_minimum_; {type(estimator).__name__} has none."
+                )
+        values = [_number(estimator, param) for estimator in estimators]
+        minima = [estimator.global_minimum_ for estimator in estimators]
+        display = cls(
+            np.array(values),
+            np.array([estimator.objective_ for estimator in estimators]),
+            np.array([minimum.objective for minimum in minima]),
+            lower_bound=np.array([minimum.lower_bound for minimum in minima]),
+            name=param,
+        )
+        return display.plot(ax=ax, **plot_options)
+
+    def plot(self, ax=None, *, trained_kw=None, minimum_kw=None, unknown_kw=None):
+        """Draw what was trained, the minima, and what is unknown below them.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        trained_kw, minimum_kw : dict, default=None
+            For the `plot` method of the axes.
+        unknown_kw : dict, default=None
+            For their `fill_between`.
+
+        Returns
+        -------
+        display : OptimalityDisplay
+            Itself.
+        """
+        self.ax_, self.figure_ = axes_and_figure(ax)
+        values, minimum = np.asarray(self.values), np.asarray(self.minimum)
+        bound = minimum if self.lower_bound is None else np.asarray(self.lower_bound)
+        exact = {"color": _EXACT, "label": "exact minimum", **(minimum_kw or {})}
+        (self.minimum_line_,) = self.ax_.plot(values, minimum, **exact)
+        self.unknown_ = None
+        if (bound < minimum - 1e-8 * np.abs(minimum)).any():
+            area = {"color": _PROVEN, "alpha": 0.4, "linewidth": 0, "label": "not excluded"}
+            self.unknown_ = self.ax_.fill_between(
+                values, bound, minimum, **{**area, **(unknown_kw or {})}
+            )
+        trained = {"color": _TRAINED, "marker": "o", "linestyle": "none", "label": "trained"}
+        (self.trained_,) = self.ax_.plot(
+            values, self.objective, **{**trained, **(trained_kw or {})}
+        )
+        name = "value" if self.name is None else self.name.replace("_", " ")
+        self.ax_.set(xlabel=name, ylabel="objective J")
+        positive = (values > 0).all()
+        if positive and values.max() > 20 * values.min():
+            self.ax_.set_xscale("log")
+        self.ax_.legend()
+        return self
+
+
+def _number(estimator, param):
+    params = estimator.get_params()
+    if param not in params:
+        raise ValueError(f"param must be a parameter of the estimators, got {param!r}.")
+    if not np.isscalar(params[param]) or isinstance(params[param], str):
+        raise ValueError(f"param must be a number of each estimator, {param!r} is not.")
+    return float(params[param])
