@@ -2,6 +2,12 @@
 
 from sklearn_deeplinear.inspection._balance import BalanceDisplay
 from sklearn_deeplinear.inspection._optimality import OptimalityDisplay
+from sklearn_deeplinear.inspection._regularisation_path import RegularisationPathDisplay
 from sklearn_deeplinear.inspection._trajectory import TrajectoryDisplay
 
-__all__ = ["BalanceDisplay", "OptimalityDisplay", "TrajectoryDisplay"]
+__all__ = [
+    "BalanceDisplay",
+    "OptimalityDisplay",
+    "RegularisationPathDisplay",
+    "TrajectoryDisplay",
+]
