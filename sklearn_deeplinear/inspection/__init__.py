@@ -3,11 +3,13 @@
 from sklearn_deeplinear.inspection._balance import BalanceDisplay
 from sklearn_deeplinear.inspection._optimality import OptimalityDisplay
 from sklearn_deeplinear.inspection._regularisation_path import RegularisationPathDisplay
+from sklearn_deeplinear.inspection._stopping import StoppingDisplay
 from sklearn_deeplinear.inspection._trajectory import TrajectoryDisplay
 
 __all__ = [
     "BalanceDisplay",
     "OptimalityDisplay",
     "RegularisationPathDisplay",
+    "StoppingDisplay",
     "TrajectoryDisplay",
 ]

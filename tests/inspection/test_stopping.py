@@ -1,0 +1,58 @@
+"""Scores along training, as they are drawn."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from sklearn.exceptions import NotFittedError
+
+from sklearn_deeplinear import DeepLinearRegressor
+from sklearn_deeplinear.inspection import StoppingDisplay
+from sklearn_deeplinear.model_selection import DeepLinearRegressorCV
+
+rng = np.random.RandomState(0)
+X = rng.standard_normal((40, 3))
+y = X @ rng.standard_normal(3) + rng.standard_normal(40)
+
+
+@pytest.fixture(autouse=True)
+def no_figure_left():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def model():
+    search = DeepLinearRegressorCV(
+        weight_decays=[0.01, 0.1], depths=[2], solver="gd", stopping="cv", cv=3
+    )
+    return search.fit(X, y)
+
+
+@pytest.mark.parametrize("against", ["iteration", "time"])
+def test_it_draws_the_best_setting_and_its_stop(model, against):
+    figure, ax = plt.subplots()
+    display = StoppingDisplay.from_estimator(model, ax=ax, against=against)
+    assert display.figure_ is figure
+    row = model.best_index_
+    assert_array_equal(display.line_.get_ydata(), -model.stopping_path_.mean[row])
+    stop = model.cv_results_[f"stopping_{against}"][row]
+    assert_array_equal(display.stopping_line_.get_xdata(), [stop, stop])
+
+
+def test_another_setting_can_be_drawn(model):
+    display = StoppingDisplay.from_estimator(model, setting=1, line_kw={"linewidth": 3})
+    assert_array_equal(display.line_.get_ydata(), -model.stopping_path_.mean[1])
+    assert display.line_.get_linewidth() == 3
+
+
+def test_bad_input_is_named(model):
+    with pytest.raises(ValueError, match="setting must be from 0 to 1"):
+        StoppingDisplay.from_estimator(model, setting=2)
+    with pytest.raises(ValueError, match="against must be"):
+        StoppingDisplay.from_estimator(model, against="epoch")
+    with pytest.raises(NotFittedError):
+        StoppingDisplay.from_estimator(DeepLinearRegressorCV())
+    analytic = DeepLinearRegressor(solver="analytic").fit(X, y)
+    with pytest.raises(TypeError, match="stopping_path_"):
+        StoppingDisplay.from_estimator(analytic)
