@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_deeplinear.inspection._plotting import axes_and_figure
+from sklearn_deeplinear.inspection._plotting import COLORS, axes_and_figure, legend_above
 
-# Two blues and an orange of Okabe and Ito's colours, which all eyes tell apart.
-_TRAINED, _EXACT, _PROVEN = "#D55E00", "#0072B2", "#56B4E9"
+_TRAINED, _EXACT, _PROVEN = COLORS[1], COLORS[0], COLORS[5]
 
 
 class OptimalityDisplay:
@@ -153,7 +152,7 @@ class OptimalityDisplay:
         positive = (values > 0).all()
         if positive and values.max() > 20 * values.min():
             self.ax_.set_xscale("log")
-        self.ax_.legend()
+        legend_above(self.ax_)
         return self
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+# Okabe and Ito's colours (2008), which the colour-blind tell apart.
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
 _AGAINST = {"iteration": "iteration", "time": "time (sum of step sizes)"}
 
 
@@ -19,6 +22,11 @@ def axes_and_figure(ax):
 
         _, ax = plt.subplots()
     return ax, ax.figure
+
+
+def legend_above(ax):
+    """A legend above the axes, where it covers no curve."""
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
 
 
 def fitted(estimator, attribute, display):

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear.inspection._plotting import axes_and_figure
+from sklearn_deeplinear.inspection._plotting import COLORS, axes_and_figure, legend_above
 
-# Okabe and Ito's colours (2008), which the colour-blind tell apart, and a style each.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _STYLES = ("-", "--", ":", "-.")
 _LABELS = {
     "coef": "coefficients",
@@ -142,7 +140,7 @@ class RegularisationPathDisplay:
         critical = self.critical or {}
         for index, (depth, coefs) in enumerate(self.coefs.items()):
             look = {
-                "color": _COLORS[index % len(_COLORS)],
+                "color": COLORS[index % len(COLORS)],
                 "linestyle": _STYLES[index % len(_STYLES)],
             }
             lines = self.ax_.plot(
@@ -158,8 +156,7 @@ class RegularisationPathDisplay:
         if self.critical_lines_:
             next(reversed(self.critical_lines_.values())).set_label("zero is the minimum from here")
         self.ax_.set(xscale="log", xlabel="weight decay", ylabel=_LABELS[quantity])
-        # Above the axes, where the legend covers no curve.
-        self.ax_.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+        legend_above(self.ax_)
         return self
 
 
@@ -167,13 +164,13 @@ def _collapses(moments, depths):
     """Critical decays of those depths for which theory knows them."""
     from sklearn_deeplinear.theory import critical_weight_decay
 
-    # Several outputs and more than two layers: no critical decay is known.
-    one = np.linalg.matrix_rank(moments.cross_moment) <= 1
-    return {
-        depth: critical_weight_decay(moments, depth=depth).collapse
-        for depth in depths
-        if depth <= 2 or one
-    }
+    known = {}
+    for depth in depths:
+        try:
+            known[depth] = critical_weight_decay(moments, depth=depth).collapse
+        except ValueError:  # several outputs and more than two layers: none is known
+            continue
+    return known
 
 
 def _values(coefs, quantity):

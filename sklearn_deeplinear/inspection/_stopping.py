@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear.inspection._plotting import abscissa_label, axes_and_figure, fitted
+from sklearn_deeplinear.inspection._plotting import (
+    COLORS,
+    abscissa_label,
+    axes_and_figure,
+    fitted,
+    legend_above,
+)
 
-# A blue and an orange of Okabe and Ito's colours (2008), which all eyes tell apart.
-_SCORE, _STOP = "#0072B2", "#D55E00"
+_SCORE, _STOP = COLORS[:2]
 
 
 class StoppingDisplay:
@@ -123,6 +128,5 @@ class StoppingDisplay:
             self.ax_.set_xscale("symlog", linthresh=first)
             self.ax_.set_xlim(left=0)
         self.ax_.set(xlabel=abscissa, ylabel="mean squared error of left-out folds")
-        # Above the axes, where the legend covers no curve.
-        self.ax_.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+        legend_above(self.ax_)
         return self
