@@ -234,6 +234,12 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.max_iter = max_iter
         self.verbose = verbose
 
+    _inputs = None  # coordinates of many inputs
+
+    def __setstate__(self, state):
+        # Files of older versions lack the parameters that came later.
+        super().__setstate__(vars(type(self)()) | state)
+
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params) -> Self:
         """Choose the setting, and fit it to all data.

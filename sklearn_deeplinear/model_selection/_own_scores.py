@@ -17,8 +17,13 @@ def r2_scores(estimators, X, y):
     X, y : array-like
         A test set as users give it.
     """
+    from sklearn_deeplinear.estimators._base import NetworkRegressor
+
     first = estimators[0]
-    if type(first).score is not RegressorMixin.score or get_config()["array_api_dispatch"]:
+    if (
+        type(first).score not in (RegressorMixin.score, NetworkRegressor.score)
+        or get_config()["array_api_dispatch"]
+    ):
         return None
     try:
         X, y, _ = first._check_data(X, y, None, reset=False)

@@ -1,0 +1,155 @@
+"""How well do cross-validated deep linear networks predict real data, beside their peers?
+
+Ten random splits of each data set into training and test samples. All contestants choose their
+settings on the training samples alone: `RidgeCV` by leave-one-out, for all outputs together and one
+penalty an output, and by five folds, as `MultiTaskLassoCV` (`LassoCV` for one output),
+`PLSRegression` in a grid search over the number of components, and `DeepLinearRegressorCV` over
+depths and decays, by five folds and by leaving out single samples, of several outputs with a
+network for each. The score is the share of the variance of all outputs together that is explained
+on the test samples. Inputs are scaled to unit variance, pixels are not. Times are those of the
+processor, one fit with all its validation.
+
+    python benchmarks/bench_real_data.py                    # about forty minutes on one core
+    python benchmarks/bench_real_data.py --quick            # linnerud and diabetes, three splits
+    python benchmarks/bench_real_data.py --only diabetes
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+from _environment import write_results
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.datasets import load_diabetes, load_digits, load_linnerud
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LassoCV, MultiTaskLassoCV, RidgeCV
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sklearn_deeplinear import DeepLinearRegressorCV
+from sklearn_deeplinear.datasets import load_mnist_subset
+
+N_SPLITS, N_FOLDS, N_PENALTIES = 10, 5, 31
+
+
+def halves(images):
+    """The upper halves of flat square images, and the lower ones."""
+    middle = images.shape[1] // 2
+    return images[:, :middle], images[:, middle:]
+
+
+# Data, training samples, whether inputs are scaled, and depths.
+CASES = {
+    "linnerud": (lambda: load_linnerud(return_X_y=True), 15, True, (1, 2, 3)),
+    "diabetes, 50": (lambda: load_diabetes(return_X_y=True), 50, True, (1, 2, 3)),
+    "diabetes, 330": (lambda: load_diabetes(return_X_y=True), 330, True, (1, 2, 3)),
+    "digits, 60": (lambda: halves(load_digits().data), 60, False, (1, 2, 3)),
+    "digits, 200": (lambda: halves(load_digits().data), 200, False, (1, 2, 3)),
+    "digits, 1300": (lambda: halves(load_digits().data), 1300, False, (1, 2, 3)),
+    "MNIST, 100": (lambda: halves(load_mnist_subset()[0]), 100, False, (1, 2)),
+    "MNIST, 300": (lambda: halves(load_mnist_subset()[0]), 300, False, (1, 2)),
+}
+
+
+def contestants(X, y, depths):
+    """Estimators by name, for training data of this size."""
+    top = np.linalg.norm(X - X.mean(0), 2) ** 2
+    alphas = top * np.geomspace(1e-6, 10, N_PENALTIES)
+    lasso = LassoCV if y.ndim == 1 else MultiTaskLassoCV
+    most = min(X.shape[1], 32, len(X) * (N_FOLDS - 1) // N_FOLDS - 1)
+    components = np.unique(np.geomspace(1, most, 12).astype(int))
+    each, left_out = {}, {"DeepLinearRegressorCV, left out": DeepLinearRegressorCV(depths=depths)}
+    if y.ndim > 1:
+        each = {"RidgeCV, by target": RidgeCV(alphas, alpha_per_target=True)}
+        alone = DeepLinearRegressorCV(depths=depths, per_target=True)
+        left_out = {"DeepLinearRegressorCV, left out by target": alone}
+    return {
+        "RidgeCV": RidgeCV(alphas),
+        **each,
+        lasso.__name__: lasso(alphas=N_PENALTIES, cv=N_FOLDS),
+        "PLSRegression": GridSearchCV(
+            PLSRegression(scale=False, max_iter=2000), {"n_components": components}, cv=N_FOLDS
+        ),
+        "DeepLinearRegressorCV": DeepLinearRegressorCV(depths=depths, cv=N_FOLDS),
+        **left_out,
+    }
+
+
+def fitted(model, X, y):
+    """Fit a model; return it and the processor seconds."""
+    start = time.process_time()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(X, y)
+    return model, time.process_time() - start
+
+
+def bench(name, n_splits):
+    """Scores and times of all contestants on one data set; a dict."""
+    load, n_train, scaled, depths = CASES[name]
+    X, y = load()
+    scores, seconds, chosen = {}, {}, []
+    for split in range(n_splits):
+        parts = train_test_split(X, y, train_size=n_train, random_state=split)
+        X_train, X_test, y_train, y_test = parts
+        for way, model in contestants(X_train, y_train, depths).items():
+            model = make_pipeline(StandardScaler(), model) if scaled else model
+            model, time_taken = fitted(model, X_train, y_train)
+            score = r2_score(y_test, model.predict(X_test), multioutput="variance_weighted")
+            scores.setdefault(way, []).append(float(score))
+            seconds.setdefault(way, []).append(time_taken)
+            if way == "DeepLinearRegressorCV":
+                deep = model[-1] if scaled else model
+                chosen.append(int(deep.best_params_["depth"]))
+    return {
+        "data": name,
+        "shape": [n_train, X.shape[1], 1 if y.ndim == 1 else y.shape[1]],
+        "n_splits": n_splits,
+        "depths_chosen": chosen,
+        "models": {way: _summary(way, scores, seconds) for way in scores},
+    }
+
+
+def _summary(way, scores, seconds):
+    """Mean score, its difference from the best ridge regression by split, and median time."""
+    ridges = [np.mean(s) for w, s in scores.items() if w.startswith("RidgeCV")]
+    best = [s for w, s in scores.items() if w.startswith("RidgeCV")][int(np.argmax(ridges))]
+    difference = np.subtract(scores[way], best)
+    return {
+        "score": float(np.mean(scores[way])),
+        "less_best_ridge": float(difference.mean()),
+        "standard_error": float(difference.std(ddof=1) / np.sqrt(len(difference))),
+        "standard_error_of_score": float(np.std(scores[way], ddof=1) / np.sqrt(len(difference))),
+        "seconds": float(np.median(seconds[way])),
+    }
+
+
+def main():
+    """Compare on all data sets, print one table and write the results."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two data sets, three splits")
+    parser.add_argument("--only", choices=CASES, help="one data set, nothing written")
+    arguments = parser.parse_args()
+    names = [arguments.only] if arguments.only else list(CASES)[: 2 if arguments.quick else None]
+    rows = []
+    for name in names:
+        row = bench(name, 3 if arguments.quick else N_SPLITS)
+        rows.append(row)
+        print(f"{name}, {' x '.join(map(str, row['shape']))}, depths {row['depths_chosen']}")
+        for way, result in row["models"].items():
+            print(
+                f"    {way:42}{result['score']:8.4f}{result['less_best_ridge']:+9.4f}"
+                f" +- {result['standard_error']:.4f}{result['seconds']:9.3f} s",
+                flush=True,
+            )
+        if not (arguments.quick or arguments.only):
+            write_results("bench_real_data", rows)
+
+
+if __name__ == "__main__":
+    main()
