@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import json
 import pkgutil
 import re
 from importlib.metadata import version as installed_version
@@ -25,7 +26,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["_build", "_api_tables.rst", "**/GALLERY_HEADER.rst"]
+exclude_patterns = ["_build", "_api_tables.rst", "_cost_curves.rst", "**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-deeplinear"
@@ -75,6 +76,32 @@ def api_tables():
 # autosummary reads the tables from a file of their own, which docs/api.rst includes.
 (HERE / "_api_tables.rst").write_text(api_tables(), encoding="utf-8")
 autosummary_generate = ["_api_tables.rst"]
+
+
+def cost_curves():
+    """The table of exponents that docs/scale.rst includes, from what was measured."""
+    measured = json.loads((HERE.parent / "benchmarks/results/bench_scaling.json").read_text())
+    table = [".. list-table::", "   :header-rows: 1", "   :widths: 34 26 20 20", ""]
+    cells = [("what grows", "sizes", "time", "memory")]
+    for row in measured["results"]:
+        sizes = f"{row['sizes'][0]:,} to {row['sizes'][-1]:,}"
+        exponents = (
+            (row[f"exponent_of_{kind}"], row[f"predicted_for_{kind}"])
+            for kind in ("time", "memory")
+        )
+        cells.append((row["sweep"], sizes, *(_exponent(*pair) for pair in exponents)))
+    for first, *others in cells:
+        table += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
+    return "\n".join(table) + "\n"
+
+
+def _exponent(found, predicted):
+    if found is None:
+        return "none to be seen"
+    return f"{found:.2f}" + ("" if predicted is None else f" ({predicted} predicted)")
+
+
+(HERE / "_cost_curves.rst").write_text(cost_curves(), encoding="utf-8")
 
 
 def skip_unwritten(app, what, name, obj, skip, options):
