@@ -9,7 +9,7 @@ network for each. The score is the share of the variance of all outputs together
 on the test samples. Inputs are scaled to unit variance, pixels are not. Times are those of the
 processor, one fit with all its validation.
 
-    python benchmarks/bench_real_data.py                    # about forty minutes on one core
+    python benchmarks/bench_real_data.py                    # long: MNIST takes most of it
     python benchmarks/bench_real_data.py --quick            # linnerud and diabetes, three splits
     python benchmarks/bench_real_data.py --only diabetes
 """

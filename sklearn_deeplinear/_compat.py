@@ -19,6 +19,13 @@ except ModuleNotFoundError:  # before 1.9, when estimators had no `set_callbacks
         """Adds nothing: nobody can register a callback."""
 
 
+class LoadsOlderFiles:
+    """Mixin of estimators: parameters that came after a file was written have their defaults."""
+
+    def __setstate__(self, state):
+        super().__setstate__(vars(type(self)()) | state)  # type: ignore[misc]
+
+
 _Method = TypeVar("_Method", bound=Callable)
 
 
@@ -38,6 +45,7 @@ def _check_sample_weight(sample_weight, X, **options):
 __all__ = [
     "CallbackSupportMixin",
     "Interval",
+    "LoadsOlderFiles",
     "StrOptions",
     "_check_method_params",
     "_check_sample_weight",

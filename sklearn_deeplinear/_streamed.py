@@ -5,8 +5,10 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from sklearn.utils.validation import check_array, validate_data
+from sklearn.base import RegressorMixin
+from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
+from sklearn_deeplinear.theory import SecondMoments
 from sklearn_deeplinear.theory._batches import is_frame, sliceable
 from sklearn_deeplinear.theory._distributed import as_dask_array, is_dask
 
@@ -70,6 +72,46 @@ def _checked(function, X):
     if not len(X):
         return function(X)
     return function(check_array(X, dtype=[np.float64, np.float32], input_name="X"))
+
+
+class StreamedRegressor(RegressorMixin):
+    """Mixin of regressors that predict streamed X in blocks, and score linear maps by moments.
+
+    They define ``_check_inputs(X)`` for X that are arrays.
+    """
+
+    intercept_: float | np.ndarray
+
+    def score(self, X, y, sample_weight=None):
+        """Coefficient of determination of the predictions, averaged over the targets.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs. Of a linear map on data that are read in blocks it is taken from their
+            moments, in one pass.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            Targets.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the samples.
+
+        Returns
+        -------
+        score : float
+            R^2, 1 at best.
+        """
+        if not (is_streamed(X) and hasattr(self, "coef_")):
+            return super().score(X, y, sample_weight)
+        X = learn_features(self, X, reset=False)
+        moments = SecondMoments.from_data(X, y, sample_weight)
+        return r2_from_moments(moments, self.coef_, self.intercept_)
+
+    def _predict_by(self, function, X):
+        """``function(X)`` of checked X; of streamed X a block at a time, lazily with dask."""
+        check_is_fitted(self)
+        if not is_streamed(X):
+            return function(self._check_inputs(X))
+        return by_rows(function, learn_features(self, X, reset=False), np.shape(self.intercept_))
 
 
 def r2_from_moments(moments, coef, intercept):

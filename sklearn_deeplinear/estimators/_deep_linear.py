@@ -19,9 +19,9 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._constraints import NOT_NEGATIVE, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_problem import LinearProblem
+from sklearn_deeplinear.estimators._network_regressor import NetworkRegressor
 from sklearn_deeplinear.theory import predictive_variance
 from sklearn_deeplinear.theory._krylov_moments import KrylovMoments, needs_krylov
 

@@ -22,10 +22,11 @@ from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
-from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum, check_full_batch
+from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_classifier_problem import LinearClassifierProblem
+from sklearn_deeplinear.estimators._network_regressor import check_full_batch
 from sklearn_deeplinear.estimators._sparse_classifier_problem import (
     SparseClassifierProblem,
     is_filled_in,

@@ -14,12 +14,12 @@ from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.dynamics.networks._active_pathways import predict_active
-from sklearn_deeplinear.estimators._base import NetworkRegressor
 from sklearn_deeplinear.estimators._constraints import (
     NOT_NEGATIVE,
     POSITIVE_INTEGER,
     WITH_MINIMUM,
 )
+from sklearn_deeplinear.estimators._network_regressor import NetworkRegressor
 from sklearn_deeplinear.estimators._pathway_problem import PathwayProblem
 from sklearn_deeplinear.estimators._tensors import less, like, through_torch
 from sklearn_deeplinear.estimators._training_data import TrainingData

@@ -9,7 +9,7 @@ from operator import add
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin
 from sklearn.metrics import check_scoring, get_scorer_names
 from sklearn.model_selection import KFold, check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
@@ -26,19 +26,14 @@ from sklearn_deeplinear._arrays import (
 )
 from sklearn_deeplinear._compat import (
     Interval,
+    LoadsOlderFiles,
     StrOptions,
     _fit_context,
     _raise_for_params,
     _routing_enabled,
 )
 from sklearn_deeplinear._parameters import check_real
-from sklearn_deeplinear._streamed import (
-    by_rows,
-    is_streamed,
-    learn_features,
-    r2_from_moments,
-    watched,
-)
+from sklearn_deeplinear._streamed import StreamedRegressor, is_streamed, learn_features, watched
 from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
 from sklearn_deeplinear.model_selection._data import Data
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
@@ -53,7 +48,7 @@ from sklearn_deeplinear.theory._one_output import one_output
 from sklearn_deeplinear.theory._tally import consecutive_folds
 
 
-class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class DeepLinearRegressorCV(LoadsOlderFiles, MultiOutputMixin, StreamedRegressor, BaseEstimator):
     """Deep linear regression with cross-validated weight decay, depth, width and noise.
 
     Every setting is fitted at its exact global minimum, ``DeepLinearRegressor`` with
@@ -236,10 +231,6 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     _inputs = None  # coordinates of many inputs
 
-    def __setstate__(self, state):
-        # Files of older versions lack the parameters that came later.
-        super().__setstate__(vars(type(self)()) | state)
-
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params) -> Self:
         """Choose the setting, and fit it to all data.
@@ -301,34 +292,10 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             Predictions.
         """
         check_is_fitted(self)
-        predict = partial(linear_map, coef=self.coef_, intercept=self.intercept_)
-        if is_streamed(X):
-            return by_rows(predict, learn_features(self, X, reset=False), self.coef_.shape[:-1])
-        return predict(read_inputs(self, X, "predict"))
+        return self._predict_by(partial(linear_map, coef=self.coef_, intercept=self.intercept_), X)
 
-    def score(self, X, y, sample_weight=None):
-        """Coefficient of determination of the predictions, averaged over the targets.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-            Inputs. On data that are read in blocks it is taken from their moments.
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            Targets.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the samples.
-
-        Returns
-        -------
-        score : float
-            R^2, 1 at best.
-        """
-        check_is_fitted(self)
-        if not is_streamed(X):
-            return super().score(X, y, sample_weight)
-        X = learn_features(self, X, reset=False)
-        moments = SecondMoments.from_data(X, y, sample_weight)
-        return r2_from_moments(moments, self.coef_, self.intercept_)
+    def _check_inputs(self, X, method="predict"):
+        return read_inputs(self, X, method)
 
     def predict_interval(self, X, alpha=0.1):
         """Predict intervals that hold the targets with probability ``1 - alpha``, about.
@@ -358,7 +325,7 @@ class DeepLinearRegressorCV(MultiOutputMixin, RegressorMixin, BaseEstimator):
             If `alpha` is out of range, or `cv` is a splitter that does not test each sample
             once on a model that saw all other folds.
         """
-        inputs = read_inputs(self, X, "predict_interval")
+        inputs = self._check_inputs(X, "predict_interval")
         if check_real(alpha, "alpha", closed=False) >= 1:
             raise ValueError(f"alpha must be less than 1, got {alpha!r}.")
         if self._held_out is None:

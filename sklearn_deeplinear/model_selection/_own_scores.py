@@ -6,6 +6,8 @@ import numpy as np
 from sklearn import get_config
 from sklearn.base import RegressorMixin
 
+from sklearn_deeplinear._streamed import StreamedRegressor
+
 
 def r2_scores(estimators, X, y):
     """What ``estimator.score(X, y)`` is of each, or None where that is for scikit-learn to say.
@@ -17,11 +19,9 @@ def r2_scores(estimators, X, y):
     X, y : array-like
         A test set as users give it.
     """
-    from sklearn_deeplinear.estimators._base import NetworkRegressor
-
     first = estimators[0]
     if (
-        type(first).score not in (RegressorMixin.score, NetworkRegressor.score)
+        type(first).score not in (RegressorMixin.score, StreamedRegressor.score)
         or get_config()["array_api_dispatch"]
     ):
         return None

@@ -91,6 +91,25 @@ def test_batches_of_structured_data_add_up():
         assert_allclose(model.predict(inputs), whole.predict(inputs), rtol=tolerance)
 
 
+@pytest.mark.parametrize("kind", ["memory map", "dask"])
+def test_batches_that_are_streamed_stay_so(kind, tmp_path, monkeypatch):
+    if kind == "dask":
+        array = pytest.importorskip("dask.array")
+        inputs, targets = (array.from_array(part, chunks=7) for part in (X, Y))
+    else:
+        inputs = np.memmap(tmp_path / "X", dtype=np.float64, mode="w+", shape=X.shape)
+        inputs[:], targets = X, Y
+    model = DeepLinearRegressor(weight_decay=0.1, solver="analytic")
+    model.partial_fit(inputs[:25], targets[:25])
+    monkeypatch.setattr(DeepLinearRegressor, "_check_data", None)  # which makes arrays
+    model.partial_fit(inputs[25:], targets[25:])
+    monkeypatch.undo()
+    whole = DeepLinearRegressor(weight_decay=0.1, solver="analytic").fit(X, Y)
+    assert_allclose(model.coef_, whole.coef_, rtol=1e-11)
+    with pytest.raises(ValueError, match="features"):
+        model.partial_fit(inputs[:, :2], targets)
+
+
 def test_it_goes_on_from_fit_and_from_moments():
     model = DeepLinearRegressor(solver="analytic", weight_decay=0.1)
     whole = model.fit(X, Y).coef_

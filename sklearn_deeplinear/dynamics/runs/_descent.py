@@ -76,16 +76,9 @@ def descend(
         iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
     log = Log(dynamics, meters, tol, record_weights, ends)
     reason = log.begin()
-    iteration, time, done = 0, 0.0, 0
     remembered = getattr(step, "kept", {})
-    place = checkpoint.resume(log)
-    if place is not None:
-        iteration, time, done, reason = (
-            place[name] for name in ("iteration", "time", "done", "reason")
-        )
-        for name, tensor in remembered.items():
-            tensor.copy_(place["remembered"][name])
-        iterations = iterations[iterations >= iteration]
+    iteration, time, done, reason = _resumed(checkpoint.resume(log), remembered, reason)
+    iterations = iterations[iterations >= iteration]
     parts = chunks(iterations, dynamics.state, _chunk_steps(dynamics, step, watch))
     for index, marks in enumerate(parts, start=done):
         if reason is not None:
@@ -128,6 +121,15 @@ def descend(
     if isinstance(run, Run):
         warn_of_ending(run)
     return run
+
+
+def _resumed(place, remembered, reason):
+    """Iteration, time, chunks done, and the reason to stop, where a run goes on or begins."""
+    if place is None:
+        return 0, 0.0, 0, reason
+    for name, tensor in remembered.items():
+        tensor.copy_(place["remembered"][name])
+    return tuple(place[name] for name in ("iteration", "time", "done", "reason"))
 
 
 def _together(dynamics, step):
