@@ -21,7 +21,7 @@ from sklearn.utils import get_tags, indexable
 from sklearn_deeplinear._compat import _num_samples, _routing_enabled
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear.model_selection._fit_table import FitTable, prefix_of
-from sklearn_deeplinear.model_selection._trained import Fit, Trained, fit_key
+from sklearn_deeplinear.model_selection._trained import Fit, Trained
 
 # What all searches of scikit-learn take.
 _SHARED = {*GridSearchCV(None, None).get_params()} - {"param_grid", "estimator"}
@@ -82,24 +82,42 @@ class BatchedSearch:
             who = f"{count} of {len(candidates)} candidates"
             warnings.warn(_ONE_BY_ONE.format(who, reason), UserWarning, stacklevel=2)
         fits = table.fits(memory)
+        if (
+            fits
+            and isinstance(self.refit, bool)
+            and all(fit.score is not None for fit in fits.values())
+        ):
+            self._rank(table, candidates, fits)
+            if self.refit:
+                self._fit_best(X, y, params)
+        else:
+            self._score(table, candidates, fits, X, y, splits, params)
+        if self.scoring is None:  # the scorer is the estimator's, and `Trained` holds all fits
+            self.scorer_ = check_scoring(self.estimator)
+        return self
+
+    def _rank(self, table, candidates, fits):
+        """Find the best one by scores that are known."""
+        found = [fits[key] for parameters in candidates for key in table.keys(parameters)]
+        out = [
+            {"test_scores": fit.score, "fit_time": fit.seconds, "score_time": 0.0} for fit in found
+        ]
+        self.n_splits_, self.multimetric_ = len(table.folds), False
+        self.cv_results_ = self._format_results(candidates, self.n_splits_, out)
+        self.best_index_ = self._select_best_index(True, "score", self.cv_results_)
+        self.best_score_ = self.cv_results_["mean_test_score"][self.best_index_]
+        self.best_params_ = candidates[self.best_index_]
+
+    def _score(self, table, candidates, fits, X, y, splits, params):
+        """Search as scikit-learn does, among fits that are there."""
         own = {name: getattr(self, name) for name in _SHARED}
         own |= {"estimator": Trained(self.estimator, fits), "cv": splits, "n_jobs": None}
         own["param_grid"] = [{name: [v] for name, v in p.items()} for p in candidates]
-        # Where all scores are known rows stand for the data, of which no parts need be taken.
-        known = isinstance(self.refit, bool) and all(f.score is not None for f in fits.values())
-        if known:
-            search = GridSearchCV(**own | {"refit": False}).fit(rows)
-        else:
-            search = GridSearchCV(**own).fit(X, y, rows=rows, **params)
+        search = GridSearchCV(**own).fit(X, y, rows=np.arange(_num_samples(X)), **params)
         self.__dict__ |= {name: value for name, value in vars(search).items() if name[-1] == "_"}
-        if known and self.refit:
-            self._fit_best(X, y, params)
-        elif self.refit:
+        if self.refit:
             self.best_estimator_ = self.best_estimator_.estimator
-        if self.scoring is None:  # the scorer is the estimator's, and `Trained` holds all fits
-            self.scorer_ = check_scoring(self.estimator)
-        self._set_fit_times(fits, splits)
-        return self
+        self._set_fit_times(table, fits)
 
     def _fit_best(self, X, y, params):
         begin = time.perf_counter()
@@ -109,11 +127,11 @@ class BatchedSearch:
         if hasattr(best, "feature_names_in_"):
             self.feature_names_in_ = best.feature_names_in_
 
-    def _set_fit_times(self, fits, splits):
+    def _set_fit_times(self, table, fits):
         unknown = Fit(None)
         times = np.array(
             [
-                [fits.get(fit_key(parameters, train), unknown).seconds for train, _ in splits]
+                [fits.get(key, unknown).seconds for key in table.keys(parameters)]
                 for parameters in self.cv_results_["params"]
             ]
         )

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from sklearn_deeplinear._compat import _check_method_params, _safe_indexing
 from sklearn_deeplinear.model_selection._own_scores import r2_scores
-from sklearn_deeplinear.model_selection._trained import Fit, fit_key
+from sklearn_deeplinear.model_selection._trained import Fit, digest, settings_key
 
 
 class FitTable:
@@ -31,7 +31,7 @@ class FitTable:
     """
 
     def __init__(self, search, X, y, params, splits):
-        self.search, self.splits = search, splits
+        self.search = search
         self.folds = [_Fold(X, y, params, *split) for split in splits]
         self.prefix = prefix_of(search.estimator)
         self.known, self.waiting, self.alone = {}, defaultdict(list), []
@@ -49,8 +49,8 @@ class FitTable:
                 self._pose(parameters, whole)
             else:
                 reasons[reason] += 1
-                keys = [fit_key(parameters, train) for train, _ in self.splits]
-                self.alone += [(key, whole, f) for key, f in zip(keys, self.folds, strict=True)]
+                pairs = zip(self.keys(parameters), self.folds, strict=True)
+                self.alone += [(key, whole, fold) for key, fold in pairs]
         return reasons
 
     def _pose(self, parameters, whole):
@@ -59,18 +59,23 @@ class FitTable:
         try:
             candidate = Candidate(last_step(whole))
         except (TypeError, ValueError) as error:  # the search knows what an error scores
-            self.known |= {fit_key(parameters, train): Fit(error) for train, _ in self.splits}
+            self.known |= {key: Fit(error) for key in self.keys(parameters)}
             return
-        own = {name: v for name, v in parameters.items() if not name.startswith(self.prefix)}
-        for fold in self.folds:
-            key = fit_key(parameters, fold.train)
+        before = {name: v for name, v in parameters.items() if not name.startswith(self.prefix)}
+        before = settings_key(before)
+        for key, fold in zip(self.keys(parameters), self.folds, strict=True):
             try:
-                steps, posed = fold.posed(whole, fit_key(own, fold.train), self.prefix)
+                steps, posed = fold.posed(whole, before, self.prefix)
                 member = posed.member(candidate)
             except Exception as error:  # of steps before the last one, or of the data
                 self.known[key] = Fit(error)
                 continue
             self.waiting[member.kind].append((key, whole, steps, fold, member))
+
+    def keys(self, parameters):
+        """By which :func:`fit_key` the fits of a candidate are known, one for each split."""
+        settings = settings_key(parameters)
+        return [(settings, fold.trained_on) for fold in self.folds]
 
     def fits(self, memory):
         """All fits, a dict of :class:`Fit` by :func:`fit_key`; stacks take so many bytes."""
@@ -116,7 +121,7 @@ class _Fold:
 
     def __init__(self, X, y, params, train, test):
         self.X, self.y, self.params, self.train, self.test = X, y, params, train, test
-        self.known = {}
+        self.known, self.trained_on = {}, digest(train)
 
     @cached_property
     def whole(self):

@@ -68,12 +68,8 @@ class Trained(BaseEstimator):
         return self
 
     def fit(self, X, y=None, rows=None, **params):
-        """Take the fit to these `rows` of the data, or make it if it is not known.
-
-        Where all fits are known X holds the rows.
-        """
-        rows = X if rows is None else rows
-        known = self.fits.get(fit_key(self.parameters, rows))
+        """Take the fit to these `rows` of the data, or make it if it is not known."""
+        known = None if rows is None else self.fits.get(fit_key(self.parameters, digest(rows)))
         if known is None:
             own = clone(self.estimator).set_params(**self.parameters)
             known = Fit(own.fit(X, y, **params))
@@ -91,9 +87,18 @@ class Trained(BaseEstimator):
         return True
 
 
-def fit_key(parameters, rows):
-    """What tells fits of a search apart: parameters, and samples trained on."""
+def digest(rows):
+    """A short name of the samples trained on."""
+    return hashlib.sha256(rows).digest()
+
+
+def fit_key(parameters, trained_on):
+    """What tells fits of a search apart: parameters, and the digest of the samples."""
+    return settings_key(parameters), trained_on
+
+
+def settings_key(parameters):
+    """What tells settings of parameters apart."""
     from sklearn_deeplinear.estimators._posing import told_apart
 
-    plain = tuple((name, told_apart(v)) for name, v in sorted(parameters.items()))
-    return plain, hashlib.sha256(rows).digest()
+    return tuple((name, told_apart(v)) for name, v in sorted(parameters.items()))
