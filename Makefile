@@ -15,7 +15,7 @@ demo: $(VENV)/.stamp-progress  ## run the demonstration on scikit-learn's diabet
 	$(PY) examples/demo_diabetes.py
 
 test: $(VENV)/.stamp-dev  ## run the tests and every example in the documentation
-	$(PY) -m pytest -n 2
+	$(PY) -m pytest -n 2 --dist loadfile
 
 # Kernels of OpenBLAS, torch and MKL, and threads: what differs between processors.
 KERNELS := Haswell:default:COMPATIBLE:1 Zen:avx2:AVX2:2 SkylakeX:avx512:AVX512:1 \
@@ -25,7 +25,7 @@ test-kernels: $(VENV)/.stamp-dev  ## run the tests on the kernels of six kinds o
 	@set -e; for kernels in $(KERNELS); do \
 	    echo "== $$kernels"; set -- $$(echo $$kernels | tr : ' '); \
 	    OPENBLAS_CORETYPE=$$1 ATEN_CPU_CAPABILITY=$$2 MKL_CBWR=$$3 OMP_NUM_THREADS=$$4 \
-	        $(PY) -m pytest -q -n 2 tests; \
+	        $(PY) -m pytest -q -n 2 --dist loadfile tests; \
 	done
 
 test-oldest:  ## run the tests on the lowest versions that pyproject.toml allows

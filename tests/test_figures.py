@@ -118,7 +118,7 @@ def test_figures_without_results_are_left_out(script, tmp_path, capsys):
 
 def test_balance_of_du_is_drawn(script, monkeypatch, tmp_path):
     module = script("du2018_balance")
-    shorter = {part: (run, name, steps // 4) for part, (run, name, steps) in module.PARTS.items()}
+    shorter = {part: (run, name, steps // 16) for part, (run, name, steps) in module.PARTS.items()}
     monkeypatch.setattr(module, "PARTS", shorter)
     monkeypatch.setattr(module, "RESULTS", tmp_path)
     monkeypatch.setattr("sys.argv", ["du2018_balance.py", "--quick"])
@@ -134,7 +134,7 @@ def test_balance_of_du_is_drawn(script, monkeypatch, tmp_path):
 def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path, dtype):
     """All four networks, in a few steps on a few images."""
     module = script("elkabetz2021_fig1")
-    name = {"float64": "6", "float32": "6_float32"}[dtype]
+    name = {"float64": "4", "float32": "4_float32"}[dtype]
     folder = tmp_path / "runs" / name
     monkeypatch.setattr(module, "HERE", tmp_path / "runs")
     folder.mkdir(parents=True)
@@ -142,7 +142,7 @@ def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path, d
     digits = {"X": rng.standard_normal((20, 784)), "y": np.arange(20) % 10, "source": "none"}
     np.savez(folder / "digits.npz", **digits)
     for action in ("compute", "plot"):
-        monkeypatch.setattr("sys.argv", ["", action, "--steps", "6", "--dtype", dtype])
+        monkeypatch.setattr("sys.argv", ["", action, "--steps", "4", "--dtype", dtype])
         module.main()
     assert (tmp_path / f"runs_{name}.png").stat().st_size > 10_000
     result = read(tmp_path, f"runs_{name}")

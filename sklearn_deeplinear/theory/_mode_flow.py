@@ -92,8 +92,15 @@ class ModeFlow:
             # A negative strength is the mirror image of a positive one.
             sign = np.where(self.a_0 < 0, -1.0, 1.0)
             return sign * _logistic(t, sign * self.s, np.abs(self.a_0), self.input_moment)
+        ended = np.isinf(times)
         # Time and s in units of A leave the equation of one pathway with A = 1.
-        return self._pathway(self.input_moment * times).reshape(times.shape + self.s.shape)
+        found = self._pathway(self.input_moment * np.where(ended, 0.0, times))
+        return np.where(np.isinf(t), self._limit, found.reshape(times.shape + self.s.shape))
+
+    @property
+    def _limit(self):
+        """The target, or zero where that is in the way, or where nothing starts."""
+        return np.where(np.sign(self.a_0) * self.s > 0, self.s / self.input_moment, 0.0)
 
     @cached_property
     def _pathway(self):

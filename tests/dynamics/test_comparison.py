@@ -210,7 +210,7 @@ def published():
     return run, *load_mnist_subset(), net
 
 
-@pytest.mark.parametrize("r", [1, 2, 5])
+@pytest.mark.parametrize("r", [1, 2])
 def test_published_losses_are_reproduced(published, r):
     run, X, y, net = published
     net = copy.deepcopy(net)

@@ -68,14 +68,14 @@ def test_no_map_has_an_objective_below_the_bound_of_another(seed):
 
 
 @pytest.mark.parametrize("depth", [3, 4])
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 def test_no_restart_ends_below_a_certified_minimum(seed, depth):
     moments = random_moments(seed)
     rank = min(moments.n_inputs, moments.n_outputs)
     decay, widths = decay_of(moments, 0.05, depth), (rank,) * (depth - 1)
     minimum = global_minimum(moments, depth=depth, weight_decay=decay)
     assert minimum.kind == "certified" and not minimum.is_zero
-    found, weights = brute_force(moments, widths, decay, restarts=10, seed=seed)
+    found, weights = brute_force(moments, widths, decay, restarts=6, seed=seed)
     assert found >= minimum.objective * (1 - 1e-12)
     assert certify(weights, moments, depth=depth, weight_decay=decay) <= minimum.objective
 
@@ -94,8 +94,7 @@ def test_minima_that_are_known_are_certified_by_their_maps():
                 assert_allclose(bound, minimum.objective, rtol=1e-9)
 
 
-@pytest.mark.parametrize("width", [1, 2])
-@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize(("depth", "width"), [(2, 1), (2, 2), (3, 2), (4, 1)])
 def test_bottlenecks_have_bounds_of_their_own(depth, width):
     moments = random_moments(5, condition=30)
     decay = decay_of(moments, 1e-3, depth)
@@ -103,7 +102,7 @@ def test_bottlenecks_have_bounds_of_their_own(depth, width):
     narrow = global_minimum(moments, depth=depth, weight_decay=decay, width=width)
     assert narrow.kind == "certified"
     assert narrow.objective > wide.objective * (1 + 1e-3)
-    found, _ = brute_force(moments, (width,) * (depth - 1), decay, restarts=10)
+    found, _ = brute_force(moments, (width,) * (depth - 1), decay, restarts=5)
     assert found >= narrow.objective * (1 - 1e-12)
     bound = certify(narrow.coef, moments, depth=depth, weight_decay=decay, width=width)
     assert wide.objective < bound <= narrow.objective * (1 + ROUNDING)
@@ -118,7 +117,7 @@ def fractional(seed):
 
 
 # Seed, depth and share of the decay; the gap that the best map leaves is 0.2 % to 23 %.
-OPEN = [(1, 3, 0.02), (6, 3, 0.1), (66, 4, 0.02), (96, 4, 0.02), (40, 5, 0.02), (40, 6, 0.02)]
+OPEN = [(1, 3, 0.02), (6, 3, 0.1), (66, 4, 0.02), (40, 5, 0.02)]
 
 
 @pytest.mark.parametrize(("seed", "depth", "share"), OPEN)
@@ -129,7 +128,7 @@ def test_branching_closes_what_one_map_cannot_prove(seed, depth, share):
     alone = certify(minimum.coef, moments, depth=depth, weight_decay=decay)
     assert alone <= minimum.objective * (1 - 1e-3)
     assert minimum.kind == "certified" and verify(minimum, moments).ok
-    found, _ = brute_force(moments, (3,) * (depth - 1), decay, restarts=20)
+    found, _ = brute_force(moments, (3,) * (depth - 1), decay, restarts=10)
     assert found >= minimum.objective * (1 - 1e-12)
 
 
@@ -139,7 +138,7 @@ def test_what_stays_open_is_bounded_and_not_called_certified():
     minimum = global_minimum(moments, depth=4, weight_decay=decay)
     assert minimum.kind == "stationary" and verify(minimum, moments).ok
     assert 1e-8 < 1 - minimum.lower_bound / minimum.objective < 1e-3
-    found, _ = brute_force(moments, (3, 3, 3), decay, restarts=20)
+    found, _ = brute_force(moments, (3, 3, 3), decay, restarts=10)
     assert found >= minimum.objective * (1 - 1e-12)
 
 

@@ -55,7 +55,7 @@ def test_weights_attain_the_objective_that_brute_force_finds(name):
     moments = SecondMoments.from_data(X, y)
     minimum = global_minimum(moments, depth=depth, width=widths, weight_decay=decay, noise=noise)
     decays, variances = np.broadcast_to(decay, depth), np.broadcast_to(noise, depth - 1)
-    reference, _ = brute_force(moments, widths, decays, variances, restarts=8)
+    reference, _ = brute_force(moments, widths, decays, variances, restarts=4)
     assert minimum.objective == pytest.approx(reference, rel=1e-8)
     assert minimum.lower_bound <= reference * (1 + 1e-12)
     if minimum.kind in ("exact", "certified"):

@@ -13,11 +13,11 @@ from tests.theory.check import selection
 # milliseconds, integrations a tenth of a second.
 MOST = 300
 INTEGRATED = {
-    "mode_flow": 60,
-    "pathway_flow": 60,
-    "end_to_end_flow": 60,
+    "mode_flow": 40,
+    "pathway_flow": 40,
+    "end_to_end_flow": 25,
     "flow_step_size_bound": 100,
-    "deep_linear_path": 150,
+    "deep_linear_path": 100,
 }
 
 CHECKS = {check.label: check for check in selection(all_checks(), MOST, INTEGRATED)}
