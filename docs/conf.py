@@ -37,7 +37,17 @@ html_theme_options = {
 }
 html_show_sourcelink = False
 # Pages without pages below them need no navigation at their side.
-leaves = ("index", "install", "tutorial", "faq", "notation", "contributing", "changes", "auto_examples/*")
+leaves = ("index", "install", "tutorial", "faq", "notation", "reproducibility", "benchmarks")
+leaves += ("contributing", "changes", "auto_examples/*")
+    "index",
+    "install",
+    "tutorial",
+    "faq",
+    "notation",
+    "contributing",
+    "changes",
+    "auto_examples/*",
+)
 html_sidebars = dict.fromkeys(leaves, [])
 
 autodoc_typehints = "none"
