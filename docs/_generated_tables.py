@@ -213,7 +213,8 @@ def api_tables():
             text += ["   :toctree: generated", "", *(f"   {name}" for name in names), ""]
     # Their pages are those of the packages that make them.
     text += [*_heading(results), ".. currentmodule:: sklearn_deeplinear", "", ".. autosummary::"]
-    text += ["", *(f"   ~{homes[getattr(results, name)]}" for name in results.__all__), ""]
+    pages = [homes[getattr(results, name)] for name in results.__all__]
+    text += ["", *(f"   ~{page.removeprefix('sklearn_deeplinear.')}" for page in pages), ""]
     return "\n".join(text)
 
 
@@ -354,7 +355,8 @@ def _elkabetz():
         rows.append(
             f"{name}: after {run['iteration'][-1]:,} steps {run['distance_from_init'][-1]:.2f} "
             f"from the start and {run['distance'][finest][-1]:.1e} from the run with a step "
-            f"{finest} times smaller; losses {run['loss']['1'][-1]:.5f} and {run['loss'][finest][-1]:.5f}"
+            f"{finest} times smaller; losses {run['loss']['1'][-1]:.5f} and "
+            f"{run['loss'][finest][-1]:.5f}"
         )
     card = {
         "question": "How far is gradient descent from gradient flow?",
@@ -365,7 +367,8 @@ def _elkabetz():
         + ", ".join(sorted(found["linear"]["distance"], key=int)),
         "ours, where the paper does not say": "the digits are "
         f"{_stated(script, 'every 50th of the MNIST training set')}, those of the paper, only "
-        "where OpenML can be reached; the seed; convolutional networks and divisor 20 were not run at this length",
+        "where OpenML can be reached; the seed; convolutional networks and divisor 20 were not run "
+        "at this length",
         "result": _bullets(rows),
         "time": _stated(script, "half an hour for each fully connected network"),
         "machine and versions": environment(found),

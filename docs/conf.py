@@ -32,6 +32,7 @@ exclude_patterns = ["_build", *_generated_tables.FRAGMENTS, "**/GALLERY_HEADER.r
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-deeplinear"
+html_static_path = ["_static"]
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
