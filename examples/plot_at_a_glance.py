@@ -2,9 +2,9 @@
 The package at a glance
 =======================
 
-Three things that one can see of a deep linear network, whose coefficients are a product of matrices:
-training and the exact minimum that it should reach, what depth does to the coefficients, and in
-which order a network learns.
+Three things that one can see of a deep linear network, whose coefficients are a product of
+matrices: training and the exact minimum that it should reach, what depth does to the coefficients,
+and in which order a network learns.
 """
 
 # %%
@@ -78,4 +78,5 @@ plt.show()
 # regulariser that can shrink to nothing, and a formula tells when each direction is learnt.
 
 reached = max(model.optimality_gap_ for model in models)
-print(f"largest gap {reached:.0e}, largest error of the formula {np.abs(learned - predicted).max():.2f}")
+error = np.abs(learned - predicted).max()
+print(f"largest gap {reached:.0e}, largest error of the formula {error:.2f}")
