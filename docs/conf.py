@@ -37,6 +37,9 @@ html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
+    # The list has an entry for each version that is published beside this one.
+    "switcher": {"json_url": "_static/switcher.json", "version_match": release},
+    "footer_end": ["versions"],
 }
 html_show_sourcelink = False
 # Pages without pages below them need no navigation at their side.

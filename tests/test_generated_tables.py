@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import sklearn_deeplinear
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -49,3 +51,9 @@ def test_results_are_listed_where_they_are_documented(tables):
     assert "   ~theory.GlobalMinimum\n" in text
     head, tail = text.split("sklearn_deeplinear.results\n")
     assert "toctree" in head and "toctree" not in tail
+
+
+def test_the_version_of_the_package_can_be_chosen():
+    versions = json.loads((DOCS / "_static" / "switcher.json").read_text())
+    assert sklearn_deeplinear.__version__ in {entry["version"] for entry in versions}
+    assert sum(entry.get("preferred", False) for entry in versions) == 1
