@@ -330,9 +330,11 @@ def _du():
         "splits": "none, all data are trained on",
         "seeds": "0",
         "set-up": f"{_stated(script, 'A 1000-100-100-10 ReLU network without biases')}, "
-        f"{relu['iteration'][-1]:,} steps; asymmetric matrix factorisation",
-        "ours, where the paper does not say": "seeds; distribution of the data; the loss has no "
-        f"factor 1/2, {_stated(script, '(b) multiplies its steps by the number of rows')}",
+        f"{relu['iteration'][-1]:,} steps, {_stated(script, 'entry variances that balance the')} "
+        f"layers {_stated(script, '(1e-4 / 100, 1e-4 / 10, 1e-4) and the same variance, 1e-4')}; "
+        "asymmetric matrix factorisation",
+        "ours, where the paper does not say": "seeds; the distribution of the data; the loss "
+        "has no factor 1/2 and is a mean, so that the factorisation multiplies its steps",
         "result": _bullets(rows),
         "time": _stated(script, "about 5 minutes"),
         "machine and versions": environment(found),
@@ -367,8 +369,8 @@ def _elkabetz():
         + ", ".join(sorted(found["linear"]["distance"], key=int)),
         "ours, where the paper does not say": "the digits are "
         f"{_stated(script, 'every 50th of the MNIST training set')}, those of the paper, only "
-        "where OpenML can be reached; the seed; convolutional networks and divisor 20 were not run "
-        "at this length",
+        "where OpenML can be reached; the seed",
+        "not run at this length": "convolutional networks, divisor 20",
         "result": _bullets(rows),
         "time": _stated(script, "half an hour for each fully connected network"),
         "machine and versions": environment(found),
