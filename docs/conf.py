@@ -1,16 +1,18 @@
 """Sphinx configuration. ``make docs`` needs no network, nor do the pages; warnings are errors."""
 
-import importlib
 import inspect
-import json
-import pkgutil
+import os
 import re
+import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-import sklearn_deeplinear
+sys.path.insert(0, str(Path(__file__).parent))
 
-HERE = Path(__file__).parent
+import _generated_tables  # noqa: E402
+
+# Estimators on pages of the gallery link to their pages, from one folder to the other.
+os.environ["SKLEARN_DEEPLINEAR_DOCS"] = ".."
 
 project = "sklearn-deeplinear"
 author = "The sklearn-deeplinear developers"
@@ -26,18 +28,23 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["_build", "_api_tables.rst", "_cost_curves.rst", "**/GALLERY_HEADER.rst"]
+exclude_patterns = ["_build", *_generated_tables.FRAGMENTS, "**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-deeplinear"
+html_static_path = ["_static"]
 html_theme_options = {
     "show_prev_next": False,
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
+    # The list has an entry for each version that is published beside this one.
+    "switcher": {"json_url": "_static/switcher.json", "version_match": release},
+    "footer_end": ["versions"],
 }
 html_show_sourcelink = False
 # Pages without pages below them need no navigation at their side.
-leaves = ("index", "install", "guide", "notation", "contributing", "changes", "auto_examples/*")
+leaves = ("index", "install", "tutorial", "faq", "notation", "reproducibility", "benchmarks")
+leaves += ("contributing", "changes", "auto_examples/*")
 html_sidebars = dict.fromkeys(leaves, [])
 
 autodoc_typehints = "none"
@@ -53,55 +60,9 @@ sphinx_gallery_conf = {
 }
 
 
-def api_tables():
-    """Return one autosummary table per package, read off its ``__all__``."""
-    shown, text = set(), []
-    packages = [
-        importlib.import_module(f"sklearn_deeplinear.{module.name}")
-        for module in pkgutil.iter_modules(sklearn_deeplinear.__path__)
-        if module.ispkg
-    ]
-    for package in [sklearn_deeplinear, *packages]:
-        exported = {name: getattr(package, name) for name in getattr(package, "__all__", [])}
-        names = [name for name, obj in exported.items() if callable(obj) and obj not in shown]
-        shown.update(exported[name] for name in names)
-        if names:
-            summary = (inspect.getdoc(package) or "").split("\n\n")[0]
-            text += [package.__name__, "-" * len(package.__name__), "", summary, ""]
-            text += [f".. currentmodule:: {package.__name__}", "", ".. autosummary::"]
-            text += ["   :toctree: generated", "", *(f"   {name}" for name in names), ""]
-    return "\n".join(text)
-
-
-# autosummary reads the tables from a file of their own, which docs/api.rst includes.
-(HERE / "_api_tables.rst").write_text(api_tables(), encoding="utf-8")
+# Pages include these fragments, and autosummary reads the tables of the reference from one.
+_generated_tables.write()
 autosummary_generate = ["_api_tables.rst"]
-
-
-def cost_curves():
-    """The table of exponents that docs/scale.rst includes, from what was measured."""
-    measured = json.loads((HERE.parent / "benchmarks/results/bench_scaling.json").read_text())
-    table = [".. list-table::", "   :header-rows: 1", "   :widths: 34 26 20 20", ""]
-    cells = [("what grows", "sizes", "time", "memory")]
-    for row in measured["results"]:
-        sizes = f"{row['sizes'][0]:,} to {row['sizes'][-1]:,}"
-        exponents = (
-            (row[f"exponent_of_{kind}"], row[f"predicted_for_{kind}"])
-            for kind in ("time", "memory")
-        )
-        cells.append((row["sweep"], sizes, *(_exponent(*pair) for pair in exponents)))
-    for first, *others in cells:
-        table += [f"   * - {first}", *(f"     - {cell}" for cell in others)]
-    return "\n".join(table) + "\n"
-
-
-def _exponent(found, predicted):
-    if found is None:
-        return "none to be seen"
-    return f"{found:.2f}" + ("" if predicted is None else f" ({predicted} predicted)")
-
-
-(HERE / "_cost_curves.rst").write_text(cost_curves(), encoding="utf-8")
 
 
 def skip_unwritten(app, what, name, obj, skip, options):

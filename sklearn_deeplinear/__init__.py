@@ -39,6 +39,7 @@ _PACKAGES = [
     "inspection",
     "model_selection",
     "nn",
+    "results",
     "theory",
 ]
 

@@ -14,10 +14,11 @@ FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*
 
 LEVELS = {
     **dict.fromkeys(["_results", "_parameters", "_warnings", "_training_warning", "_compat"], 0),
+    "_documentation": 0,
     **dict.fromkeys(["theory", "nn", "datasets", "_arrays"], 1),
     **dict.fromkeys(["dynamics", "callbacks", "_streamed"], 2),
     **dict.fromkeys(["estimators", "model_selection", "inspection"], 3),
-    "__init__": 4,
+    **dict.fromkeys(["results", "__init__"], 4),
 }
 # Rooms of `dynamics`: its files at the top are the public tools.
 ROOMS = {"networks": 0, "runs": 1, "compression": 1, "step_sizes": 1, "": 2}

@@ -1,12 +1,22 @@
 """Result objects: what they say of their shape, and that they cannot be changed."""
 
 import pickle
-from dataclasses import FrozenInstanceError, replace
+import subprocess
+import sys
+from dataclasses import FrozenInstanceError, is_dataclass, replace
+from inspect import isclass
 
 import numpy as np
 import pytest
 
-from sklearn_deeplinear import DeepLinearRegressor, dynamics, theory
+from sklearn_deeplinear import (
+    DeepLinearRegressor,
+    dynamics,
+    estimators,
+    model_selection,
+    results,
+    theory,
+)
 from sklearn_deeplinear.dynamics import BalanceHistory, Trajectory
 from sklearn_deeplinear.theory import SecondMoments
 
@@ -166,3 +176,28 @@ def test_a_line_shows_numbers_and_shapes():
     assert repr(theory.mode_flow(1.0, 0.5, depth=3)) == (
         "ModeFlow(depth=3, s=1, a_0=0.5, input_moment=1)"
     )
+
+
+def test_all_records_of_the_package_are_in_one_module_too():
+    """Frozen dataclasses and named tuples that some package exports, the same objects."""
+    exported = {
+        name: getattr(package, name)
+        for package in (dynamics, estimators, model_selection, theory)
+        for name in package.__all__
+    }
+    records = {
+        name: obj
+        for name, obj in exported.items()
+        if is_dataclass(obj) or issubclass(obj if isclass(obj) else int, tuple)
+    }
+    assert set(results.__all__) == set(records)
+    assert all(getattr(results, name) is obj for name, obj in records.items())
+    assert set(results.__all__) <= set(dir(results))
+    with pytest.raises(AttributeError, match="has no attribute 'Minima'"):
+        results.Minima  # noqa: B018
+
+
+def test_results_of_theory_load_no_torch():
+    code = "from sklearn_deeplinear.results import GlobalMinimum, Trajectory\nimport sys\n"
+    code += "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

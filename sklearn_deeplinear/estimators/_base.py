@@ -21,6 +21,7 @@ from sklearn_deeplinear._arrays import (
     on_host,
 )
 from sklearn_deeplinear._compat import CallbackSupportMixin, LoadsOlderFiles, _fit_context
+from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
@@ -45,7 +46,7 @@ _COMPUTED = {
 }
 
 
-class TrainedNetwork(LoadsOlderFiles, CallbackSupportMixin, BaseEstimator):
+class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEstimator):
     """Fit by a solver; subclasses check data and pose the problem.
 
     They define ``_check_data(X, y, sample_weight, reset=True)``, ``_problem_of(X, y,

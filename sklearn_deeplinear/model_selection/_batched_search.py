@@ -19,6 +19,7 @@ from sklearn.model_selection import (
 from sklearn.utils import get_tags, indexable
 
 from sklearn_deeplinear._compat import _num_samples, _routing_enabled
+from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear.model_selection._fit_table import FitTable, prefix_of
 from sklearn_deeplinear.model_selection._trained import Fit, Trained
@@ -40,7 +41,7 @@ def _why_alone_altogether(estimator, params):
     return None
 
 
-class BatchedSearch:
+class BatchedSearch(Documented):
     """Mixin of searches, which define ``_candidates()``: parameters of each, as dicts."""
 
     def __sklearn_tags__(self):

@@ -32,6 +32,7 @@ from sklearn_deeplinear._compat import (
     _raise_for_params,
     _routing_enabled,
 )
+from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._streamed import StreamedRegressor, is_streamed, learn_features, watched
 from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
@@ -48,7 +49,9 @@ from sklearn_deeplinear.theory._one_output import one_output
 from sklearn_deeplinear.theory._tally import consecutive_folds
 
 
-class DeepLinearRegressorCV(LoadsOlderFiles, MultiOutputMixin, StreamedRegressor, BaseEstimator):
+class DeepLinearRegressorCV(
+    Documented, LoadsOlderFiles, MultiOutputMixin, StreamedRegressor, BaseEstimator
+):
     """Deep linear regression with cross-validated weight decay, depth, width and noise.
 
     Every setting is fitted at its exact global minimum, ``DeepLinearRegressor`` with

@@ -1,0 +1,59 @@
+"""Tables of the documentation are read from results, and say so when these lack something."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+import sklearn_deeplinear
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.fixture
+def tables():
+    spec = importlib.util.spec_from_file_location("tables", DOCS / "_generated_tables.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_cards_hold_the_numbers_of_the_results(tables):
+    text = tables.cards()
+    path = DOCS.parent / "benchmarks" / "results" / "shi2022" / "linear_7.json"
+    last = json.loads(path.read_text())["mode_strengths"][-1]
+    share = max(abs(last[0][0]), abs(last[1][0])) / (abs(last[0][0]) + abs(last[1][0]))
+    assert f"depth 7: larger share of the strongest mode {share:.2f}" in text
+    assert text.count("* - machine and versions") == 3
+
+
+def test_every_number_of_a_benchmark_is_in_its_table(tables):
+    text = tables.benchmark_tables()
+    for row in tables.results_of("bench_path")["results"]:
+        assert f"     - {row['ridge_cv_over_sweep']:.3g}\n" in text
+
+
+def test_results_that_lack_a_column_are_no_empty_column(tables, monkeypatch):
+    monkeypatch.setattr(tables, "TABLES", {"bench_path": ("", {"no_such": "nothing"})})
+    with pytest.raises(KeyError, match="bench_path.json has no 'no_such'"):
+        tables.benchmark_tables()
+
+
+def test_words_that_a_script_does_not_say_are_not_quoted(tables):
+    with pytest.raises(ValueError, match="no longer says 'a day'"):
+        tables._stated("du2018_balance", "a day")
+
+
+def test_results_are_listed_where_they_are_documented(tables):
+    """Else the reference would hold two pages for one class."""
+    text = tables.api_tables()
+    assert "   ~theory.GlobalMinimum\n" in text
+    head, tail = text.split("sklearn_deeplinear.results\n")
+    assert "toctree" in head and "toctree" not in tail
+
+
+def test_the_version_of_the_package_can_be_chosen():
+    versions = json.loads((DOCS / "_static" / "switcher.json").read_text())
+    assert sklearn_deeplinear.__version__ in {entry["version"] for entry in versions}
+    assert sum(entry.get("preferred", False) for entry in versions) == 1
