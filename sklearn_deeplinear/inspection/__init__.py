@@ -2,6 +2,7 @@
 
 from sklearn_deeplinear.inspection._balance import BalanceDisplay
 from sklearn_deeplinear.inspection._optimality import OptimalityDisplay
+from sklearn_deeplinear.inspection._phase_diagram import PhaseDiagramDisplay
 from sklearn_deeplinear.inspection._regularisation_path import RegularisationPathDisplay
 from sklearn_deeplinear.inspection._stopping import StoppingDisplay
 from sklearn_deeplinear.inspection._trajectory import TrajectoryDisplay
@@ -9,6 +10,7 @@ from sklearn_deeplinear.inspection._trajectory import TrajectoryDisplay
 __all__ = [
     "BalanceDisplay",
     "OptimalityDisplay",
+    "PhaseDiagramDisplay",
     "RegularisationPathDisplay",
     "StoppingDisplay",
     "TrajectoryDisplay",
