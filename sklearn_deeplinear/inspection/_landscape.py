@@ -18,7 +18,7 @@ _STYLES = ("-", "--", ":", "-.")
 _MARKS = {
     "trained": {"marker": "o", "markersize": 21, "fillstyle": "none", "markeredgewidth": 2.5},
     "minimum": {"marker": "*", "markersize": 17, "color": COLORS[4], "markeredgecolor": "black"},
-    "zero": {"marker": "X", "markersize": 8, "color": COLORS[6], "markeredgecolor": "white"},
+    "zero": {"marker": "X", "markersize": 10, "color": COLORS[6], "markeredgecolor": "white"},
 }
 _MARKS["trained"] |= {"markeredgecolor": COLORS[1]}
 _AXES = {
