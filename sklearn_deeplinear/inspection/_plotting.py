@@ -16,11 +16,11 @@ def abscissa_label(against):
 
 
 def axes_and_figure(ax):
-    """Return `ax` and its figure, new ones if `ax` is None."""
+    """Return `ax` and its figure, new ones if `ax` is None: with room for what is outside axes."""
     if ax is None:
         import matplotlib.pyplot as plt
 
-        _, ax = plt.subplots()
+        _, ax = plt.subplots(layout="constrained")
     return ax, ax.figure
 
 
