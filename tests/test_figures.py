@@ -177,6 +177,72 @@ def test_linear_networks_train_to_the_minimum_that_is_left(script):
     np.testing.assert_allclose(loss[:, 0], expected, atol=0.03)
 
 
+@pytest.mark.parametrize("figure", ["perceptrons", "convolutional"])
+def test_collapse_on_digits_is_drawn(script, figure, monkeypatch, tmp_path):
+    """Two epochs on fifty digits."""
+    module = script("ziyin2022_collapse")
+    images, digits = np.random.RandomState(0).standard_normal((50, 784)), np.arange(50) % 10
+    monkeypatch.setattr(module, "load_mnist_subset", lambda: (images, digits))
+    module.digits.cache_clear()
+    for arguments in (["compute", figure, "--quick"], ["plot", figure]):
+        module.main([*arguments, "--folder", str(tmp_path)])
+    module.digits.cache_clear()
+    assert (tmp_path / f"{figure}.png").stat().st_size > 10_000
+    for depth in module.DEPTHS:
+        result = read(tmp_path, f"collapse_{figure}_{depth}")
+        assert np.all(np.isfinite(result["loss"]))
+        assert len(result["accuracy"]) == 3
+
+
+def test_convolutional_nets_have_the_depth_they_are_asked_for(script):
+    module = script("ziyin2022_collapse")
+    for depth in module.DEPTHS:
+        assert len(list(module.convolutional_net(depth).parameters())) == depth
+
+
+@pytest.mark.parametrize(
+    ("at_zero", "bracket"),
+    [
+        ([False, False, True, True], (2, 3)),
+        ([False, True, False, True], (3, 4)),
+        ([False] * 4, (4, 4)),
+        ([True] * 4, (1, 1)),
+    ],
+)
+def test_collapse_is_where_all_larger_decays_end_at_zero(script, at_zero, bracket):
+    assert script("ziyin2022_collapse").critical({"decays": [1, 2, 3, 4]}, at_zero) == bracket
+
+
+def test_resnet_says_what_is_missing(script, monkeypatch, tmp_path):
+    module = script("ziyin2022_resnet")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="torchvision .*; a CUDA device; the images, "):
+        module.main(["compute", "--images", str(tmp_path)])
+
+
+def test_sweep_of_the_resnet_goes_on_and_is_drawn(script, monkeypatch, tmp_path):
+    """A linear layer in its place, on random images."""
+    module, path = script("ziyin2022_resnet"), tmp_path / "ziyin2022" / "resnet_1.json"
+    torch = module.torch
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(20, 3, 32, 32, generator=generator)
+    data = dict.fromkeys(("train", "test"), (X, torch.arange(20) % 10))
+
+    def net():
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+
+    module.sweep(net, data, 1, path, {})
+    whole = read(path.parent, "resnet_1")["runs"]
+    assert [run["weight_decay"] for run in whole] == list(module.DECAYS)
+    path.write_text(json.dumps({"runs": whole[:4]}))
+    module.sweep(net, data, 1, path, {})
+    assert read(path.parent, "resnet_1")["runs"] == whole
+    module.main(["plot", "--epochs", "1"])
+    assert path.with_suffix(".png").stat().st_size > 5000
+
+
 def test_balance_of_du_is_drawn(script, monkeypatch, tmp_path):
     module = script("du2018_balance")
     shorter = {part: (run, name, steps // 4) for part, (run, name, steps) in module.PARTS.items()}
