@@ -135,7 +135,7 @@ def test_ziyin_figures_are_drawn(ziyin, figure):
 
 
 def test_phases_of_zero_agree_with_the_critical_decays(ziyin):
-    """Minima and the Hessian at zero know nothing of the formula for the critical decays."""
+    """The phases are those of minima and of the Hessian at zero, cell by cell."""
     diagrams = read(ziyin[1], "phases")["diagrams"]
     assert [diagram["disagreements"] for diagram in diagrams] == [0, 0, 0]
     assert [np.unique(diagram["phase"]).tolist() for diagram in diagrams] == [

@@ -62,7 +62,7 @@ def phase(moments, depth, decay):
 
 
 def phases(path, quick):
-    """Classify a grid of problems; critical decays by a formula that knows nothing of it."""
+    """Classify a grid of problems by their minima, and compare with the critical decays."""
     n = 8 if quick else 60
     grid = (np.arange(n) + 0.5) * LARGEST / n
     diagrams = []
