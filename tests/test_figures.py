@@ -116,6 +116,133 @@ def test_figures_without_results_are_left_out(script, tmp_path, capsys):
     assert "figure_4: task not computed yet" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def ziyin(tmp_path_factory):
+    """The script of Ziyin et al.'s figures, and a folder with its results in quick mode."""
+    folder = tmp_path_factory.mktemp("ziyin2022")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        module = importlib.import_module("ziyin2022_figures")
+        module.main(["compute", "--quick", "--folder", str(folder)])
+    return module, folder
+
+
+@pytest.mark.parametrize("figure", ["phase_diagram", "landscape", "trained"])
+def test_ziyin_figures_are_drawn(ziyin, figure):
+    module, folder = ziyin
+    module.main(["plot", figure, "--folder", str(folder)])
+    assert (folder / f"{figure}.png").stat().st_size > 10_000
+
+
+def test_phases_of_zero_agree_with_the_critical_decays(ziyin):
+    """The phases are those of minima and of the Hessian at zero, cell by cell."""
+    diagrams = read(ziyin[1], "phases")["diagrams"]
+    assert [diagram["disagreements"] for diagram in diagrams] == [0, 0, 0]
+    assert [np.unique(diagram["phase"]).tolist() for diagram in diagrams] == [
+        [0, 2],
+        [1, 2],
+        [1, 2],
+    ]
+
+
+def test_landscape_of_the_linear_network_touches_its_minimum(ziyin):
+    """41 points of b come within 2 % of it; with decay zero is stationary for tanh, too."""
+    for panel in read(ziyin[1], "landscapes")["panels"]:
+        curve, tanh = (np.array(panel["curves"][name]) for name in ("linear", "tanh"))
+        assert panel["least"] - 1e-6 <= curve.min() < 1.02 * panel["least"]
+        middle = len(curve) // 2
+        np.testing.assert_allclose(curve[[middle]], tanh[[middle]])
+        assert abs(curve[middle + 1] - curve[middle - 1]) < 1e-6
+
+
+def test_networks_trained_in_a_stack_are_those_trained_alone(script):
+    training = script("ziyin2022_training")
+    signals, decays = np.array([0.5, 2.0]), np.array([0.01, 1.0])
+    stack = training.train("tanh", 2, signals, decays, epochs=5)
+    alone = training.train("tanh", 2, signals[1:], decays[:1], epochs=5)
+    np.testing.assert_allclose(np.array(stack)[:, 0, 1], np.array(alone)[:, 0, 0], rtol=1e-4)
+
+
+def test_linear_networks_train_to_the_minimum_that_is_left(script):
+    """Past the spinodal, 0.472 for a signal of 1, that is zero; before, Adam stays near its own."""
+    training, module = script("ziyin2022_training"), script("ziyin2022_figures")
+    signals, decays = [1.0], [0.3, 0.6]
+    loss, _ = training.train("linear", 2, signals, decays, epochs=100)
+    assert module.predicted_zero(signals, decays, 2).ravel().tolist() == [False, True]
+    expected = [
+        module.global_minimum(module.scalar_moments(1.0), depth=3, weight_decay=decay).loss
+        for decay in decays
+    ]
+    # Steps of 0.01 keep the map 2 % from its place, where the loss has slope 2 (1 - 0.66).
+    np.testing.assert_allclose(loss[:, 0], expected, atol=0.03)
+
+
+@pytest.mark.parametrize("figure", ["perceptrons", "convolutional"])
+def test_collapse_on_digits_is_drawn(script, figure, monkeypatch, tmp_path):
+    """Two epochs on fifty digits."""
+    module = script("ziyin2022_collapse")
+    images, digits = np.random.RandomState(0).standard_normal((50, 784)), np.arange(50) % 10
+    monkeypatch.setattr(module, "load_mnist_subset", lambda: (images, digits))
+    module.digits.cache_clear()
+    for arguments in (["compute", figure, "--quick"], ["plot", figure]):
+        module.main([*arguments, "--folder", str(tmp_path)])
+    module.digits.cache_clear()
+    assert (tmp_path / f"{figure}.png").stat().st_size > 10_000
+    for depth in module.DEPTHS:
+        result = read(tmp_path, f"collapse_{figure}_{depth}")
+        assert np.all(np.isfinite(result["loss"]))
+        assert len(result["accuracy"]) == 3
+
+
+def test_convolutional_nets_have_the_depth_they_are_asked_for(script):
+    module = script("ziyin2022_collapse")
+    for depth in module.DEPTHS:
+        assert len(list(module.convolutional_net(depth).parameters())) == depth
+
+
+@pytest.mark.parametrize(
+    ("at_zero", "bracket"),
+    [
+        ([False, False, True, True], (2, 3)),
+        ([False, True, False, True], (3, 4)),
+        ([False] * 4, (4, 4)),
+        ([True] * 4, (1, 1)),
+    ],
+)
+def test_collapse_is_where_all_larger_decays_end_at_zero(script, at_zero, bracket):
+    assert script("ziyin2022_collapse").critical({"decays": [1, 2, 3, 4]}, at_zero) == bracket
+
+
+def test_resnet_says_what_is_missing(script, monkeypatch, tmp_path):
+    module = script("ziyin2022_resnet")
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(module.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit, match="torchvision .*; a CUDA device; the images, "):
+        module.main(["compute", "--images", str(tmp_path)])
+
+
+def test_sweep_of_the_resnet_goes_on_and_is_drawn(script, monkeypatch, tmp_path):
+    """A linear layer in its place, on random images."""
+    module, path = script("ziyin2022_resnet"), tmp_path / "ziyin2022" / "resnet_1.json"
+    torch = module.torch
+    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(20, 3, 32, 32, generator=generator)
+    data = dict.fromkeys(("train", "test"), (X, torch.arange(20) % 10))
+
+    def net():
+        return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3072, 10))
+
+    module.sweep(net, data, 1, path, {})
+    whole = read(path.parent, "resnet_1")["runs"]
+    assert [run["weight_decay"] for run in whole] == list(module.DECAYS)
+    path.write_text(json.dumps({"runs": whole[:4]}))
+    module.sweep(net, data, 1, path, {})
+    assert read(path.parent, "resnet_1")["runs"] == whole
+    module.main(["plot", "--epochs", "1"])
+    assert path.with_suffix(".png").stat().st_size > 5000
+
+
 def test_balance_of_du_is_drawn(script, monkeypatch, tmp_path):
     module = script("du2018_balance")
     shorter = {part: (run, name, steps // 16) for part, (run, name, steps) in module.PARTS.items()}

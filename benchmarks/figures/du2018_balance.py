@@ -36,6 +36,7 @@ from _environment import RESULTS, environment
 
 from sklearn_deeplinear import DeepLinearRegressor, HomogeneousMLPRegressor
 from sklearn_deeplinear.dynamics import gradient_descent
+from sklearn_deeplinear.inspection._plotting import COLORS
 from sklearn_deeplinear.theory import balance
 
 SHAPES = [(100, 1000), (100, 100), (10, 100)]
@@ -189,12 +190,30 @@ def summary(result):
     )
 
 
+def _draw_layers(difference, ratio, result, name):
+    """Differences and ratios of squared norms of adjacent layers."""
+    from matplotlib.ticker import NullFormatter, StrMethodFormatter
+
+    norms, t = np.array(result["squared_norms"]), result["iteration"]
+    for layer, color in zip(range(2), COLORS, strict=False):
+        label = f"layers {layer + 2} and {layer + 1}"
+        difference.plot(t, norms[:, layer + 1] - norms[:, layer], color=color, label=label)
+        ratio.plot(t, norms[:, layer + 1] / norms[:, layer], color=color, label=label)
+    difference.set(title=f"{name}: difference of squared norms")
+    ratio.set(title=f"{name}: ratio of squared norms")
+    if norms[0, 1] < 0.5 * norms[0, 0]:
+        ratio.set_yscale("log")
+        ratio.set_yticks([0.1, 0.2, 0.5, 1.0])
+        ratio.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ratio.yaxis.set_minor_formatter(NullFormatter())
+    for ax in (difference, ratio):
+        ax.legend(loc="center right", frameon=False)
+
+
 def _draw_factorisation(axis, result, name, color):
     t = result["iteration"]
-    axis.semilogy(t, result["squared_distance"], color, label=f"{name}: squared distance")
-    axis.semilogy(t, result["imbalance"], color, linestyle=":", label=f"{name}: imbalance")
-    axis.set(title="matrix factorisation", xlabel="iteration")
-    axis.legend(fontsize="small")
+    axis.semilogy(t, result["squared_distance"], color=color, label=f"{name}: distance²")
+    axis.semilogy(t, result["imbalance"], ":", color=color, label=f"{name}: imbalance")
 
 
 def plot(results, path):
@@ -203,19 +222,19 @@ def plot(results, path):
 
     figure, axes = plt.subplots(2, 3, figsize=(12, 7), layout="constrained")
     for row, name in zip(axes, VARIANCES, strict=True):
-        result = results[f"relu, {name}"]
-        norms, t = np.array(result["squared_norms"]), result["iteration"]
-        for layer in range(2):
-            label = f"layers {layer + 2} and {layer + 1}"
-            row[0].plot(t, norms[:, layer + 1] - norms[:, layer], label=label)
-            row[1].plot(t, norms[:, layer + 1] / norms[:, layer], label=label)
-        row[0].set(title=f"{name}: difference of squared norms", xlabel="iteration")
-        row[1].set(title=f"{name}: ratio of squared norms", xlabel="iteration", yscale="log")
-        row[0].legend()
-    for name, color in (("decaying", "C0"), ("regularised", "C1"), ("as proved", "C2")):
+        _draw_layers(*row[:2], results[f"relu, {name}"], name)
+    for name, color in zip(("decaying", "regularised", "as proved"), COLORS, strict=False):
         _draw_factorisation(axes[0, 2], results[f"factorisation, {name}"], name, color)
-    _draw_factorisation(axes[1, 2], results["factorisation, constant"], "constant", "C0")
-    figure.savefig(path, dpi=150)
+    axes[0, 2].set(title="factorisation, rank three", ylim=(1e-7, 1e9))
+    _draw_factorisation(axes[1, 2], results["factorisation, constant"], "constant", COLORS[0])
+    axes[1, 2].set(title="factorisation, rank one", ylim=(1e-29, 1e9))
+    for axis in axes[:, 2]:
+        axis.legend(fontsize="small", loc="upper right", frameon=False)
+    for axis in axes.ravel():
+        axis.set_xlabel("iteration")
+        axis.ticklabel_format(axis="x", style="plain")
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
     print(f"wrote {path}")
 
 

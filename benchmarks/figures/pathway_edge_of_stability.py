@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from pathway_command import Figure, run
+from figure_command import Figure, run
 from scipy.optimize import brentq
 
 from sklearn_deeplinear import MultiPathwayRegressor
@@ -194,7 +194,7 @@ FIGURES = {
 
 def main(argv=None):
     """Compute or plot."""
-    run(FIGURES, __doc__.splitlines()[0], argv)
+    run(FIGURES, "shi2022", __doc__.splitlines()[0], argv)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from pathway_command import Figure, run
+from figure_command import Figure, run
 from pathway_training import RATE, SCALE, WIDTH, train
 from shi2022_figures import COLOURS, LEVELS
 
@@ -155,7 +155,7 @@ FIGURES = {
 
 def main(argv=None):
     """Compute or plot."""
-    run(FIGURES, __doc__.splitlines()[0], argv)
+    run(FIGURES, "shi2022", __doc__.splitlines()[0], argv)
 
 
 if __name__ == "__main__":

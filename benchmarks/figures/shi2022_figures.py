@@ -22,10 +22,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from pathway_command import Figure, run
+from figure_command import Figure, run
 from pathway_training import WIDTH, train
 
 from sklearn_deeplinear.datasets import make_hierarchical
+from sklearn_deeplinear.inspection._plotting import COLORS
 from sklearn_deeplinear.theory import pathway_flow
 
 # depth: steps
@@ -90,22 +91,26 @@ def draw_phase_planes(results):
     [result] = results
     target, shape = result["target"], (len(SPREADS), len(DEPTHS))
     figure, axes = plt.subplots(
-        *shape, figsize=(12, 6.3), sharex=True, sharey=True, layout="constrained"
+        *shape, figsize=(9, 5.3), sharex=True, sharey=True, layout="compressed"
     )
     for ax, plane in zip(axes.T.ravel(), result["planes"], strict=True):
         ax.plot([0, target], [target, 0], "k--", lw=1, label="$K_a + K_b = S$")
+        for colour, winner in zip(COLORS, "ab", strict=False):
+            ax.plot([], [], "o-", c=colour, ms=4, lw=0.8, label=f"pathway {winner} ends ahead")
+        ax.plot([], [], ".", c="0.5", ms=4, label="start")
         for a, b in np.moveaxis(np.array(plane["strengths"]), 2, 0).transpose(0, 2, 1):
-            colour = "C0" if a[-1] > b[-1] else "C1"
-            ax.plot(a, b, colour, lw=0.8)
+            colour = COLORS[0] if a[-1] > b[-1] else COLORS[1]
+            ax.plot(a, b, c=colour, lw=0.8)
             ax.plot(a[0], b[0], ".", c="0.5", ms=4)
             ax.plot(a[-1], b[-1], "o", c=colour, ms=4)
-        ax.set_title(f"depth {plane['depth']}, spread {plane['spread']:g}", fontsize=10)
-        ax.set(xlim=(-3, 13), ylim=(-3, 13), aspect="equal")
+        ax.set_title(f"depth {plane['depth']}, spread {plane['spread']:g}", fontsize=9)
+        ax.set(xlim=(-3, 13), ylim=(-3, 13), aspect="equal", yticks=(0, 5, 10))
     for ax in axes[-1]:
         ax.set_xlabel("strength $K_a$ in pathway a")
     for ax in axes[:, 0]:
         ax.set_ylabel("strength $K_b$ in pathway b")
-    axes[0, 0].legend(fontsize=8, loc="upper right")
+    handles = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside upper center", ncols=4, frameon=False)
     return figure
 
 
@@ -194,7 +199,7 @@ FIGURES = {
 
 def main(argv=None):
     """Compute or plot."""
-    run(FIGURES, __doc__.splitlines()[0], argv)
+    run(FIGURES, "shi2022", __doc__.splitlines()[0], argv)
 
 
 if __name__ == "__main__":

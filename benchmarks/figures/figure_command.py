@@ -1,4 +1,4 @@
-"""Command line of the pathway figures: experiments are kept as JSON, figures drawn from them."""
+"""Command line of figures: experiments are kept as JSON, figures are drawn from them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from _environment import RESULTS, environment
-
-FOLDER = RESULTS / "shi2022"
 
 
 @dataclass(frozen=True)
@@ -33,28 +31,33 @@ class Figure:
     draw: object
 
 
-def run(figures, description, argv=None):
+def run(figures, paper, description, argv=None):
     """Compute or plot the figures that the command line names.
 
     Parameters
     ----------
     figures : dict of Figure
         By name.
+    paper : str
+        Name of the folder of the results.
     description : str
         What the script does.
     argv : sequence of str, default=None
         Arguments; None takes those of the process.
     """
+    home = RESULTS / paper
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("action", choices=["compute", "plot"])
     parser.add_argument("names", nargs="*", help=f"figures, among {', '.join(figures)}")
-    parser.add_argument("--quick", action="store_true", help="narrow networks and few steps")
-    parser.add_argument("--folder", type=Path, help=f"of the results ({FOLDER}, or its quick/)")
+    parser.add_argument(
+        "--quick", action="store_true", help="small grids, narrow networks and few steps"
+    )
+    parser.add_argument("--folder", type=Path, help=f"of the results ({home}, or its quick/)")
     arguments = parser.parse_args(argv)
     unknown = set(arguments.names) - set(figures)
     if unknown:
         parser.error(f"unknown figures: {', '.join(sorted(unknown))}")
-    folder = arguments.folder or (FOLDER / "quick" if arguments.quick else FOLDER)
+    folder = arguments.folder or (home / "quick" if arguments.quick else home)
     chosen = {name: figures[name] for name in arguments.names or figures}
     if arguments.action == "compute":
         compute(chosen.values(), folder, arguments.quick)
@@ -95,6 +98,6 @@ def plot(figures, folder):
             print(f"{name}: {', '.join(missing)} not computed yet")
             continue
         drawn = figure.draw([json.loads(path.read_text()) for path in paths])
-        drawn.savefig(folder / f"{name}.png", dpi=120)
+        drawn.savefig(folder / f"{name}.png", dpi=100)
         plt.close(drawn)
         print(f"wrote {folder / name}.png")
