@@ -3,6 +3,7 @@
 from sklearn_deeplinear.inspection._balance import BalanceDisplay
 from sklearn_deeplinear.inspection._optimality import OptimalityDisplay
 from sklearn_deeplinear.inspection._regularisation_path import RegularisationPathDisplay
+from sklearn_deeplinear.inspection._step_sizes import StepSizeDisplay
 from sklearn_deeplinear.inspection._stopping import StoppingDisplay
 from sklearn_deeplinear.inspection._trajectory import TrajectoryDisplay
 
@@ -10,6 +11,7 @@ __all__ = [
     "BalanceDisplay",
     "OptimalityDisplay",
     "RegularisationPathDisplay",
+    "StepSizeDisplay",
     "StoppingDisplay",
     "TrajectoryDisplay",
 ]
