@@ -2,6 +2,7 @@
 
 from sklearn_deeplinear.inspection._balance import BalanceDisplay
 from sklearn_deeplinear.inspection._optimality import OptimalityDisplay
+from sklearn_deeplinear.inspection._pathways import PathwayDisplay
 from sklearn_deeplinear.inspection._regularisation_path import RegularisationPathDisplay
 from sklearn_deeplinear.inspection._step_sizes import StepSizeDisplay
 from sklearn_deeplinear.inspection._stopping import StoppingDisplay
@@ -10,6 +11,7 @@ from sklearn_deeplinear.inspection._trajectory import TrajectoryDisplay
 __all__ = [
     "BalanceDisplay",
     "OptimalityDisplay",
+    "PathwayDisplay",
     "RegularisationPathDisplay",
     "StepSizeDisplay",
     "StoppingDisplay",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Okabe and Ito's colours (2008), which the colour-blind tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 4)))
 
 _AGAINST = {"iteration": "iteration", "time": "time (sum of step sizes)"}
 
@@ -24,9 +25,10 @@ def axes_and_figure(ax):
     return ax, ax.figure
 
 
-def legend_above(ax):
+def legend_above(ax, **options):
     """A legend above the axes, where it covers no curve."""
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1.0), "ncols": 3, "frameon": False}
+    ax.legend(**place | options)
 
 
 def fitted(estimator, attribute, display):
