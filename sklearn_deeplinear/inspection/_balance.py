@@ -10,6 +10,7 @@ from sklearn_deeplinear.inspection._plotting import (
     abscissa_label,
     axes_and_figure,
     fitted,
+    legend_above,
 )
 
 _LABELS = {
@@ -128,7 +129,7 @@ class BalanceDisplay:
             self.lines_ += self.ax_.plot(axis, column, **options)
         self.ax_.set(xlabel=abscissa, ylabel=_LABELS[quantity])
         if self.lines_:
-            self.ax_.legend()
+            legend_above(self.ax_)
         return self
 
     def _curves(self, quantity, against):
