@@ -29,7 +29,7 @@ def one_line(result, *names):
     Returns
     -------
     text : str
-        As in ``GlobalMinimum(kind='exact', objective=0.581, coef: (1, 10))``.
+        As in ``StationaryPoint(scale=0.25, objective=0.581, coef: (1, 10))``.
     """
     values = {name: getattr(result, name) for name in names}
     shown = (_shown(name, value) for name, value in values.items() if value is not None)
