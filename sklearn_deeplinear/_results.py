@@ -1,13 +1,18 @@
 """Immutable results: frozen dataclasses of numpy arrays, no computation on data.
 
-All results of the package print as one line, written by :func:`one_line`.
+All results of the package print as one line, most of them written by :func:`one_line`; those
+that people look at most also as a small table in notebooks, by :func:`html_table`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from html import escape
 
 import numpy as np
+
+# Pairs of layers whose drift a line shows, as that of a deep network has no room for all.
+_PAIRS = 5
 
 
 def one_line(result, *names):
@@ -24,7 +29,7 @@ def one_line(result, *names):
     Returns
     -------
     text : str
-        As in ``GlobalMinimum(kind='exact', objective=0.581, coef: (1, 10))``.
+        As in ``StationaryPoint(scale=0.25, objective=0.581, coef: (1, 10))``.
     """
     values = {name: getattr(result, name) for name in names}
     shown = (_shown(name, value) for name, value in values.items() if value is not None)
@@ -46,6 +51,40 @@ def _shown(name, value):
 def _number(value):
     value = value.item() if isinstance(value, (np.generic, np.ndarray)) else value
     return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def html_table(name, header, rows):
+    """Table of texts and numbers for notebooks.
+
+    Parameters
+    ----------
+    name : str
+        Caption.
+    header : tuple of str
+        Names of the columns; empty for none.
+    rows : iterable of tuples
+        What is in them: the name of the row, then its values.
+
+    Returns
+    -------
+    html : str
+        A table; all that is in it is escaped.
+    """
+    lines = [f"<caption>{escape(name)}</caption>"]
+    if header:
+        lines.append(_html_row("th", header))
+    for row, *values in rows:
+        cells = (v if isinstance(v, str) else _number(v) for v in values)
+        lines.append(_html_row("td", (row, *cells)))
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _html_row(tag, cells):
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+
+
+def _records(n):
+    return f"{n} record{'' if n == 1 else 's'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,8 +142,27 @@ class Trajectory:
             raise AttributeError(f"Trajectory has no attribute {name!r}") from None
 
     def __repr__(self):
-        curves = "iteration", "time", "loss", "objective", "gradient_norm", "validation_loss"
-        return one_line(self, *curves, "sharpness", *self.others)
+        curves = [self._from_to(name) for name in ("objective", "validation_loss", *self.others)]
+        return f"Trajectory({', '.join([_records(len(self)), *filter(None, curves)])})"
+
+    def _from_to(self, name):
+        """First and last value of a curve, in words; None if it was not recorded."""
+        values = getattr(self, name)
+        if values is None or not len(values):
+            return None
+        if values.ndim > 1:
+            return f"{name} {values.shape}"
+        ends = dict.fromkeys(f"{value:.4g}" for value in values[[0, -1]])
+        return f"{name.replace('_', ' ')} {' -> '.join(ends)}"
+
+    def _repr_html_(self):
+        rows = (
+            (name.replace("_", " "), *values[[0, -1]], values.min())
+            for name, values in self.curves().items()
+            if len(values)
+        )
+        header = ("", "first", "last", "least")
+        return html_table(f"Trajectory, {_records(len(self))}", header, rows)
 
     def __len__(self) -> int:
         return len(self.iteration)
@@ -171,7 +229,10 @@ class BalanceHistory:
     change: np.ndarray
 
     def __repr__(self):
-        return one_line(self, "iteration", "time", "layer", "neuron", "matrix", "change")
+        pairs = [f"{value:.4g}" for value in self.drift] if len(self) else []
+        drift = f", drift of adjacent layers {', '.join(pairs[:_PAIRS])}" if pairs else ""
+        more = ", ..." if len(pairs) > _PAIRS else ""
+        return f"BalanceHistory({_records(len(self))}{drift}{more})"
 
     def __len__(self) -> int:
         return len(self.iteration)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import FrozenInstanceError, is_dataclass, replace
 from inspect import isclass
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -152,24 +153,30 @@ def test_a_line_names_further_curves_but_no_parameters():
     others = {"rank": np.array([3.0, 2.0, 1.0]), "maps": np.zeros((3, 2, 2))}
     parameters = {"weights": [[np.ones((2, 2))]] * 3, "biases": [[np.ones(2)]] * 3}
     trajectory = make_trajectory(others=others, **parameters)
-    assert repr(trajectory).endswith("gradient_norm: 9 ... 2.25, rank: 3 ... 1, maps: (3, 2, 2))")
+    assert repr(trajectory) == (
+        "Trajectory(3 records, objective 4 -> 2.5, rank 3 -> 1, maps (3, 2, 2))"
+    )
     assert repr(make_trajectory(**parameters)) == repr(make_trajectory())
     assert list(trajectory.to_frame())[-1] == "rank" and trajectory.rank is others["rank"]
     assert repr(pickle.loads(pickle.dumps(trajectory))) == repr(trajectory)
 
 
 def test_a_line_shows_numbers_and_shapes():
-    assert repr(make_trajectory()) == (
-        "Trajectory(iteration: 0 ... 10, time: 0.3 ... 0.15, loss: 3 ... 1.5, "
-        "objective: 4 ... 2.5, gradient_norm: 9 ... 2.25)"
-    )
-    assert repr(make_history(np.zeros((3, 2)))) == (
-        "BalanceHistory(iteration: 0 ... 2, time: 0 ... 2, layer: (3, 2), neuron: (3, 2), "
-        "change: (3, 2))"
-    )
+    assert repr(make_trajectory()) == "Trajectory(3 records, objective 4 -> 2.5)"
+    watched = make_trajectory(validation_loss=np.array([3.0, np.nan, 1234567.0]))
+    assert repr(watched).endswith("objective 4 -> 2.5, validation loss 3 -> 1.235e+06)")
+    one = Trajectory(*np.ones((5, 1)))
+    assert repr(one) == "Trajectory(1 record, objective 1)"
+    history = make_history(np.array([[0.0, 0.0], [0.25, 1.0], [1 / 3, 4.0]]))
+    assert repr(history) == "BalanceHistory(3 records, drift of adjacent layers 0.3333, 4)"
+    deep = replace(history, change=np.zeros((3, 9)))
+    assert repr(deep).endswith("layers 0, 0, 0, 0, 0, ...)")
+    assert repr(replace(history, change=np.zeros((3, 0)))) == "BalanceHistory(3 records)"
     minimum = theory.global_minimum(first_moments(), depth=2, weight_decay=0.25)
-    assert repr(minimum) == (
-        "GlobalMinimum(kind='exact', objective=0.4375, lower_bound=0.4375, depth=2, coef: (1, 1))"
+    assert repr(minimum) == "GlobalMinimum(objective=0.4375, kind='exact', rank=1)"
+    unproven = replace(minimum, kind="stationary", lower_bound=0.25)
+    assert repr(unproven) == (
+        "GlobalMinimum(objective=0.4375, kind='stationary', lower_bound=0.25, rank=1)"
     )
     path = theory.deep_linear_path(first_moments(), weight_decays=[0.25])
     assert repr(path) == "DeepLinearPath(coefs: (1, 1, 1), intercepts: (1, 1), objectives: 0.4375)"
@@ -201,3 +208,47 @@ def test_results_of_theory_load_no_torch():
     code = "from sklearn_deeplinear.results import GlobalMinimum, Trajectory\nimport sys\n"
     code += "assert 'torch' not in sys.modules and 'sklearn' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (3, 1), (4, 6), (200, 150)])
+@pytest.mark.parametrize("rank", [0, 1, 3])
+def test_a_minimum_tells_the_rank_of_its_map_where_that_is_quick(shape, rank):
+    minimum = theory.global_minimum(first_moments(), depth=2, weight_decay=0.25)
+    rng = np.random.RandomState(0)
+    coef = rng.standard_normal((shape[0], rank)) @ rng.standard_normal((rank, shape[1]))
+    told = f"rank={min(rank, *shape)})" if min(shape) <= 100 else f"shape={shape})"
+    assert repr(replace(minimum, coef=coef)).endswith(told)
+
+
+def cells(html):
+    """Rows of the table, with all that is in it read by a parser of its own."""
+    table = ElementTree.fromstring(html)
+    assert table.tag == "table"
+    return [[cell.text or "" for cell in row] for row in table.iter("tr")]
+
+
+def test_notebooks_show_small_tables():
+    watched = make_trajectory(others={"a<b> & c": np.array([1.0, 0.5, 2.0])})
+    html = watched._repr_html_()
+    rows = cells(html)
+    assert ElementTree.fromstring(html).find("caption").text == "Trajectory, 3 records"
+    assert rows[0] == ["", "first", "last", "least"]
+    assert ["objective", "4", "2.5", "2.5"] in rows and ["iteration", "0", "10", "0"] in rows
+    assert rows[-1] == ["a<b> & c", "1", "2", "0.5"] and "<b>" not in html
+    minimum = theory.global_minimum(first_moments(), depth=2, weight_decay=0.25)
+    assert cells(minimum._repr_html_()) == [
+        ["objective", "0.4375"],
+        ["loss", "0.0625"],
+        ["penalty", "0.375"],
+        ["lower bound", "0.4375"],
+        ["kind", "exact"],
+        ["rank", "1"],
+    ]
+
+
+def test_every_table_can_be_parsed():
+    shown = [result for result in all_results() if hasattr(result, "_repr_html_")]
+    names = {type(result).__name__ for result in shown}
+    assert names == {"Trajectory", "GlobalMinimum", "PathwayMinimum", "GeneralisedMinimum"}
+    for result in shown:
+        assert len(cells(result._repr_html_())) >= 5

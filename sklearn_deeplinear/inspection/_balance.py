@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from itertools import cycle
 
-from sklearn_deeplinear.inspection._plotting import abscissa_label, axes_and_figure, fitted
+from sklearn_deeplinear.inspection._plotting import (
+    COLORS,
+    STYLES,
+    abscissa_label,
+    axes_and_figure,
+    fitted,
+    legend_above,
+)
 
 _LABELS = {
     "layer": "||W_l||² - ||W_{l+1}||²",
@@ -12,12 +19,6 @@ _LABELS = {
     "matrix": "||W_l W_lᵀ - W_{l+1}ᵀ W_{l+1}||",
     "change": "change since the start",
 }
-
-
-# Of pathways: a colour for each pair of layers that those who are colour-blind tell apart
-# (Okabe and Ito 2008, without the yellow that white paper swallows), a style for each pathway.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 4)))
 
 
 class BalanceDisplay:
@@ -128,21 +129,21 @@ class BalanceDisplay:
             self.lines_ += self.ax_.plot(axis, column, **options)
         self.ax_.set(xlabel=abscissa, ylabel=_LABELS[quantity])
         if self.lines_:
-            self.ax_.legend()
+            legend_above(self.ax_)
         return self
 
     def _curves(self, quantity, against):
         """Yield label, abscissae, ordinates and look of each curve."""
         several = isinstance(self.balance_history, list)
         histories = self.balance_history if several else [self.balance_history]
-        for pathway, (history, style) in enumerate(zip(histories, cycle(_STYLES), strict=False), 1):
+        for pathway, (history, style) in enumerate(zip(histories, cycle(STYLES), strict=False), 1):
             values = getattr(history, quantity)
             if values is None:
                 raise ValueError(
                     f"quantity={quantity!r} was not recorded: only linear networks conserve it, "
                     'and compression="krylov" does not measure it.'
                 )
-            for pair, (column, color) in enumerate(zip(values.T, cycle(_COLORS), strict=False), 1):
+            for pair, (column, color) in enumerate(zip(values.T, cycle(COLORS), strict=False), 1):
                 label, look = f"layers {pair} and {pair + 1}", {}
                 if several:
                     label = f"pathway {pathway}, {label}"

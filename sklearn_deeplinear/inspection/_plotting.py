@@ -4,6 +4,10 @@ from __future__ import annotations
 
 # Okabe and Ito's colours (2008), which the colour-blind tell apart.
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 4)))
+# Characters that fit beside each other in a figure of the default size, and what the sample of
+# a line takes of them.
+_ROW, _HANDLE = 72, 6
 
 _AGAINST = {"iteration": "iteration", "time": "time (sum of step sizes)"}
 
@@ -16,7 +20,7 @@ def abscissa_label(against):
 
 
 def axes_and_figure(ax):
-    """Return `ax` and its figure, new ones if `ax` is None: with room for what is outside axes."""
+    """Return `ax` and its figure, new ones, with room for a legend above, if `ax` is None."""
     if ax is None:
         import matplotlib.pyplot as plt
 
@@ -24,9 +28,17 @@ def axes_and_figure(ax):
     return ax, ax.figure
 
 
-def legend_above(ax):
+def legend_above(ax, handles=None):
     """A legend above the axes, where it covers no curve."""
-    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
+    handles = ax.get_legend_handles_labels()[0] if handles is None else handles
+    longest = max((len(handle.get_label()) for handle in handles), default=0)
+    ax.legend(
+        handles=handles,
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.03),  # above the factor of the axis, such as 1e-5, too
+        ncols=max(1, min(3, _ROW // (longest + _HANDLE))),
+        frameon=False,
+    )
 
 
 def fitted(estimator, attribute, display):

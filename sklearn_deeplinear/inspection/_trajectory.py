@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from sklearn_deeplinear.inspection._plotting import abscissa_label, axes_and_figure, fitted
+from itertools import cycle
+
+from sklearn_deeplinear.inspection._plotting import (
+    COLORS,
+    abscissa_label,
+    axes_and_figure,
+    fitted,
+    legend_above,
+)
 
 _LABELS = {
     "loss": "loss",
@@ -15,16 +23,20 @@ _LABELS = {
 
 
 class TrajectoryDisplay:
-    """Curves of a training run, with the exact minimum where it is known.
+    """Curves of training runs, with the exact minimum where it is known.
 
     Parameters
     ----------
-    trajectory : Trajectory
-        Run to draw.
-    minimum : float, default=None
-        Global minimum of the objective, or a lower bound; None if none is known.
-    name : str, default=None
-        Name in the legend.
+    trajectory : Trajectory or list of them
+        Run to draw, or several.
+    minimum : float or list, default=None
+        Global minimum of the objective, or a lower bound; None if none is known. Of several
+        runs a list with an entry for each.
+    upper_bound : float or list, default=None
+        Objective of the best network that is known, where `minimum` is a lower bound only: the
+        minimum lies between them. None where `minimum` is exact. Of several runs a list.
+    name : str or list, default=None
+        Name in the legend. Of several runs a list.
 
     Attributes
     ----------
@@ -33,13 +45,22 @@ class TrajectoryDisplay:
     figure_ : matplotlib Figure
         Figure containing the curve.
     line_ : matplotlib Line2D
-        The training curve.
+        The training curve, the first of several.
+    lines_ : list of matplotlib Line2D
+        Curves of all runs.
+    validation_lines_ : list of matplotlib Line2D or None
+        Their losses on validation data, None where there are none.
     minimum_line_ : matplotlib Line2D or None
-        The minimum.
+        The minimum, the first of several.
+    minimum_lines_ : list of matplotlib Line2D or None
+        Minima of all runs, the same line where they have the same minimum.
+    brackets_ : list of matplotlib Rectangle or None
+        Bands between lower and upper bounds, None where the minimum is exact.
 
     See Also
     --------
     BalanceDisplay : Balance of adjacent layers along the run.
+    OptimalityDisplay : Final objectives of many runs above their minima.
 
     Examples
     --------
@@ -51,11 +72,19 @@ class TrajectoryDisplay:
     >>> display = TrajectoryDisplay.from_estimator(model)
     >>> display.ax_.get_ylabel()
     'objective J'
+
+    Two solvers, which have the same minimum to reach:
+
+    >>> other = DeepLinearRegressor(solver="momentum", max_iter=50, tol=0).fit(X, y)
+    >>> display = TrajectoryDisplay.from_estimators([model, other], names=["gd", "momentum"])
+    >>> [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    ['gd', 'momentum', 'exact minimum']
     """
 
-    def __init__(self, trajectory, *, minimum=None, name=None):
+    def __init__(self, trajectory, *, minimum=None, upper_bound=None, name=None):
         self.trajectory = trajectory
         self.minimum = minimum
+        self.upper_bound = upper_bound
         self.name = name
 
     @classmethod
@@ -80,14 +109,69 @@ class TrajectoryDisplay:
         -------
         display : TrajectoryDisplay
         """
+        trajectory, lower, upper = cls._run_of(estimator, plot_options)
+        name = type(estimator).__name__ if name is None else name
+        display = cls(trajectory, minimum=lower, upper_bound=upper, name=name)
+        return display.plot(ax=ax, **plot_options)
+
+    @classmethod
+    def from_estimators(cls, estimators, *, names=None, ax=None, **plot_options):
+        """Draw the runs of several fitted estimators on the same axes.
+
+        Parameters
+        ----------
+        estimators : list of estimators
+            Fitted estimators with a `trajectory_`.
+        names : list of str, default=None
+            Names in the legend; None takes the classes of the estimators.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **plot_options
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : TrajectoryDisplay
+
+        Raises
+        ------
+        ValueError
+            If there are no estimators, or not as many names.
+        """
+        if not len(estimators):
+            raise ValueError("estimators must hold at least one fitted estimator.")
+        names = [type(estimator).__name__ for estimator in estimators] if names is None else names
+        if isinstance(names, str) or len(names) != len(estimators):
+            raise ValueError(f"names must be a list of {len(estimators)} names, got {names!r}.")
+        runs = [cls._run_of(estimator, plot_options) for estimator in estimators]
+        trajectories, lower, upper = map(list, zip(*runs, strict=True))
+        display = cls(trajectories, minimum=lower, upper_bound=upper, name=list(names))
+        return display.plot(ax=ax, **plot_options)
+
+    @classmethod
+    def _run_of(cls, estimator, plot_options):
+        """Trajectory of an estimator, and bounds on its minimum if the plot shows them."""
         trajectory = fitted(estimator, "trajectory_", cls.__name__)
         drawn = plot_options.get("curve", "objective") in ("objective", "gap")
         known = getattr(estimator, "global_minimum_", None) if drawn else None
-        name = type(estimator).__name__ if name is None else name
-        display = cls(trajectory, minimum=None if known is None else known.lower_bound, name=name)
-        return display.plot(ax=ax, **plot_options)
+        if known is None:
+            return trajectory, None, None
+        # That of any other kind is proven, or the bound is within rounding of it.
+        upper = known.objective if known.kind == "stationary" else None
+        return trajectory, known.lower_bound, upper
 
-    def plot(self, ax=None, *, curve="objective", against="iteration", name=None, **line_kw):
+    def plot(
+        self,
+        ax=None,
+        *,
+        curve="objective",
+        against="iteration",
+        name=None,
+        validation=True,
+        minimum_kw=None,
+        bracket_kw=None,
+        **line_kw,
+    ):
         """Draw a curve.
 
         Parameters
@@ -101,8 +185,12 @@ class TrajectoryDisplay:
             and "effective_rank".
         against : {"iteration", "time"}, default="iteration"
             Horizontal axis.
-        name : str, default=None
-            Name in the legend; None takes that of the display.
+        name : str or list, default=None
+            Name in the legend, of several runs a list; None takes that of the display.
+        validation : bool, default=True
+            Beside the "loss" draw that on validation data, dashed, where it was recorded.
+        minimum_kw, bracket_kw : dict, default=None
+            For the `axhline` and `axhspan` methods of the axes.
         **line_kw
             Passed to the `plot` method of the axes.
 
@@ -114,37 +202,103 @@ class TrajectoryDisplay:
         Raises
         ------
         ValueError
-            If `curve` or `against` is unknown, or the run does not have what is asked for.
+            If `curve` or `against` is unknown, or a run does not have what is asked for.
         """
         abscissa = abscissa_label(against)
-        values = self._values(curve)
+        several = isinstance(self.trajectory, list)
+        runs = self._runs(self.name if name is None else name)
+        curves = [_values(run, minimum, curve) for run, minimum, _, _ in runs]
         self.ax_, self.figure_ = axes_and_figure(ax)
-        line_kw = {"label": self.name if name is None else name, **line_kw}
-        (self.line_,) = self.ax_.plot(getattr(self.trajectory, against), values, **line_kw)
-        self.minimum_line_ = None
-        if curve == "objective" and self.minimum is not None:
-            self.minimum_line_ = self.ax_.axhline(
-                self.minimum, color=self.line_.get_color(), linestyle="--", linewidth=1
-            )
+        self.lines_, self.validation_lines_ = [], []
+        for (run, _, _, label), values, color in zip(runs, curves, cycle(COLORS), strict=False):
+            at = getattr(run, against)
+            look = {"label": label, **({"color": color} if several else {}), **line_kw}
+            self.lines_ += self.ax_.plot(at, values, **look)
+            beside = run.validation_loss if validation and curve == "loss" else None
+            self.validation_lines_.append(self._draw_validation(at, beside, line_kw))
+        self._draw_minima(runs, curve, minimum_kw or {}, bracket_kw or {})
+        self.line_, self.minimum_line_ = self.lines_[0], self.minimum_lines_[0]
         self.ax_.set(xlabel=abscissa, ylabel=_LABELS.get(curve, curve.replace("_", " ")))
-        if curve in ("gap", "gradient_norm") and (values > 0).any():
+        if curve in ("gap", "gradient_norm") and any((values > 0).any() for values in curves):
             self.ax_.set_yscale("log")
-        if self.line_.get_label() and not self.line_.get_label().startswith("_"):
-            self.ax_.legend()
+        if self.ax_.get_legend_handles_labels()[1]:
+            legend_above(self.ax_)
         return self
 
-    def _values(self, curve):
-        if curve == "gap":
-            if self.minimum is None:
-                raise ValueError(
-                    'curve="gap" needs the minimum of the objective, which is not known.'
-                )
-            return self.trajectory.objective - self.minimum
-        curves = self.trajectory.curves()
-        if curve not in curves:
-            known = ", ".join([*curves, "gap"])
+    def _runs(self, name):
+        """Trajectory, minimum, upper bound and name of each run."""
+        described = self.trajectory, self.minimum, self.upper_bound, name
+        if not isinstance(self.trajectory, list):
+            return [described]
+        n = len(self.trajectory)
+        columns = [[None] * n if values is None else values for values in described]
+        if not n or any(not isinstance(c, list) or len(c) != n for c in columns):
             raise ValueError(
-                f"curve must be one of those of this run, {known}, got {curve!r}: the "
-                "estimator's record names what else is recorded, and fit takes validation data."
+                "trajectory must hold a run at least, and minimum, upper_bound and name must be "
+                "lists with an entry for each, or None."
             )
-        return curves[curve]
+        return list(zip(*columns, strict=True))
+
+    def _draw_validation(self, at, values, line_kw):
+        """Dashed, in the colour of the run that was drawn last."""
+        if values is None:
+            return None
+        line = self.lines_[-1]
+        name = line.get_label()
+        name = "validation" if name.startswith("_") else f"{name}, validation"
+        look = {"color": line.get_color(), "linestyle": "--", **line_kw, "label": name}
+        return self.ax_.plot(at, values, **look)[0]
+
+    def _draw_minima(self, runs, curve, minimum_kw, bracket_kw):
+        """Lines of the minima, and bands up to the best networks where they are not known."""
+        bounds = [bounds for _, *bounds, _ in runs]
+        if curve != "objective":
+            bounds = [(None, None)] * len(runs)
+        keys = [_rounded(pair) for pair in bounds]
+        drawn = {}
+        for key, (lower, upper), line in zip(keys, bounds, self.lines_, strict=True):
+            if key in drawn:
+                continue
+            drawn[key] = [None, None]
+            color = COLORS[-1] if keys.count(key) > 1 else line.get_color()
+            if lower is not None:
+                look = {"color": color, "linestyle": "--", "linewidth": 1, **minimum_kw}
+                drawn[key][0] = self.ax_.axhline(lower, **look)
+            if upper is not None:
+                look = {"color": color, "alpha": 0.15, "linewidth": 0, **bracket_kw}
+                drawn[key][1] = self.ax_.axhspan(lower, upper, **look)
+        if len(runs) > 1:
+            _label_minima(drawn.values())
+        self.minimum_lines_ = [drawn[key][0] for key in keys]
+        self.brackets_ = [drawn[key][1] for key in keys]
+
+
+def _rounded(bounds):
+    """What minima have in common that differ in rounding only."""
+    return tuple(None if bound is None else f"{bound:.8g}" for bound in bounds)
+
+
+def _label_minima(drawn):
+    """Name the first line of an exact minimum, and of a lower bound, in the legend."""
+    named = set()
+    for line, band in drawn:
+        name = "exact minimum" if band is None else "lower bound of the minimum"
+        if line is not None and name not in named:
+            line.set_label(name)
+            named.add(name)
+
+
+def _values(trajectory, minimum, curve):
+    """What a run recorded as `curve`."""
+    if curve == "gap":
+        if minimum is None:
+            raise ValueError('curve="gap" needs the minimum of the objective, which is not known.')
+        return trajectory.objective - minimum
+    curves = trajectory.curves()
+    if curve not in curves:
+        known = ", ".join([*curves, "gap"])
+        raise ValueError(
+            f"curve must be one of those of this run, {known}, got {curve!r}: the "
+            "estimator's record names what else is recorded, and fit takes validation data."
+        )
+    return curves[curve]

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_width
-from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._minimum_result import least_factors, outputs_of
+from sklearn_deeplinear.theory._minimum_result import (
+    least_factors,
+    minimum_line,
+    minimum_table,
+    outputs_of,
+)
 
 # A relative gap to the lower bound below this certifies a minimum.
 CERTIFIED_GAP = 1e-8
@@ -60,7 +64,10 @@ class GeneralisedMinimum:
     weight_decay: np.ndarray
 
     def __repr__(self):
-        return one_line(self, "kind", "objective", "lower_bound", "depth", "coef")
+        return minimum_line(self)
+
+    def _repr_html_(self):
+        return minimum_table(self)
 
     def decision_function(self, X) -> np.ndarray:
         """Output f(x) = M x + b of the network.

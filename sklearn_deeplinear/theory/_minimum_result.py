@@ -7,9 +7,39 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sklearn_deeplinear._parameters import check_width
-from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear._results import html_table, one_line
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._noisy_factors import spread_copies
+
+# Smaller sides of the maps whose rank is told: that of 100 x 1,000 takes 3 ms.
+_SMALL = 100
+# Singular values below this share of the largest are rounding.
+_ROUNDING = 1e-8
+
+
+def minimum_line(minimum):
+    """One line on a minimum: its objective, what is proven, and the rank of its map."""
+    names = ["objective", "kind"]
+    if minimum.kind == "stationary":
+        names.append("lower_bound")
+    line = one_line(minimum, *names)
+    return f"{line[:-1]}, {'='.join(_rank(minimum.coef))})"
+
+
+def minimum_table(minimum):
+    """The same for notebooks, with what the objective is made of."""
+    names = ("objective", "loss", "penalty", "lower_bound", "kind")
+    rows = [(name.replace("_", " "), getattr(minimum, name)) for name in names]
+    rows.append(_rank(minimum.coef))
+    return html_table(type(minimum).__name__, (), rows)
+
+
+def _rank(coef):
+    """What to say of a map, and its value: the rank, or the shape if that would take long."""
+    if min(coef.shape) > _SMALL:
+        return "shape", str(coef.shape)
+    rank = np.linalg.matrix_rank(coef, rtol=_ROUNDING) if coef.any() else 0
+    return "rank", str(rank)
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +190,10 @@ class GlobalMinimum(Minimum):
     _factors: list | None = field(default=None, repr=False)
 
     def __repr__(self):
-        return one_line(self, "kind", "objective", "lower_bound", "depth", "coef")
+        return minimum_line(self)
+
+    def _repr_html_(self):
+        return minimum_table(self)
 
     def weights(self, width=None) -> list[np.ndarray]:
         """Weights of a network that attains the minimum.

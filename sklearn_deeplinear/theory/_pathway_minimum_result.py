@@ -6,8 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_deeplinear._results import one_line
-from sklearn_deeplinear.theory._minimum_result import Minimum, least_factors
+from sklearn_deeplinear.theory._minimum_result import (
+    Minimum,
+    least_factors,
+    minimum_line,
+    minimum_table,
+)
 from sklearn_deeplinear.theory._pathway_parameters import check_pathway_widths
 
 
@@ -51,7 +55,10 @@ class PathwayMinimum(Minimum):
     weight_decay: list
 
     def __repr__(self):
-        return one_line(self, "kind", "objective", "lower_bound", "depths", "coef")
+        return minimum_line(self)
+
+    def _repr_html_(self):
+        return minimum_table(self)
 
     def weights(self, widths=None) -> list[list[np.ndarray]]:
         """Weights of pathways that attain the minimum.

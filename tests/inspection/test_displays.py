@@ -5,11 +5,18 @@ from dataclasses import replace
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
-from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
+from sklearn_deeplinear import (
+    DeepLinearClassifier,
+    DeepLinearRegressor,
+    HomogeneousMLPClassifier,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
 from sklearn_deeplinear.inspection import BalanceDisplay, TrajectoryDisplay
 
 RNG = np.random.RandomState(0)
@@ -166,6 +173,130 @@ def test_a_quantity_that_was_not_recorded_is_refused(model):
     with pytest.raises(ValueError, match="matrix"):
         BalanceDisplay(history).plot(quantity="matrix")
     assert plt.get_fignums() == []
+
+
+def legend(display):
+    return [text.get_text() for text in display.ax_.get_legend().get_texts()]
+
+
+def test_several_runs_share_axes_and_their_minimum(model):
+    other = fitted(solver="momentum")
+    display = TrajectoryDisplay.from_estimators([model, other], names=["gd", "momentum"])
+    for line, run in zip(display.lines_, [model, other], strict=True):
+        assert_array_equal(line.get_data(), [run.trajectory_.iteration, run.trajectory_.objective])
+    assert len({line.get_color() for line in display.lines_}) == 2
+    assert len(set(display.minimum_lines_)) == 1  # the same problem
+    assert display.minimum_line_.get_color() not in [line.get_color() for line in display.lines_]
+    assert legend(display) == ["gd", "momentum", "exact minimum"]
+    assert display.line_ is display.lines_[0] and display.brackets_ == [None, None]
+    assert len(display.ax_.lines) == 3
+
+
+def test_runs_of_other_problems_have_their_own_minima(model):
+    runs = [model, fitted(weight_decay=0.1), HomogeneousMLPRegressor(max_iter=3, tol=0).fit(X, Y)]
+    figure, ax = plt.subplots()
+    display = TrajectoryDisplay.from_estimators(runs, ax=ax)
+    assert display.figure_ is figure and plt.get_fignums() == [figure.number]
+    for run, line, own in zip(runs[:2], display.minimum_lines_, display.lines_, strict=False):
+        assert_array_equal(line.get_ydata(), [run.global_minimum_.lower_bound] * 2)
+        assert line.get_color() == own.get_color()
+    assert display.minimum_lines_[2] is None  # which has none
+    names = ["DeepLinearRegressor"] * 2 + ["HomogeneousMLPRegressor", "exact minimum"]
+    assert legend(display) == names
+    with pytest.raises(ValueError, match="minimum"):
+        TrajectoryDisplay.from_estimators(runs, curve="gap")
+    gaps = TrajectoryDisplay.from_estimators(runs[:2], curve="gap").lines_
+    for line, run in zip(gaps, runs, strict=False):
+        gap = run.trajectory_.objective - run.global_minimum_.lower_bound
+        assert_array_equal(line.get_ydata(), gap)
+
+
+def test_what_lies_between_the_bounds_of_a_minimum_is_a_band(model):
+    run = model.trajectory_
+    display = TrajectoryDisplay(run, minimum=0.5, upper_bound=0.75).plot(bracket_kw={"alpha": 0.3})
+    (band,) = display.brackets_
+    box = band.get_extents().transformed(display.ax_.transData.inverted())
+    assert_allclose([box.ymin, box.ymax], [0.5, 0.75])
+    assert band.get_alpha() == 0.3
+    assert_array_equal(display.minimum_line_.get_ydata(), [0.5, 0.5])
+    several = TrajectoryDisplay(
+        [run, run, run], minimum=[0.5, 0.6, None], upper_bound=[0.75, None, None], name=list("abc")
+    ).plot(minimum_kw={"linewidth": 3})
+    assert legend(several) == ["a", "b", "c", "lower bound of the minimum", "exact minimum"]
+    assert [band is None for band in several.brackets_] == [False, True, True]
+    assert several.minimum_line_.get_linewidth() == 3
+
+
+@pytest.mark.parametrize("kind", ["exact", "certified", "unattained", "stationary"])
+def test_only_a_minimum_without_proof_has_a_band(kind, model, monkeypatch):
+    known = replace(model.global_minimum_, kind=kind, lower_bound=0.9 * model.objective_)
+    monkeypatch.setattr(DeepLinearRegressor, "global_minimum_", known)
+    display = TrajectoryDisplay.from_estimator(model)
+    assert display.minimum == known.lower_bound
+    assert display.upper_bound == (known.objective if kind == "stationary" else None)
+    assert (display.brackets_ == [None]) == (kind != "stationary")
+
+
+def test_the_loss_on_validation_data_is_drawn_beside_that_on_training_data(model):
+    watched = DeepLinearRegressor(max_iter=20, tol=0).fit(X, Y, X_val=X[:5], y_val=Y[:5])
+    display = TrajectoryDisplay.from_estimators([watched, model], curve="loss", names=["a", "b"])
+    line, nothing = display.validation_lines_
+    assert nothing is None
+    assert_array_equal(line.get_ydata(), watched.trajectory_.validation_loss)
+    assert line.get_color() == display.line_.get_color()
+    assert line.get_linestyle() != display.line_.get_linestyle()
+    assert legend(display) == ["a", "a, validation", "b"]
+    alone = TrajectoryDisplay.from_estimator(watched, curve="loss", validation=False)
+    assert alone.validation_lines_ == [None] and len(alone.ax_.lines) == 1
+    unnamed = TrajectoryDisplay(watched.trajectory_).plot(curve="loss")
+    assert legend(unnamed) == ["validation"]
+    objective = TrajectoryDisplay.from_estimator(watched)
+    assert objective.validation_lines_ == [None]
+
+
+def test_lists_of_runs_are_checked(model):
+    with pytest.raises(ValueError, match="estimators must hold at least one"):
+        TrajectoryDisplay.from_estimators([])
+    for names in (["a"], "ab"):
+        with pytest.raises(ValueError, match="names must be a list of 2 names"):
+            TrajectoryDisplay.from_estimators([model, model], names=names)
+    run = model.trajectory_
+    for display in (
+        TrajectoryDisplay([]),
+        TrajectoryDisplay([run, run], minimum=[0.0]),
+        TrajectoryDisplay([run, run], name="ab"),
+        TrajectoryDisplay([run, run], minimum=0.0),
+    ):
+        with pytest.raises(ValueError, match="lists with an entry for each"):
+            display.plot()
+    assert plt.get_fignums() == []
+
+
+ESTIMATORS = {
+    "classifier": (DeepLinearClassifier(3, 4), "layer"),
+    "perceptron": (HomogeneousMLPRegressor(3, 4), "neuron"),
+    "perceptron classifier": (HomogeneousMLPClassifier(3, 4), "neuron"),
+    "one layer": (DeepLinearRegressor(1), "layer"),
+    "mini-batches": (DeepLinearRegressor(3, 4, solver="adam"), "change"),
+    "analytic": (DeepLinearRegressor(3, 4, solver="analytic"), "matrix"),
+    "one pathway": (MultiPathwayRegressor(n_pathways=1), "layer"),
+}
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_runs_and_balance_of_every_estimator_can_be_drawn(name):
+    estimator, quantity = ESTIMATORS[name]
+    y = Y[:, 0] > 0 if "classifier" in name else Y
+    model = clone(estimator).set_params(max_iter=3, tol=0, random_state=0).fit(X, y)
+    display = BalanceDisplay.from_estimator(model, quantity=quantity)
+    histories = model.balance_history_
+    histories = histories if isinstance(histories, list) else [histories]
+    wanted = np.concatenate([getattr(history, quantity).T for history in histories])
+    assert len(display.lines_) == len(wanted)
+    for line, values in zip(display.lines_, wanted, strict=True):
+        assert_array_equal(line.get_ydata(), values)
+    display.figure_.canvas.draw()
+    TrajectoryDisplay.from_estimator(model).figure_.canvas.draw()
 
 
 def fitted_pathways(**parameters):
