@@ -55,7 +55,7 @@ right.legend(loc="lower left")
 plt.show()
 
 # %%
-# **What was learnt.** All 22 networks were trained to within 2e-8, relatively, of a bound below
-# which no network can be, so that no better solver has anything to add. Depth gained no accuracy
-# (0.981 at best with one layer and with three), and with three layers too much decay puts the
-# network out: at the last one it predicts one class.
+# **What was learnt.** All fourteen networks were trained to within 2e-8, relatively, of a bound
+# below which no network can be, so that no better solver has anything to add. Depth gained no
+# accuracy (0.975 at best with three layers, 0.977 with one), and too much decay puts three layers
+# out: at the last one they predict one class.
