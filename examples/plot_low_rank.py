@@ -3,7 +3,7 @@ With many targets, decay on two layers or more makes the map low in rank
 ========================================================================
 
 Pixels of the lower half of a handwritten digit are predicted from the pixels of its upper half: 32
-inputs, 32 targets, one linear map. Ridge regression shrinks all 32 singular values of the map and
+inputs, 32 targets, one linear map. Ridge regression shrinks the singular values of the map and
 drops none. The same penalty on the factors of the map, the layers of a deep linear network,
 switches the weaker ones off.
 """
