@@ -57,6 +57,7 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "min_reported_time": 20,
+    "within_subsection_order": "_gallery_order.Lessons",
 }
 
 

@@ -73,10 +73,10 @@ right.set(xlabel="time (sum of step sizes)", ylabel="strength learned")
 right.set_title("strong directions first, as predicted (dashed)", fontsize="medium")
 plt.show()
 
-# %%
-# What was learnt: descent reaches the exact minimum at all four depths, depth is a
-# regulariser that can shrink to nothing, and a formula tells when each direction is learnt.
-
 reached = max(model.optimality_gap_ for model in models)
 error = np.abs(learned - predicted).max()
 print(f"largest gap {reached:.0e}, largest error of the formula {error:.2f}")
+
+# %%
+# **What was learnt.** Descent reaches the exact minimum at all four depths. Depth is a regulariser
+# that can shrink to nothing, and a formula tells when each direction is learnt.
