@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+from math import log
 from pathlib import Path
 
 import sklearn_deeplinear
@@ -282,10 +283,15 @@ def _shown(value):
 # Reproducibility
 
 
+# A map is zero that explains less of the targets, a network has collapsed whose loss is above so
+# much of that of saying nothing, log 10: as in the scripts.
+EXPLAINED, COLLAPSED = 0.01, 0.99
+
+
 def cards():
     """One card per paper: what was run, on what, and what came out."""
     text = []
-    for title, script, card in (_du(), _elkabetz(), _shi()):
+    for title, script, card in (_ziyin(), _ziyin_collapse(), _du(), _elkabetz(), _shi()):
         text += [title, "-" * len(title), ""]
         command = f"``python benchmarks/figures/{script}.py``"
         rows = [*card.items(), ("command", command)]
@@ -303,6 +309,70 @@ def _stated(script, words):
     if words not in " ".join(docstring_of(f"figures/{script}").split()):
         raise ValueError(f"{script}.py no longer says {words!r}")
     return words[0].lower() + words[1:]
+
+
+def _ziyin():
+    script = "ziyin2022_figures"
+    runs = {name: results_of(f"ziyin2022/trained_{name}_1") for name in ("linear", "relu")}
+    rows = []
+    for name, run in runs.items():
+        ended = [
+            (signal, decay)
+            for decay, row in zip(run["decays"], run["explained"], strict=True)
+            for signal, share in zip(run["signals"], row, strict=True)
+            if share < EXPLAINED
+        ]
+        least = min(decay / signal for signal, decay in ended)
+        cells = len(run["decays"]) * len(run["signals"])
+        rows.append(
+            f"{name}, one hidden layer: {len(ended)} of {cells} networks end at zero, the least "
+            f"decay of them is {least:.2f} E[xy]"
+        )
+    card = {
+        "question": "From which weight decay on does training end in zero?",
+        "data": "one standard normal input, targets with a given E[xy]",
+        "splits": "none",
+        "seeds": str(runs["linear"]["seed"]),
+        "set-up": f"networks of {_stated(script, 'width 32')}, "
+        f"{_stated(script, 'with Adam, step size 0.01, batches of 100')}, over a grid of E[xy] "
+        "and decays",
+        "ours, where the paper does not say": _stated(
+            script, "the grids, the start (Xavier), the 3,000 steps"
+        ),
+        "result": _bullets(rows),
+        "time": _stated(script, "6 minutes"),
+        "machine and versions": environment(runs["linear"]),
+        "numbers": "``benchmarks/results/ziyin2022/*.json``",
+    }
+    return "Ziyin, Li and Meng (2022)", script, card
+
+
+def _ziyin_collapse():
+    script = "ziyin2022_collapse"
+    rows = []
+    for kind in ("perceptrons", "convolutional"):
+        for depth in (2, 3, 4, 6):
+            run = results_of(f"ziyin2022/collapse_{kind}_{depth}")
+            gone = next(i for i, loss in enumerate(run["loss"]) if loss > COLLAPSED * log(10))
+            below, above = run["decays"][gone - 1 : gone + 1]
+            rows.append(
+                f"{kind}, {depth} layers: learn at a decay of {below:.2g}, no longer at {above:.2g}"
+            )
+    card = {
+        "question": "At which weight decay do networks for images collapse, and does depth matter?",
+        "data": f"{_stated(script, '1,000 MNIST digits')}",
+        "splits": _stated(script, "one fifth held out"),
+        "seeds": str(run["seed"]),
+        "set-up": "Adam"
+        + _stated(script, "Adam with step size 0.003, batches of 100, 100 epochs")[4:],
+        "ours, where the paper does not say": "all but the question; the paper's ResNet18 on "
+        "CIFAR-10 is a script that has not been run, ``ziyin2022_resnet.py``",
+        "result": _bullets(rows),
+        "time": _stated(script, "6 minutes"),
+        "machine and versions": environment(run),
+        "numbers": "``benchmarks/results/ziyin2022/collapse_*.json``",
+    }
+    return "Ziyin, Li and Meng (2022), on digits", script, card
 
 
 def _du():

@@ -25,7 +25,10 @@ def test_cards_hold_the_numbers_of_the_results(tables):
     last = json.loads(path.read_text())["mode_strengths"][-1]
     share = max(abs(last[0][0]), abs(last[1][0])) / (abs(last[0][0]) + abs(last[1][0]))
     assert f"depth 7: larger share of the strongest mode {share:.2f}" in text
-    assert text.count("* - machine and versions") == 3
+    assert text.count("* - machine and versions") == 5
+    # Linear networks end at zero from E[xy] on, of which the grid has no cell, ReLU ones from half.
+    assert "least decay of them is 1.05 E[xy]" in text
+    assert "least decay of them is 0.50 E[xy]" in text
 
 
 def test_every_number_of_a_benchmark_is_in_its_table(tables):
