@@ -57,7 +57,8 @@ sphinx_gallery_conf = {
     "download_all_examples": False,
     "show_signature": False,
     "min_reported_time": 20,
-    "within_subsection_order": "_gallery_order.Lessons",
+    "image_scrapers": ("_gallery.animations", "matplotlib"),
+    "within_subsection_order": "_gallery.Lessons",
 }
 
 
