@@ -23,8 +23,9 @@ DATA = load_diabetes(return_X_y=True)
 @pytest.fixture
 def screen(monkeypatch, capsys):
     """What rich prints on a screen that is wide enough for its bars."""
-    pytest.importorskip("rich")
+    rich = pytest.importorskip("rich")
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(rich, "_console", None)  # the one of earlier tests keeps its width
     return lambda: capsys.readouterr().out
 
 
