@@ -35,7 +35,8 @@ CONFIGURATIONS = [
 ]
 
 
-@parametrize_with_checks(CONFIGURATIONS)
+# Those of one kind each: default, deep with decay, noisy, solved and in single precision.
+@parametrize_with_checks([CONFIGURATIONS[i] for i in (0, 2, 3, 5, 6)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

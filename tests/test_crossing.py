@@ -91,6 +91,10 @@ def data_of(name):
     return X, TWO_CLASSES if "two classes" in name else CLASSES
 
 
+# Displays read what runs have recorded: each model with one solver, and each solver with one.
+DRAWN = [(name, solver) for name, solver in CASES if solver == "gd" or name == "perceptron"]
+
+
 @lru_cache
 def fitted(name, solver):
     return model_of(name, solver).fit(*data_of(name))
@@ -100,6 +104,9 @@ def fitted(name, solver):
 def case(request):
     """A model that was fitted, and its data."""
     return fitted(*request.param), *data_of(request.param[0])
+
+
+drawn = pytest.mark.parametrize("case", DRAWN, ids=str, indirect=True)
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +128,7 @@ def histories(model):
     return found if isinstance(found, list) else [found]
 
 
+@drawn
 def test_trajectories_are_drawn(case, axes):
     model, *_ = case
     known = hasattr(model, "global_minimum_")
@@ -135,6 +143,7 @@ def test_trajectories_are_drawn(case, axes):
             TrajectoryDisplay.from_estimator(model, curve="gap")
 
 
+@drawn
 def test_balance_is_drawn(case, axes):
     model, *_ = case
     for quantity in (

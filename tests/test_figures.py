@@ -257,11 +257,10 @@ def test_balance_of_du_is_drawn(script, monkeypatch, tmp_path):
     assert np.abs(difference[-1] - difference[0]).max() < 0.01 * growth.max()
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path, dtype):
-    """All four networks, in a few steps on a few images."""
+def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path):
+    """All four networks, in a few steps on a few images, in single precision."""
     module = script("elkabetz2021_fig1")
-    name = {"float64": "4", "float32": "4_float32"}[dtype]
+    name = "4_float32"
     folder = tmp_path / "runs" / name
     monkeypatch.setattr(module, "HERE", tmp_path / "runs")
     folder.mkdir(parents=True)
@@ -269,11 +268,11 @@ def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path, d
     digits = {"X": rng.standard_normal((20, 784)), "y": np.arange(20) % 10, "source": "none"}
     np.savez(folder / "digits.npz", **digits)
     for action in ("compute", "plot"):
-        monkeypatch.setattr("sys.argv", ["", action, "--steps", "4", "--dtype", dtype])
+        monkeypatch.setattr("sys.argv", ["", action, "--steps", "4", "--dtype", "float32"])
         module.main()
     assert (tmp_path / f"runs_{name}.png").stat().st_size > 10_000
     result = read(tmp_path, f"runs_{name}")
-    assert result["environment"]["dtype"] == dtype
+    assert result["environment"]["dtype"] == "float32"
     for name in module.NETS:
         curves = result[name]
         apart = [curves["distance"][r][-1] for r in ("2", "5", "10", "20")]

@@ -111,13 +111,14 @@ def test_default_training_reaches_the_minimum_on_diabetes(depth):
     ],
     ids=str,
 )
-@pytest.mark.parametrize("init", ["spectral", "normal", "balanced"])
-@pytest.mark.parametrize("m", [1, 3])
+@pytest.mark.parametrize(
+    ("init", "m"), [("spectral", 1), ("spectral", 3), ("normal", 1), ("balanced", 1)]
+)
 def test_no_record_lies_below_the_minimum(m, init, parameters):
     """J >= min J, up to the rounding of J, at every record of any run, weighted or not."""
     parameters = {"width": 6, **parameters}
     X, Y, weight = make_data(m=m)
-    model = DeepLinearRegressor(init=init, random_state=1, max_iter=400, **parameters)
+    model = DeepLinearRegressor(init=init, random_state=1, max_iter=200, **parameters)
     for sample_weight in (None, weight):
         model.fit(X, Y, sample_weight=sample_weight)
         least = model.global_minimum_

@@ -80,8 +80,13 @@ def test_a_stationary_minimum_above_the_fit_is_improved_from_there(name, monkeyp
     assert model.global_minimum_ is minimum  # kept
 
 
-@pytest.mark.parametrize("kind", ["exact", "certified", "stationary"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *((name, "certified") for name in MODELS),
+        *((name, kind) for name in ("depth 3", "two pathways") for kind in ("exact", "stationary")),
+    ],
+)
 def test_a_contradicted_bound_warns_and_is_given_up(name, kind, monkeypatch):
     model, true = fitted(name), fitted(name).global_minimum_
     spoil(monkeypatch, kind=kind, lower_bound=3 * true.objective + 1)

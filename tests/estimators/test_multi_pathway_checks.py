@@ -30,7 +30,8 @@ CONFIGURATIONS = [
 ]
 
 
-@parametrize_with_checks(CONFIGURATIONS)
+# Those of one kind each: linear, non-linear and solved.
+@parametrize_with_checks([CONFIGURATIONS[i] for i in (1, 2, 5)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

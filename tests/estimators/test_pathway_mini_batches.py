@@ -213,7 +213,6 @@ def test_step_sizes_may_change_with_the_epoch_and_warm_starts_continue(model):
 @quick
 @parametrize_with_checks(
     [
-        MultiPathwayRegressor(width=8, solver="sgd", max_iter=100),
         MultiPathwayRegressor(width=8, activation="relu", solver="adam", max_iter=100),
     ]
 )

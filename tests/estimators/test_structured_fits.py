@@ -20,7 +20,7 @@ from tests.estimators.structured_fits import DATA, FAMILIES
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 SEED = 3
-SHARES = {"linear": 2, "pathways": 1, "perceptron": 1}  # of all data sets
+SHARES = {"linear": 1, "pathways": 1, "perceptron": 1}  # of all data sets
 CASES = [
     case
     for family, share in SHARES.items()
@@ -137,8 +137,8 @@ def test_linear_fits_without_inputs(model, solver, data):
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "leaky_relu"])
-@pytest.mark.parametrize("unit", [1e-6, 1e-2, 0.1, 1.0, 1e3])
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("unit", [1e-6, 0.1, 1e3])
+@pytest.mark.parametrize("depth", [1, 2, 4])
 def test_the_automatic_step_knows_the_biases(depth, unit, activation):
     """On centred inputs the outputs of the first network are orthogonal to what b_L moves."""
     x = unit * np.linspace(-1, 1, 21)[:, None]
@@ -155,7 +155,7 @@ def test_the_automatic_step_knows_the_biases(depth, unit, activation):
 
 @pytest.mark.parametrize("width", [3, 30])
 @pytest.mark.parametrize("data", ["standardised", "raw", "one sample", "zeros"])
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("depth", [1, 3])
 @pytest.mark.parametrize("activation", ["identity", "relu"])
 def test_fits_with_the_automatic_step_go_down(activation, depth, data, width):
     """In any units."""

@@ -68,7 +68,7 @@ def test_no_map_has_an_objective_below_the_bound_of_another(seed):
 
 
 @pytest.mark.parametrize("depth", [3, 4])
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_restart_ends_below_a_certified_minimum(seed, depth):
     moments = random_moments(seed)
     rank = min(moments.n_inputs, moments.n_outputs)
@@ -117,7 +117,7 @@ def fractional(seed):
 
 
 # Seed, depth and share of the decay; the gap that the best map leaves is 0.2 % to 23 %.
-OPEN = [(1, 3, 0.02), (6, 3, 0.1), (66, 4, 0.02), (40, 5, 0.02)]
+OPEN = [(1, 3, 0.02), (66, 4, 0.02)]
 
 
 @pytest.mark.parametrize(("seed", "depth", "share"), OPEN)
@@ -128,7 +128,7 @@ def test_branching_closes_what_one_map_cannot_prove(seed, depth, share):
     alone = certify(minimum.coef, moments, depth=depth, weight_decay=decay)
     assert alone <= minimum.objective * (1 - 1e-3)
     assert minimum.kind == "certified" and verify(minimum, moments).ok
-    found, _ = brute_force(moments, (3,) * (depth - 1), decay, restarts=10)
+    found, _ = brute_force(moments, (3,) * (depth - 1), decay, restarts=4)
     assert found >= minimum.objective * (1 - 1e-12)
 
 
@@ -138,11 +138,11 @@ def test_what_stays_open_is_bounded_and_not_called_certified():
     minimum = global_minimum(moments, depth=4, weight_decay=decay)
     assert minimum.kind == "stationary" and verify(minimum, moments).ok
     assert 1e-8 < 1 - minimum.lower_bound / minimum.objective < 1e-3
-    found, _ = brute_force(moments, (3, 3, 3), decay, restarts=10)
+    found, _ = brute_force(moments, (3, 3, 3), decay, restarts=4)
     assert found >= minimum.objective * (1 - 1e-12)
 
 
-@pytest.mark.parametrize("case", structured.cases()[::3], ids=lambda case: case.name)
+@pytest.mark.parametrize("case", structured.cases()[::5], ids=lambda case: case.name)
 def test_structured_problems_are_verified(case):
     moments = case.moments
     for depth, share, width in ((2, 0.1, None), (3, 0.05, None), (3, 0.3, 1), (5, 0.02, None)):

@@ -77,11 +77,11 @@ SETTINGS = {
 }
 
 
-# Every moments with three of the settings, every setting with three or four of the moments.
+# Every moments with two of the settings, every setting with two or three of the moments.
 PAIRS = [
     (name, list(SETTINGS)[(i + j) % len(SETTINGS)])
     for i, name in enumerate(STRUCTURED)
-    for j in (0, 3, 5)
+    for j in (0, 3)
 ]
 
 
@@ -113,8 +113,8 @@ def white_minimum(a, s, kappa, decay):
     return best
 
 
-@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e8])
-@pytest.mark.parametrize("width", [3, 5, 40])
+@pytest.mark.parametrize("unit", [1.0, 1e8])
+@pytest.mark.parametrize("width", [3, 40])
 @pytest.mark.parametrize("noise", [0.01, 1.0, 30.0])
 def test_white_inputs_and_two_layers_are_certified(noise, width, unit):
     S = unit * np.array([[3, -2, 1.0], [0, 1, 1], [1, 1, 4]])
@@ -141,7 +141,7 @@ def test_two_layers_without_decay_are_certified(width):
 @pytest.mark.parametrize(
     ("depth", "noise", "decay"), [(2, 20.0, 1e-4), (3, 20.0, 1e-4), (4, 10.0, 1e-2)]
 )
-@pytest.mark.parametrize("seed", [1, 3, 6, 7])
+@pytest.mark.parametrize("seed", [1, 6])
 def test_a_single_mode_under_strong_noise_is_certified(seed, depth, noise, decay):
     """All outputs but the strongest direction have collapsed: the network of it alone."""
     moments = random_moments(seed)
@@ -166,7 +166,7 @@ def test_noise_that_cannot_be_seen_and_noise_that_leaves_nothing(noise, depth):
     assert minimum.kind == "certified" and verify(minimum, moments).ok
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_bound_of_two_layers_is_near(seed):
     """Convex problems lie little below wide networks, problems without noise far below."""
     moments = random_moments(seed, 8, 5)

@@ -100,7 +100,7 @@ def test_no_map_lies_below_the_lower_bound(depth):
 )
 def test_several_outputs_reach_brute_force(widths, decay):
     moments = several_targets(1)
-    reference, _ = brute_force(moments, widths, decay, restarts=8)
+    reference, _ = brute_force(moments, widths, decay, restarts=4)
     minimum = global_minimum(moments, depth=len(widths) + 1, width=widths, weight_decay=decay)
     assert minimum.objective == pytest.approx(reference, rel=1e-9)
     assert minimum.lower_bound <= reference * (1 + 1e-12)
@@ -112,7 +112,7 @@ def test_white_inputs_are_exact_with_and_without_a_bottleneck(widths):
     gamma = 0.1 * np.linalg.norm(moments.cross_moment, 2)
     minimum = global_minimum(moments, depth=len(widths) + 1, width=widths, weight_decay=gamma)
     assert minimum.kind == "exact"
-    reference, _ = brute_force(moments, widths, gamma, restarts=8)
+    reference, _ = brute_force(moments, widths, gamma, restarts=4)
     assert minimum.objective == pytest.approx(reference, rel=1e-9)
     assert np.linalg.matrix_rank(minimum.coef) <= min(widths)
 

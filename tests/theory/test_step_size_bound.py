@@ -47,7 +47,7 @@ def _distance(weights, moments, gamma, eta, time):
     return worst
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_gradient_descent_stays_in_the_tube_and_the_bound_is_not_vacuous(seed):
     """A step 1,000 times as large leaves the tube: the bound is within that of the truth."""
     weights, moments, gamma = _problem(seed)

@@ -11,13 +11,13 @@ from tests.theory.check import selection
 
 # As many of each function as keep this file well under a minute of one core: most take some
 # milliseconds, integrations a tenth of a second.
-MOST = 300
+MOST = 150
 INTEGRATED = {
-    "mode_flow": 40,
-    "pathway_flow": 40,
-    "end_to_end_flow": 25,
-    "flow_step_size_bound": 100,
-    "deep_linear_path": 100,
+    "mode_flow": 25,
+    "pathway_flow": 25,
+    "end_to_end_flow": 16,
+    "flow_step_size_bound": 60,
+    "deep_linear_path": 60,
 }
 
 CHECKS = {check.label: check for check in selection(all_checks(), MOST, INTEGRATED)}

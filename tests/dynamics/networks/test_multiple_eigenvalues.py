@@ -93,7 +93,7 @@ def test_linear_networks_of_degenerate_curvature(name, decay):
     weights, A, S = networks()[name]
     moments = SecondMoments.from_moments(A, S, 100.0)
     spectrum = np.linalg.eigvalsh(hessian(weights, moments, np.full(len(weights), decay)))
-    for which, k in itertools.product(WHICH, (1, 2, 5, 21)):
+    for which, k in itertools.product(WHICH, (1, 5, 21)):
         found = linear_hessian_eigenvalues(weights, A, S, decay, k=k, which=which)
         assert_extreme(found, spectrum, k, which)
 

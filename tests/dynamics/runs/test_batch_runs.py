@@ -38,7 +38,7 @@ def check_run(run, own, tolerance=1e-12):
         np.testing.assert_allclose(found.change, wanted.change, tolerance, tolerance)
 
 
-@pytest.mark.parametrize("kind", EVERY)
+@pytest.mark.parametrize("kind", ["linear", "classifier", *SOME])
 def test_networks_end_each_on_its_own(kind):
     sweep, rng = Sweep(EVERY[kind]), np.random.RandomState(2)
     etas = torch.from_numpy(rng.uniform(0.005, 0.02, BATCH))
