@@ -31,7 +31,17 @@ def test_no_public_function_is_left_out():
     assert len(CHECKS) > 2000
 
 
-@pytest.mark.parametrize("label", CHECKS)
-def test_function_agrees_with_its_reference(label):
+@pytest.mark.parametrize("function", sorted({check.function for check in CHECKS.values()}))
+def test_function_agrees_with_its_reference(function):
     """Deviations are in units of what is allowed."""
-    assert CHECKS[label].deviation() <= 1
+    broken = {}
+    for label, check in CHECKS.items():
+        if check.function == function:
+            try:
+                deviation = check.deviation()
+            except Exception as error:
+                error.add_note(label)
+                raise
+            if not deviation <= 1:
+                broken[label] = deviation
+    assert broken == {}
