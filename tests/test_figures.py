@@ -280,6 +280,35 @@ def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path):
         assert apart[-1] < 0.1 * curves["distance_from_init"][-1]
 
 
+def test_a_stopped_run_of_elkabetz_goes_on(script, monkeypatch, tmp_path):
+    module = script("elkabetz2021_fig1")
+    X = module.torch.from_numpy(np.random.RandomState(0).standard_normal((20, 1, 28, 28)))
+    y = module.torch.arange(20) % 10
+
+    def run(name):
+        path = tmp_path / f"{name}.npz"
+        module.run_once(module.make_net("relu", "float64"), 2, 20, X, y, path)
+        return np.load(path)
+
+    whole, descent, calls = run("whole"), module.gradient_descent, []
+
+    def stopped(*args, **kwargs):
+        calls.append(args)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return descent(*args, **kwargs)
+
+    monkeypatch.setattr(module, "gradient_descent", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped")
+    assert not (tmp_path / "stopped.npz").exists()
+    resumed = run("stopped")
+    assert len(calls) == 8 + 14  # six of the twenty had been kept
+    for key in ("iteration", "loss", "states"):
+        np.testing.assert_array_equal(resumed[key], whole[key])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def read(folder, name):
     """Return a result."""
     return json.loads((folder / f"{name}.json").read_text())

