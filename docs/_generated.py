@@ -1,0 +1,21 @@
+"""What pages include or offer and no one types: written by ``conf.py`` before pages are read."""
+
+from pathlib import Path
+
+from _generated_tables import api_tables, benchmark_tables, cost_curves
+from _reproducibility_cards import cards
+
+HERE = Path(__file__).parent
+
+FILES = {
+    "_api_tables.rst": api_tables,
+    "_cost_curves.rst": cost_curves,
+    "_benchmark_tables.rst": benchmark_tables,
+    "_reproducibility_cards.rst": cards,
+}
+
+
+def write():
+    """Write all files; pages include them by their names."""
+    for name, text in FILES.items():
+        (HERE / name).write_text(text(), encoding="utf-8")
