@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from _generated_tables import api_tables, benchmark_tables, cost_curves
+from _notebook import tutorial
 from _reproducibility_cards import cards
 
 HERE = Path(__file__).parent
@@ -12,10 +13,11 @@ FILES = {
     "_cost_curves.rst": cost_curves,
     "_benchmark_tables.rst": benchmark_tables,
     "_reproducibility_cards.rst": cards,
+    "tutorial.ipynb": tutorial,
 }
 
 
 def write():
-    """Write all files; pages include them by their names."""
+    """Write all files; pages include or link them by their names."""
     for name, text in FILES.items():
         (HERE / name).write_text(text(), encoding="utf-8")
