@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from _generated_tables import api_tables, benchmark_tables, cost_curves
+from _claims import claim_tables
+from _generated_tables import api_tables, benchmark_tables, cost_curves, out_of_core
 from _notebook import tutorial
 from _reproducibility_cards import cards
 
@@ -10,7 +11,9 @@ HERE = Path(__file__).parent
 
 FILES = {
     "_api_tables.rst": api_tables,
+    "_claims.rst": claim_tables,
     "_cost_curves.rst": cost_curves,
+    "_out_of_core.rst": out_of_core,
     "_benchmark_tables.rst": benchmark_tables,
     "_reproducibility_cards.rst": cards,
     "tutorial.ipynb": tutorial,

@@ -159,6 +159,15 @@ TABLES = {
     ),
 }
 
+# Cases of bench_out_of_core in the words of the page.
+OUT_OF_CORE = {
+    "moments": "moments",
+    "fit": "``DeepLinearRegressor``, analytic",
+    "CV, 5 folds": "``DeepLinearRegressorCV``, 5 folds, 93 settings",
+    "predict": "``predict``, 80 MB of them the predictions",
+    "score": "``score``",
+}
+
 
 def list_table(rows, widths=None, heading="header-rows"):
     """A list-table whose first row, or column ("stub-columns"), is the heading."""
@@ -237,6 +246,27 @@ def cost_curves():
         )
         cells.append((row["sweep"], sizes, *(_exponent(*pair) for pair in exponents)))
     return list_table(cells, (34, 26, 20, 20))
+
+
+def out_of_core():
+    """Memory and times of fits from a memory map, beside those of a bare pass."""
+    measured = {
+        row["case"].rpartition(", 10,000,000 x 50, ")[::2]: row
+        for row in results_of("bench_out_of_core")["results"]
+    }
+    kinds = ("float32", "float64")
+    memory, times = ([f"{words}, {kind}" for kind in kinds] for words in ("memory", "times a pass"))
+    cells = [("", *memory, *times)]
+    for case, name in OUT_OF_CORE.items():
+        rows = [measured[case, kind] for kind in kinds]
+        cells.append(
+            (
+                name,
+                *(f"{row['memory_mb']:.0f} MB" for row in rows),
+                *(f"{row['processor_ratio']:.2f} (wall {row['ratio']:.2f})" for row in rows),
+            )
+        )
+    return list_table(cells, (32, 17, 17, 17, 17))
 
 
 def _exponent(found, predicted):

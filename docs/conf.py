@@ -43,7 +43,7 @@ html_theme_options = {
 }
 html_show_sourcelink = False
 # Pages without pages below them need no navigation at their side.
-leaves = ("index", "install", "tutorial", "faq", "notation", "reproducibility", "benchmarks")
+leaves = ("index", "install", "tutorial", "faq", "notation", "reproducibility", "benchmarks", "claims")
 leaves += ("contributing", "changes", "auto_examples/*")
 html_sidebars = dict.fromkeys(leaves, [])
 
