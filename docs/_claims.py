@@ -32,25 +32,19 @@ def claim_tables():
     """A section and a table for each area."""
     text = []
     for area, rows in claims().items():
-        cells = [("claim", "where", "checked by", "against", "measured", "tolerance")]
-        cells += [_cells(claim) for claim in rows]
-        text += [area, "-" * len(area), "", list_table(cells, (28, 11, 23, 19, 10, 9)), ""]
+        cells = [("claim", "checked by", "against", "result"), *map(_cells, rows)]
+        text += [area, "-" * len(area), "", list_table(cells, (34, 26, 22, 18)), ""]
     return "\n".join(text)
 
 
 def _cells(claim):
-    words = claim.get("claim") or filled(claim["words"])
+    words = filled(claim.get("claim", claim["words"]))
     if "claim" not in claim and claim["pages"] == ["README.md"]:
         words = re.sub(r"`([^`]+)`", r"``\1``", words)  # Markdown's code is a role here
-    tolerance = claim.get("tolerance", "")
-    return (
-        words,
-        ", ".join(_page(page) for page in claim["pages"]),
-        _check(claim["check"]),
-        filled(claim["against"]),
-        filled(claim.get("figure", "")),
-        f"``{tolerance}``" if tolerance else "",
-    )
+    result = [filled(claim["figure"])] if "figure" in claim else []
+    result += [f"``{claim['tolerance']}``"] if "tolerance" in claim else []
+    where = ", ".join(map(_page, claim["pages"]))
+    return f"{words} ({where})", _check(claim["check"]), filled(claim["against"]), "; ".join(result)
 
 
 def _page(name):
@@ -58,10 +52,14 @@ def _page(name):
 
 
 def _check(node):
-    """A test in words, which wrap, or a script."""
+    """Folder, file and name, a test in words: these wrap."""
     file, _, name = node.partition("::")
-    name = name.removeprefix("test_").replace("_", " ")
-    return f"{file.removeprefix('tests/')}: *{name}*" if name else f"``{file}``"
+    if not name:
+        return file.replace("/", " › ")
+    folder = (
+        file.removeprefix("tests/").removesuffix(".py").replace("test_", "").replace("/", " › ")
+    )
+    return f"{folder.replace('_', ' ')}: *{name.removeprefix('test_').replace('_', ' ')}*"
 
 
 def filled(text):

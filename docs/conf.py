@@ -43,8 +43,8 @@ html_theme_options = {
 }
 html_show_sourcelink = False
 # Pages without pages below them need no navigation at their side.
-leaves = ("index", "install", "tutorial", "faq", "notation", "reproducibility", "benchmarks", "claims")
-leaves += ("contributing", "changes", "auto_examples/*")
+leaves = ("index", "install", "tutorial", "faq", "scale", "arrays", "saving", "notation")
+leaves += ("reproducibility", "benchmarks", "claims", "contributing", "changes", "auto_examples/*")
 html_sidebars = dict.fromkeys(leaves, [])
 
 autodoc_typehints = "none"
