@@ -51,7 +51,7 @@ bench-gpu: $(VENV)/.stamp-dev  ## time and test on a CUDA device what only one c
 
 clean:  ## remove what these targets made, except the environments
 	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache demo_output \
-	    docs/_build docs/_*.rst docs/generated docs/auto_examples docs/gen_modules \
+	    docs/_build docs/_*.rst docs/tutorial.ipynb docs/generated docs/auto_examples docs/gen_modules \
 	    docs/sg_execution_times.rst
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import _generated_tables  # noqa: E402
+import _generated  # noqa: E402
 
 # Estimators on pages of the gallery link to their pages, from one folder to the other.
 os.environ["SKLEARN_DEEPLINEAR_DOCS"] = ".."
@@ -28,7 +28,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "sphinx-mathjax-offline",
 ]
-exclude_patterns = ["_build", *_generated_tables.FRAGMENTS, "**/GALLERY_HEADER.rst"]
+exclude_patterns = ["_build", *_generated.FILES, "**/GALLERY_HEADER.rst"]
 templates_path = ["_templates"]
 html_theme = "pydata_sphinx_theme"
 html_title = "sklearn-deeplinear"
@@ -43,8 +43,8 @@ html_theme_options = {
 }
 html_show_sourcelink = False
 # Pages without pages below them need no navigation at their side.
-leaves = ("index", "install", "tutorial", "faq", "notation", "reproducibility", "benchmarks")
-leaves += ("contributing", "changes", "auto_examples/*")
+leaves = ("index", "install", "tutorial", "faq", "scale", "arrays", "saving", "notation")
+leaves += ("reproducibility", "benchmarks", "claims", "contributing", "changes", "auto_examples/*")
 html_sidebars = dict.fromkeys(leaves, [])
 
 autodoc_typehints = "none"
@@ -63,7 +63,7 @@ sphinx_gallery_conf = {
 
 
 # Pages include these fragments, and autosummary reads the tables of the reference from one.
-_generated_tables.write()
+_generated.write()
 autosummary_generate = ["_api_tables.rst"]
 
 

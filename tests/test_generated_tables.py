@@ -1,6 +1,6 @@
 """Tables of the documentation are read from results, and say so when these lack something."""
 
-import importlib.util
+import importlib
 import json
 from pathlib import Path
 
@@ -12,15 +12,23 @@ DOCS = Path(__file__).parents[1] / "docs"
 
 
 @pytest.fixture
-def tables():
-    spec = importlib.util.spec_from_file_location("tables", DOCS / "_generated_tables.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def pages(monkeypatch):
+    """What makes pages imports each other from its folder."""
+    monkeypatch.syspath_prepend(DOCS)
 
 
-def test_cards_hold_the_numbers_of_the_results(tables):
-    text = tables.cards()
+@pytest.fixture
+def tables(pages):
+    return importlib.import_module("_generated_tables")
+
+
+@pytest.fixture
+def cards(pages):
+    return importlib.import_module("_reproducibility_cards")
+
+
+def test_cards_hold_the_numbers_of_the_results(cards):
+    text = cards.cards()
     path = DOCS.parent / "benchmarks" / "results" / "shi2022" / "linear_7.json"
     last = json.loads(path.read_text())["mode_strengths"][-1]
     share = max(abs(last[0][0]), abs(last[1][0])) / (abs(last[0][0]) + abs(last[1][0]))
@@ -43,9 +51,9 @@ def test_results_that_lack_a_column_are_no_empty_column(tables, monkeypatch):
         tables.benchmark_tables()
 
 
-def test_words_that_a_script_does_not_say_are_not_quoted(tables):
+def test_words_that_a_script_does_not_say_are_not_quoted(cards):
     with pytest.raises(ValueError, match="no longer says 'a day'"):
-        tables._stated("du2018_balance", "a day")
+        cards._stated("du2018_balance", "a day")
 
 
 def test_results_are_listed_where_they_are_documented(tables):

@@ -25,6 +25,7 @@ from figure_command import Figure, run
 from scipy.optimize import brentq
 
 from sklearn_deeplinear import MultiPathwayRegressor
+from sklearn_deeplinear.inspection._plotting import COLORS
 from sklearn_deeplinear.theory import balanced_factors, pathway_flow
 
 DEPTHS, WIDTH = (3, 4), 3
@@ -156,9 +157,10 @@ def draw_sharpness(ax, rows):
         for n, marker in zip(NUMBERS, "os^", strict=True):
             chosen = [row for row in rows if (row["depth"], row["sharing"]) == (depth, n)]
             s = [row["target"] for row in chosen]
-            ax.loglog(s, [row["formula"] for row in chosen], f"C{i}", lw=0.9)
+            ax.loglog(s, [row["formula"] for row in chosen], c=COLORS[i], lw=0.9)
             label = f"depth {depth}, " + (f"{n} share" if n > 1 else "one pathway")
-            ax.plot(s, [row["measured"] for row in chosen], f"C{i}{marker}", ms=5, label=label)
+            measured = [row["measured"] for row in chosen]
+            ax.plot(s, measured, marker, c=COLORS[i], ms=5, label=label)
     ax.set(title="sharpness: formula (lines), Hessian", xlabel="strength s", ylabel="sharpness")
     ax.set_xticks(TARGETS, [f"{s:g}" for s in TARGETS])
     ax.set_yticks([2, 5, 10, 20, 50], ["2", "5", "10", "20", "50"])
@@ -176,10 +178,10 @@ def draw_shares(ax, runs, depth):
         share, loss = np.array(result["share"]), np.array(result["loss"])
         at_rest = loss < SETTLED
         label = f"head start {result['head']:g} : 1"
-        ax.axhline(result["flow_share"], color=f"C{i}", ls=":", lw=1)
+        ax.axhline(result["flow_share"], color=COLORS[i], ls=":", lw=1)
         x, size = np.array(result["ratio"]), 7 - 2 * i
-        ax.plot(x[at_rest], share[at_rest], f"C{i}o", ms=size, label=label)
-        ax.plot(x[~at_rest], share[~at_rest], f"C{i}x", ms=size)
+        ax.plot(x[at_rest], share[at_rest], "o", c=COLORS[i], ms=size, label=label)
+        ax.plot(x[~at_rest], share[~at_rest], "x", c=COLORS[i], ms=size)
     ax.set(title=f"depth {depth}: gradient descent (dotted: flow)", ylim=(0.47, 1.03))
     ax.set(xlabel=r"step size $\times\; L s^{2-2/L}$", ylabel="share of the stronger pathway")
     ax.legend(fontsize=8, loc="lower left")

@@ -27,6 +27,7 @@ from shi2022_figures import COLOURS, LEVELS
 
 from sklearn_deeplinear import MultiPathwayRegressor
 from sklearn_deeplinear.datasets import make_hierarchical
+from sklearn_deeplinear.inspection._plotting import COLORS
 from sklearn_deeplinear.theory import balanced_factors, pathway_flow
 
 PAIRS = ((2, 3), (3, 5))
@@ -133,8 +134,8 @@ def draw_shares(ax, races, depths):
     """Share of the deep pathway against the common start."""
     for number, end in enumerate(races):
         start = np.array(end["start"]) / end["target"]
-        colour = f"C{4 + number}"
-        ax.semilogx(start, end["predicted"], colour, label=f"$s$ = {end['target']:g}")
+        colour = COLORS[len(COLOURS) + number]
+        ax.semilogx(start, end["predicted"], c=colour, label=f"$s$ = {end['target']:g}")
         ax.plot(np.array(end["trained_start"]) / end["target"], end["trained"], "o", c=colour)
     ax.axhline(0.5, color="0.7", lw=0.8, zorder=0)
     ax.set(xlabel="starting strength of both / s", ylabel=f"share of depth {max(depths)}")

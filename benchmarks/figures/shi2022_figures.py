@@ -37,7 +37,7 @@ TARGET, DEPTHS, SPREADS, STARTS = 10.0, (2, 3, 4, 8), (0.1, 0.5), 24
 
 # Modes of equal singular value are one level of the tree.
 LEVELS = ["root", "halves", *["pairs"] * 2, *["leaves"] * 4]
-COLOURS = {"root": "C0", "halves": "C1", "pairs": "C2", "leaves": "C3"}
+COLOURS = dict(zip(("root", "halves", "pairs", "leaves"), COLORS, strict=False))
 NAMES = {"identity": "linear", "relu": "ReLU", "tanh": "tanh"}
 
 

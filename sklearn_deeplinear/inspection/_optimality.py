@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklearn_deeplinear.inspection._plotting import COLORS, axes_and_figure, legend_above
+from sklearn_deeplinear.inspection._refitted import best_refitted
 
 _TRAINED, _EXACT, _PROVEN = COLORS[1], COLORS[0], COLORS[5]
 
@@ -100,20 +101,91 @@ class OptimalityDisplay:
             raise ValueError("estimators must hold at least one fitted estimator.")
         for estimator in estimators:
             check_is_fitted(estimator)
+        values = [_number(estimator, param) for estimator in estimators]
+        return cls._of_fits(values, estimators, param).plot(ax=ax, **plot_options)
+
+    @classmethod
+    def from_search(
+        cls,
+        search,
+        X=None,
+        y=None,
+        *,
+        param="weight_decay",
+        fit_params=None,
+        ax=None,
+        **plot_options,
+    ):
+        """Draw the candidates of a fitted search against one parameter.
+
+        Searches keep scores of folds, and no objectives: for each value of the parameter the
+        candidate with the best score is fitted again, to all data.
+
+        Parameters
+        ----------
+        search : GridSearchCV, BatchedGridSearchCV, ..., or DeepLinearRegressorCV
+            Fitted search over networks that know their minimum, alone or as the last step of a
+            pipeline.
+        X : array-like of shape (n_samples, n_features), default=None
+            Inputs; may be None for DeepLinearRegressorCV, which keeps their moments.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), default=None
+            Targets, likewise.
+        param : str, default="weight_decay"
+            Parameter for the horizontal axis, a number. The name of a step before it may be
+            left out.
+        fit_params : dict, default=None
+            Passed to `fit`, such as sample weights.
+        ax : matplotlib Axes, default=None
+            Axes to draw on; None makes new ones.
+        **plot_options
+            Passed to :meth:`plot`.
+
+        Returns
+        -------
+        display : OptimalityDisplay
+
+        Raises
+        ------
+        ValueError
+            If `param` was not searched or is not a number, data are missing, or the search does
+            not choose by one metric.
+        TypeError
+            If the networks know no minimum.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.preprocessing import scale
+        >>> from sklearn_deeplinear import DeepLinearRegressor
+        >>> from sklearn_deeplinear.inspection import OptimalityDisplay
+        >>> from sklearn_deeplinear.model_selection import BatchedGridSearchCV
+        >>> X, y = load_diabetes(return_X_y=True)
+        >>> X, y = scale(X), scale(y)
+        >>> grid = {"weight_decay": [0.01, 0.1, 1.0], "depth": [1, 2]}
+        >>> model = DeepLinearRegressor(width=10, max_iter=300, tol=0)
+        >>> search = BatchedGridSearchCV(model, grid, cv=3).fit(X, y)
+        >>> display = OptimalityDisplay.from_search(search, X, y)
+        >>> display.values
+        array([0.01, 0.1 , 1.  ])
+        """
+        values, networks = best_refitted(search, X, y, param, fit_params)
+        return cls._of_fits(values, networks, param).plot(ax=ax, **plot_options)
+
+    @classmethod
+    def _of_fits(cls, values, estimators, param):
+        for estimator in estimators:
             if not hasattr(estimator, "global_minimum_"):
                 raise TypeError(
                     f"estimators must have a global_minimum_; {type(estimator).__name__} has none."
                 )
-        values = [_number(estimator, param) for estimator in estimators]
         minima = [estimator.global_minimum_ for estimator in estimators]
-        display = cls(
+        return cls(
             np.array(values),
             np.array([estimator.objective_ for estimator in estimators]),
             np.array([minimum.objective for minimum in minima]),
             lower_bound=np.array([minimum.lower_bound for minimum in minima]),
-            name=param,
+            name=param.rpartition("__")[2],
         )
-        return display.plot(ax=ax, **plot_options)
 
     def plot(self, ax=None, *, trained_kw=None, minimum_kw=None, unknown_kw=None):
         """Draw what was trained, the minima, and what is unknown below them.
@@ -152,6 +224,8 @@ class OptimalityDisplay:
         positive = (values > 0).all()
         if positive and values.max() > 20 * values.min():
             self.ax_.set_xscale("log")
+        elif (values == np.round(values)).all():  # no ticks between depths
+            self.ax_.xaxis.get_major_locator().set_params(integer=True)
         legend_above(self.ax_)
         return self
 

@@ -121,12 +121,22 @@ class StoppingDisplay:
         )
         stop = {"color": _STOP, "linestyle": "--", "label": "stop here", **(stop_kw or {})}
         self.stopping_line_ = self.ax_.axvline(at[path.best[row]], **stop)
-        if np.max(at) > 0:
-            # The first steps decide, and zero, where training starts, has no logarithm.
-            # A power of ten ends the linear part, so that no tick comes close to that of zero.
-            first = 10.0 ** np.ceil(np.log10(np.min(at[at > 0])))
-            self.ax_.set_xscale("symlog", linthresh=first)
-            self.ax_.set_xlim(left=0)
+        _from_zero(self.ax_, at)
         self.ax_.set(xlabel=abscissa, ylabel="mean squared error of left-out folds")
         legend_above(self.ax_)
         return self
+
+
+def _from_zero(ax, at):
+    """Logarithmic axis from the first of the places after zero, linear before, without a kink.
+
+    The first steps decide, and zero, where training starts, has no logarithm.
+    """
+    last = np.max(at)
+    if last > 0:
+        ax.set_xlim(left=0)
+    if last > 0 and last >= 10 * (first := np.min(at[at > 0])):
+        ax.set_xscale("asinh", linear_width=first)
+        # Those of the scale itself come close to the tick of zero.
+        decades = np.arange(np.ceil(np.log10(first)), np.floor(np.log10(last)) + 1)
+        ax.set_xticks([0, *10.0**decades])

@@ -126,7 +126,8 @@ class DeepLinearRegressorCV(
         Number of steps that every setting was trained for; 1 with the solver "analytic".
     stopping_path_ : StoppingPath
         Mean and spread of the scores along the training of every setting; only with "gd" and
-        "flow", where `cv_results_` has the columns "stopping_iteration" and "stopping_time".
+        "flow", where `cv_results_` has the columns "step_size", "stopping_iteration" and
+        "stopping_time".
     estimator_ : DeepLinearRegressor
         The best setting trained on all data until it is stopped; only with "gd" and "flow".
     message_ : str
@@ -472,25 +473,32 @@ class DeepLinearRegressorCV(
 
     def _train(self, data, validation):
         """Train the best setting on all data until it is stopped."""
-        from sklearn_deeplinear.estimators import DeepLinearRegressor
-
         self.stopping_path_ = validation.path
         self.cv_results_ |= validation.columns()
-        step = float(validation.step_sizes[self.best_index_])
-        n_steps = int(self.cv_results_["stopping_iteration"][self.best_index_])
-        self.estimator_ = DeepLinearRegressor(
-            self._best.depth,
-            self._best.hidden(data.moments),
-            weight_decay=self.best_params_["weight_decay"],
-            noise=self._best.noise,
-            fit_intercept=self.fit_intercept,
-            solver=self.solver,
-            step_size=step,
-            max_iter=n_steps,
-            tol=0.0,
-        ).fit_moments(data.moments)
         self.moments_, self.n_splits_ = data.moments, validation.n_splits
+        self.estimator_ = self._network(self.best_index_).fit_moments(data.moments)
         self.coef_, self.intercept_ = self.estimator_.coef_, self.estimator_.intercept_
         self.global_minimum_ = self.estimator_.global_minimum_
         self._held_out = None
         self.__dict__.pop("loo_residuals_", None)  # of a former fit
+
+    def _network(self, row):
+        """The network of a row of `cv_results_`, not fitted yet."""
+        from sklearn_deeplinear.estimators import DeepLinearRegressor
+
+        setting = self.cv_results_["params"][row]
+        enough = min(self.moments_.n_inputs, self.moments_.n_outputs)
+        run = {}
+        if self.solver != "analytic":
+            n_steps = int(self.cv_results_["stopping_iteration"][row])
+            step = float(self.cv_results_["step_size"][row])
+            run = {"step_size": step, "max_iter": n_steps, "tol": 0.0}
+        return DeepLinearRegressor(
+            setting["depth"],
+            enough if setting["width"] is None else setting["width"],
+            weight_decay=setting["weight_decay"],
+            noise=setting["noise"],
+            fit_intercept=self.fit_intercept,
+            solver=self.solver,
+            **run,
+        )

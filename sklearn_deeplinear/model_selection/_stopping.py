@@ -81,9 +81,10 @@ class TrainingValidation:
         return list(chosen.T), chosen.mean(axis=1), chosen.std(axis=1)
 
     def columns(self):
-        """Further columns of the results: when each setting is stopped."""
+        """Further columns of the results: with which step, and when, each setting is stopped."""
         path, rows = self.path, np.arange(len(self.path.best))
         return {
+            "step_size": self.step_sizes,
             "stopping_iteration": path.iteration[path.best],
             "stopping_time": path.time[rows, path.best],
         }

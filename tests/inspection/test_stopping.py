@@ -8,7 +8,7 @@ from sklearn.exceptions import NotFittedError
 
 from sklearn_deeplinear import DeepLinearRegressor
 from sklearn_deeplinear.inspection import StoppingDisplay
-from sklearn_deeplinear.model_selection import DeepLinearRegressorCV
+from sklearn_deeplinear.model_selection import DeepLinearRegressorCV, StoppingPath
 
 rng = np.random.RandomState(0)
 X = rng.standard_normal((40, 3))
@@ -44,6 +44,26 @@ def test_another_setting_can_be_drawn(model):
     display = StoppingDisplay.from_estimator(model, setting=1, line_kw={"linewidth": 3})
     assert_array_equal(display.line_.get_ydata(), -model.stopping_path_.mean[1])
     assert display.line_.get_linewidth() == 3
+
+
+@pytest.mark.parametrize("against", ["iteration", "time"])
+def test_the_axis_bends_no_curve(model, against):
+    """Its slope changes as little as that of a logarithm between near places: by their ratio."""
+    display = StoppingDisplay.from_estimator(model, against=against)
+    at = display.line_.get_xdata()
+    places = np.geomspace(at[at > 0].min() / 10, at.max(), 1000)
+    slope = np.gradient(display.ax_.get_xaxis().get_transform().transform(places), places)
+    steps = slope[1:-2] / slope[2:-1]  # those at the ends are taken to one side
+    assert steps.max() < (places[1] / places[0]) ** 1.1 and steps.min() >= 1
+    ticks = display.ax_.get_xticks()
+    assert ticks[0] == 0 and at[1] <= ticks[1] < 10 * at[1]
+
+
+def test_short_runs_have_a_linear_axis():
+    path = StoppingPath(
+        np.arange(4), np.arange(4.0)[None], -np.ones((1, 4)), np.zeros((1, 4)), np.array([1])
+    )
+    assert StoppingDisplay(path).plot().ax_.get_xscale() == "linear"
 
 
 def test_bad_input_is_named(model):
