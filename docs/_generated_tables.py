@@ -157,6 +157,18 @@ TABLES = {
             "models/DeepLinearRegressorCV/standard_error": "standard error",
         },
     ),
+    "check_nist": (
+        "",
+        {
+            "set": "set",
+            "exact": "exact",
+            "lstsq": "lstsq",
+            "lstsq_equal_columns": "lstsq, equal columns",
+            "global_minimum": "global_minimum",
+            "DeepLinearRegressor": "DeepLinearRegressor",
+            "DeepLinearRegressorCV": "DeepLinearRegressorCV",
+        },
+    ),
 }
 
 # Cases of bench_out_of_core in the words of the page.

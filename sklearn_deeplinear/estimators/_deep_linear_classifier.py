@@ -342,10 +342,10 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     def _problem_of(self, X, y, sample_weight, options):
         self._learn_classes(y)
         depth, shares, Y = check_depth(self.depth), self._shares(y, sample_weight), self._columns(y)
-        if self.fit_intercept and not (shares @ self._indicators(y)).all():
+        if self.fit_intercept and (shares @ self._indicators(y)).min() < np.finfo(float).eps:
             raise ValueError(
-                "sample_weight and class_weight must leave every class a weight: without one its "
-                "best intercept is infinite."
+                "sample_weight and class_weight must leave every class a weight, more than the "
+                "rounding error of the others': without one its best intercept is infinite."
             )
         sparse = issparse(X)
         X = X.astype(np.float64, copy=False)

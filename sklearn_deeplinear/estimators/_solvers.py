@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import torch
 
 from sklearn_deeplinear.dynamics._comparison import times_of
 from sklearn_deeplinear.dynamics.compression._krylov import krylov_run
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
 from sklearn_deeplinear.dynamics.runs._batch_epochs import record_cost as batch_record_cost
 from sklearn_deeplinear.dynamics.runs._checkpoint import Checkpoint
@@ -127,6 +129,7 @@ def mini_batches(problem, options, listener):
     if options.continued is not None:
         schedule = options.continued.schedule(schedule)
     dynamics = problem.dynamics(start, options)
+    _check_squares(dynamics, options)
     meters = _meters(dynamics, options)
     network = problem.batch_network(start, options, dynamics)
     iterations = _epochs(problem, options, meters, len(network.data))
@@ -233,6 +236,18 @@ def _batch_step_size(problem, start, options):
     if options.continued is None:
         return automatic(start, options)
     return automatic(start, replace(options, max_iter=options.continued.max_iter))
+
+
+def _check_squares(dynamics, options):
+    """Raise a ValueError if squares of the first gradient overflow or vanish in PyTorch."""
+    dynamics.evaluate()
+    size, limits = float(norms(dynamics.gradient)), torch.finfo(dynamics.state.dtype)
+    if size and not limits.tiny**0.5 < size < limits.max**0.5:
+        raise ValueError(
+            f'X and y must be in other units with solver="{options.solver}": the first gradient '
+            f"is of the size of {size:.1g}, the square of which is no {dynamics.state.dtype} "
+            'number. Other solvers, as "lbfgs", take none.'
+        )
 
 
 def _meters(dynamics, options):

@@ -19,6 +19,7 @@ from sklearn_deeplinear.theory._batches import block_rows
 from sklearn_deeplinear.theory._factor import tall_factor
 from sklearn_deeplinear.theory._location import Location
 from sklearn_deeplinear.theory._sparse_rows import sparse_moments
+from sklearn_deeplinear.theory._unequal_columns import unequal_svd
 from sklearn_deeplinear.theory._wide_factor import thin_svd
 
 # Errors of sums over rows are a random walk; directions are rounding up to so many times its
@@ -85,7 +86,9 @@ class SecondMoments:
     -----
     Any units will do as long as the squares of the data are float64 numbers: from about
     1e-150 to 1e150. Larger data are refused; of smaller ones the factor is right, but A, S
-    and c lose digits below 1e-308.
+    and c lose digits below 1e-308. Columns may differ in size by up to 1e25, if none depends
+    on the others: else what is smaller than the rounding error of the largest column counts as
+    constant.
 
     Examples
     --------
@@ -355,11 +358,15 @@ class SecondMoments:
     @cached_property
     def spectrum(self) -> Spectrum:
         """Singular value decomposition of the input factor, a :class:`Spectrum`."""
-        R_x, eps = self.input_factor, np.finfo(float).eps
         varies = ~self._whereabouts.constant[: self.n_inputs]
-        U, sigma, V = thin_svd(R_x * varies)
+        U, sigma, V = thin_svd(self.input_factor * varies)
         steps = max(*self.factor.shape, _WALK * np.sqrt(self.n_samples))
-        k = int(np.sum(sigma > steps * eps * sigma[0]))
+        rounding = steps * np.finfo(float).eps
+        k = int(np.sum(sigma > rounding * sigma[0]))
+        unequal = unequal_svd(self.input_factor * varies, sigma, rounding)
+        if unequal is not None:
+            U, sigma, V = unequal
+            k = len(sigma)
         targets = U[:, :k].T @ self.output_factor
         residual = self.output_factor - U[:, :k] @ targets
         return Spectrum(sigma[:k], V[:, :k], targets, float(np.sum(residual**2)))

@@ -38,3 +38,22 @@ def test_only_ratios_of_sample_weights_matter(name, exponent):
     scaled = clone(MODELS[name]).fit(X, y, sample_weight=np.ldexp(weight, exponent))
     assert_allclose(scaled.objective_, plain.objective_, rtol=1e-13)
     assert_allclose(scaled.predict(X), plain.predict(X), rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["analytic", "gd", "lbfgs"])
+def test_classes_whose_weight_is_rounding_are_said_to_have_none(solver):
+    rng = np.random.RandomState(0)
+    X, weight = rng.randn(30, 3), np.ones(30)
+    weight[0] = 1e30
+    model = DeepLinearClassifier(2, 3, solver=solver, weight_decay=1e-3)
+    with pytest.raises(ValueError, match="sample_weight and class_weight must leave every class"):
+        model.fit(X, X[:, 0] > 0, sample_weight=weight)
+
+
+def test_mini_batches_of_samples_whose_shares_vanish():
+    """Weights from 1e-300 to 1e300 leave fewer samples than have a weight."""
+    rng = np.random.RandomState(0)
+    X, weight = rng.randn(30, 3), np.geomspace(1e-300, 1e300, 30)
+    model = MultiPathwayRegressor(2, 3, solver="sgd", max_iter=5, random_state=0)
+    model.fit(X, X[:, 0], sample_weight=weight)
+    assert np.isfinite(model.objective_)

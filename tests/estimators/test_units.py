@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
 from sklearn_deeplinear import DeepLinearRegressor, HomogeneousMLPRegressor, MultiPathwayRegressor
@@ -89,3 +89,43 @@ def test_pathways_of_many_equal_singular_values(init):
     for seed in range(5):
         model = MultiPathwayRegressor(3, 20, init=init, max_iter=10, random_state=seed)
         assert np.isfinite(model.fit(X, y).objective_)
+
+
+@pytest.mark.parametrize("solver", ["analytic", "gd", "momentum", "lbfgs", "flow"])
+@pytest.mark.parametrize("depth", [1, 2])
+def test_fits_are_the_same_in_units_up_to_the_limits_of_numbers(solver, depth):
+    """Squares of gradients there are none that exist, and times of flows are as large.
+
+    By powers of four, of which the two layers take the root: nothing is rounded.
+    """
+    X, y = make_data()
+    model = DeepLinearRegressor(depth, 5, solver=solver, max_iter=30)
+    plain = clone(model).fit(X, y)
+    for x_unit, y_unit in itertools.product((2.0**-480, 1.0, 2.0**480), repeat=2):
+        scaled = clone(model).fit(X * x_unit, y * y_unit)
+        assert scaled.stop_reason_ == plain.stop_reason_
+        assert_allclose(scaled.predict(X * x_unit) / y_unit, plain.predict(X), rtol=1e-8)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+@pytest.mark.parametrize("solver", ["gd", "flow"])
+def test_pathways_are_the_same_in_units_of_large_and_small_numbers(activation, solver):
+    X, y = make_data()
+    model = MultiPathwayRegressor(
+        2, 5, activation=activation, solver=solver, max_iter=30, random_state=0
+    )
+    plain = clone(model).fit(X, y)
+    for x_unit, y_unit in itertools.product((2.0**-240, 2.0**240), repeat=2):
+        scaled = clone(model).fit(X * x_unit, y * y_unit)
+        assert scaled.stop_reason_ == plain.stop_reason_
+        assert_allclose(scaled.predict(X * x_unit) / y_unit, plain.predict(X), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+@pytest.mark.parametrize("unit", [2.0**-480, 2.0**480])
+def test_mini_batches_say_where_units_are_too_large_or_small(solver, unit):
+    """Adam divides by the root of squares that vanish; it left predictions 1e85 times too large."""
+    X, y = make_data()
+    model = DeepLinearRegressor(2, 5, solver=solver, max_iter=3, random_state=0)
+    with pytest.raises(ValueError, match="X and y must be in other units"):
+        model.fit(X, y * unit)

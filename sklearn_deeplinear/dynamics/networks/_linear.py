@@ -13,6 +13,7 @@ from sklearn_deeplinear.dynamics.networks._compiled_steps import compiled_steps
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._noisy_gradient import NoisyMomentGradient
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import (
     chosen,
     is_zero,
@@ -76,8 +77,8 @@ class LinearDynamics:
         self.weight_decay = [per_network(gamma, self.batch, self.state) for gamma in weight_decay]
         self.step = data_term.stepper(self.weights, self.weight_decay)
         self.gradient = torch.empty_like(self.state)
-        norms = [_norm(W) for W in self.weights]
-        self.rounding = gradient_rounding(norms, data_term, self.weight_decay)
+        sizes = [_norm(W) for W in self.weights]
+        self.rounding = gradient_rounding(sizes, data_term, self.weight_decay)
 
     @classmethod
     def from_moments(cls, weights, moments, weight_decay, noise):
@@ -143,7 +144,7 @@ class LinearDynamics:
         return {
             "loss": loss,
             "objective": loss + self._penalty(weights),
-            "gradient_norm": torch.linalg.vector_norm(whole, dim=-1),
+            "gradient_norm": norms(whole),
         }
 
     def unpacked(self, state):
@@ -180,7 +181,7 @@ class LinearDynamics:
 
 def _norm(matrices):
     """Frobenius norms, a float or an array of the shape of the batch."""
-    return _array(torch.linalg.vector_norm(matrices, dim=(-2, -1)))
+    return _array(norms(matrices, dim=(-2, -1)))
 
 
 def _array(value):
@@ -195,12 +196,12 @@ def step_seconds(shapes, n_networks=1):
     return _STEP_OVERHEAD + work / _PRODUCT_RATE
 
 
-def gradient_rounding(norms, data_term, weight_decay):
+def gradient_rounding(sizes, data_term, weight_decay):
     """Rounding error of the terms 2 B_l^T S F_{l-1}^T, say, and 2 gamma_l W_l of the gradient.
 
     Parameters
     ----------
-    norms : list of floats, or of arrays of the shape of the batch
+    sizes : list of floats, or of arrays of the shape of the batch
         ||W_l||_F.
     data_term : MapGradient or NoisyMomentGradient
         Knows the size of the gradient, in its precision.
@@ -211,8 +212,8 @@ def gradient_rounding(norms, data_term, weight_decay):
     -------
     rounding : float, or ndarray of the shape of the batch
     """
-    outer = np.max([math.prod(norms[:i] + norms[i + 1 :]) for i in range(len(norms))], axis=0)
+    outer = np.max([math.prod(sizes[:i] + sizes[i + 1 :]) for i in range(len(sizes))], axis=0)
     slope = data_term.slope_size()
-    decay = sum(_array(g) * norm for g, norm in zip(weight_decay, norms, strict=True))
+    decay = sum(_array(g) * size for g, size in zip(weight_decay, sizes, strict=True))
     size = 2 * (_array(slope) * outer + decay)
     return _ROUNDING * torch.finfo(slope.dtype).eps * size

@@ -6,6 +6,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._flat import layers
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
 
 
@@ -26,7 +27,7 @@ class LinearClassifierDynamics(LinearDynamics):
     def _measure(self, weights):
         loss, gradients = self.data_term.loss_and_gradients(weights)
         self._leave(gradients, weights, self.gradient)
-        norm = torch.linalg.vector_norm(self.gradient, dim=-1)
+        norm = norms(self.gradient)
         return {"loss": loss, "objective": loss + self._penalty(weights), "gradient_norm": norm}
 
     def outputs_at(self, states, X):

@@ -15,6 +15,7 @@ from torch.nn.utils import vector_to_parameters
 from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape
 from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
 
@@ -93,7 +94,7 @@ class ModuleDynamics:
             self.state.copy_(state)
             loss = self.evaluate()
             penalty = 0.0 if self.decay is None else self.decay @ state.square()
-            rows.append(torch.stack([loss, loss + penalty, self.gradient.norm()]))
+            rows.append(torch.stack([loss, loss + penalty, norms(self.gradient)]))
         self.state.copy_(kept)
         loss, objective, gradient_norm = torch.stack(rows).unbind(dim=1)
         return {"loss": loss, "objective": objective, "gradient_norm": gradient_norm}

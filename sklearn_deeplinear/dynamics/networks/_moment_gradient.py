@@ -8,6 +8,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._map_gradient import MapGradient
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import chosen, from_left, from_right, stack
 
 
@@ -76,7 +77,7 @@ class MomentGradient(MapGradient):
     def slope_size(self):
         """||S||_F."""
         cross = self.output_factor.mT @ self.input_factor
-        return torch.linalg.vector_norm(cross, dim=(-2, -1))
+        return norms(cross, dim=(-2, -1))
 
     def hessian_eigenvalues(self, weights, weight_decay, k, which):
         """Extreme eigenvalues of the Hessian, from second moments."""

@@ -17,6 +17,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._noisy_batch_step import NoisyBatchStep
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import (
     chosen,
     column,
@@ -103,7 +104,7 @@ class NoisyMomentGradient:
 
     def slope_size(self):
         """||S||_F."""
-        return torch.linalg.vector_norm(self.cross_moment, dim=(-2, -1))
+        return norms(self.cross_moment, dim=(-2, -1))
 
     def hessian_eigenvalues(self, weights, weight_decay, k, which):
         """Extreme eigenvalues of the Hessian of the expected objective of a single network."""

@@ -20,6 +20,7 @@ from sklearn_deeplinear.dynamics.networks._chain_step import (
 )
 from sklearn_deeplinear.dynamics.networks._compiled_steps import compiled_steps
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
 from sklearn_deeplinear.dynamics.networks._stacks import (
@@ -156,7 +157,7 @@ class PathwayDynamics:
         return {
             "loss": loss,
             "objective": loss + penalty,
-            "gradient_norm": torch.linalg.vector_norm(whole[..., :size], dim=-1),
+            "gradient_norm": norms(whole[..., :size]),
             **others,
         }
 

@@ -16,6 +16,7 @@ import torch
 from sklearn_deeplinear.dynamics.networks._balance import Balance, BalanceMeter
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import (
     back,
     chosen,
@@ -188,7 +189,7 @@ class PerceptronDynamics:
             self._forward(network, [b[record] if self.biased else None for b in biases])
             self._differentiate(network)
             loss = self.data_term.value(self.outputs)
-            rows.append(torch.stack([loss, torch.linalg.vector_norm(self.gradient, dim=-1)]))
+            rows.append(torch.stack([loss, norms(self.gradient)]))
         loss, gradient_norm = torch.stack(rows).unbind(dim=1)
         penalty = sum(
             gamma * torch.linalg.vector_norm(W, dim=(-2, -1)).square()

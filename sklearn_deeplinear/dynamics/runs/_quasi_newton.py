@@ -6,6 +6,7 @@ import numpy as np
 import scipy.optimize
 import torch
 
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
 from sklearn_deeplinear.dynamics.runs._records import Log
@@ -64,7 +65,7 @@ class _Search:
         self.announced, self.reason = False, log.reasons[()]
         self.lowest, self.lowest_iteration = np.inf, 0
         first, self.eps = log.parts[0], torch.finfo(dynamics.state.dtype).eps
-        self.size = float(dynamics.state.norm()) or 1.0
+        self.size = float(norms(dynamics.state)) or 1.0
         self.unit = float(first["objective"][0]) or 1.0
         self.enough = max(log.tol * float(first["gradient_norm"][0]), float(log.rounding))
 
@@ -107,7 +108,7 @@ class _Search:
 
     def _after_iteration(self, x):
         self.iteration += 1
-        small = self.log.tol > 0 and float(self.dynamics.gradient.norm()) <= self.enough
+        small = self.log.tol > 0 and float(norms(self.dynamics.gradient)) <= self.enough
         if small or self.stalled or self.iteration in self.marks:
             self._place(x)
             self._record()

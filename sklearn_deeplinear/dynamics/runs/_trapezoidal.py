@@ -49,15 +49,17 @@ class TrapezoidalFlow(OdeSolver):
         Each step keeps the estimate of its error below ``atol + rtol * |y|``, both in the
         root mean square over all parameters: single weights near zero, of which there are
         always some, do not count for more than others.
+    unit : float, default=1.0
+        Unit of time, a power of two.
     """
 
     t: float
     y: np.ndarray
     remembers = ("t", "y", "velocity", "inputs", "before", "length", "nfev")
 
-    def __init__(self, dynamics, y, end, rtol, atol):
+    def __init__(self, dynamics, y, end, rtol, atol, unit=1.0):
         super().__init__(lambda t, y: self._evaluate(y)[1](), 0.0, y, end, vectorized=False)
-        self.dynamics, self.rtol, self.atol = dynamics, rtol, atol
+        self.dynamics, self.rtol, self.atol, self.unit = dynamics, rtol, atol, unit
         self.nfev = 0
         self.inputs, velocity = self._evaluate(self.y)
         self.velocity = velocity()
@@ -72,7 +74,7 @@ class TrapezoidalFlow(OdeSolver):
 
         def velocity(shares=None):
             self.nfev += 1
-            return -gradient(shares).cpu().double().numpy()
+            return -self.unit * gradient(shares).cpu().double().numpy()
 
         return inputs, velocity
 

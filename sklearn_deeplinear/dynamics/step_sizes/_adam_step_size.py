@@ -25,9 +25,15 @@ def adam_step_size(pathways, reach=0.0):
     -------
     step_size : float
     """
-    square, count = 0.0, 0
+    norms, count = [], 0
     for weights in pathways:
         for W in weights:
-            square += max(float(W.square().sum()), reach ** (2 / len(weights)))
+            norms.append(max(_norm(W), reach ** (1 / len(weights))))
             count += max(int((W != 0).sum()), 1)
-    return _SHARE * math.sqrt(square / count) or _SHARE
+    return _SHARE * math.hypot(*norms) / math.sqrt(count) or _SHARE
+
+
+def _norm(W):
+    """Frobenius norm, also where the squares are no float64 numbers."""
+    unit = float(W.abs().max()) or 1.0
+    return unit * float((W / unit).square().sum().sqrt())

@@ -192,6 +192,7 @@ def _moves_hidden(network, X):
 
 def longest_batch(X, shares, batch_size):
     """The batch with the largest inputs, and the shares of its samples in its mean loss."""
+    batch_size = min(batch_size, len(X))  # shares that vanish are left out of the data
     rows = (shares * X.square().sum(dim=1)).topk(batch_size).indices
     return X[rows], shares[rows] * (len(X) / batch_size)
 
