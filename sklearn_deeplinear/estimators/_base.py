@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import (
     NUMPY,
     Place,
@@ -92,6 +93,7 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
         return self._train(problem, options, data, place)
 
     @available_if(may_continue)
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Go on with a batch of data, which need not be kept.

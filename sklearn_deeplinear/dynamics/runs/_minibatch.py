@@ -192,7 +192,6 @@ class _Recorder(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Record the network, if it is time to."""
-        self.in_epoch = False
         self.epoch += 1
         eta = net.optimizer_.param_groups[0]["lr"]
         self.time += eta * net.history[-1]["train_batch_count"]
@@ -200,15 +199,20 @@ class _Recorder(Callback):
             self._record(net)
             if self.reason is None:
                 self._announce(self.marks[self.epoch] + 1)
+        self.in_epoch = False  # from here on it is other callbacks that end a run
         if self.reason is not None:
             # What skorch's own EarlyStopping raises; the net catches it.
             raise KeyboardInterrupt
 
     def on_train_end(self, net, **kwargs):
         """Tell who ended a run early: another callback, between epochs, or the user."""
-        if self.reason is None and self.epoch < net.max_epochs:
-            self.reason = "interrupted" if self.in_epoch else "callback"
-            if self.reason == "callback" and self.epoch not in self.marks:
+        if self.reason is not None:
+            return
+        if self.in_epoch:
+            self.reason = "interrupted"
+        elif self.epoch < net.max_epochs:
+            self.reason = "callback"
+            if self.epoch not in self.marks:
                 self._record(net)
 
     def _record(self, net):
