@@ -1,7 +1,8 @@
 """Is what is left of a fit that fails what can be used, wherever it fails?
 
 Small fits of every estimator are interrupted (Ctrl-C), or run out of memory, before each line of
-the package that they pass: where it is passed first, amid, and last. Afterwards
+the package that they pass: fresh estimators where it is passed first, fitted ones where it is
+passed last. Afterwards
 
 - the call has raised, and the estimator has the very attributes that it had before, or
 - it has returned: a whole fit, or one that says "interrupted" and whose records and weights are
@@ -12,7 +13,7 @@ and NumPy, warning filters, environment, loggers), and the next fit is the one t
 Besides, fits in other processes are compared bit for bit, and workers die in a search.
 
     python benchmarks/check_faults.py              # all lines
-    python benchmarks/check_faults.py --quick      # 20 places of each fit
+    python benchmarks/check_faults.py --places 20  # of each fit
     python benchmarks/check_faults.py --only "linear gd" 1234   # one place
 """
 
@@ -54,7 +55,7 @@ def check_lines(name, n_places):
     faults, rng, outcomes, lines = Faults(name), random.Random(0), Counter(), set()
     begin = time.process_time()
     for index, refit in enumerate((False, True)):
-        places = positions_of(faults.lines[refit])
+        places = positions_of(faults.lines[refit], ("last" if refit else "first",))
         if n_places is not None:
             places = sorted(rng.sample(places, min(n_places // 2, len(places))))
         for number, position in enumerate(places):
@@ -116,7 +117,7 @@ def check_processes():
 def main():
     """Check all cases; exit with 1 if anything is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="20 places of each fit")
+    parser.add_argument("--places", type=int, help="number in each fit, drawn at random")
     parser.add_argument("--only", nargs="+", metavar=("CASE", "POSITION"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -129,7 +130,7 @@ def main():
         return
     n_wrong, lines = 0, set()
     for name in arguments.only or CASES:
-        wrong, reached = check_lines(name, 20 if arguments.quick else None)
+        wrong, reached = check_lines(name, arguments.places)
         n_wrong, lines = n_wrong + wrong, lines | reached
     print(f"{len(lines)} lines in all, {n_wrong} places at which something is wrong")
     if not arguments.only:

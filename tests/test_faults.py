@@ -6,14 +6,21 @@
 import random
 from contextlib import contextmanager, suppress
 
+import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from skorch.callbacks import Callback
 
 from sklearn_deeplinear import DeepLinearRegressor
 from sklearn_deeplinear.dynamics.runs import _checkpoint
+from sklearn_deeplinear.dynamics.runs._records import Log
+from sklearn_deeplinear.dynamics.runs._resident_net import ResidentNet
 from sklearn_deeplinear.estimators import load_weights, save_weights
-from tests.fault_cases import CASES, Faults, X, Y, quiet
-from tests.faults import assert_same, fail_at, fitted, lines_of, positions_of
+from sklearn_deeplinear.model_selection import BatchedGridSearchCV
+from sklearn_deeplinear.theory import SecondMoments
+from tests.fault_cases import CASES, Faults, X, Y, assert_untouched, quiet
+from tests.faults import assert_same, fail_at, fitted, lines_of, positions_of, process_state
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -100,3 +107,134 @@ def test_an_interrupt_at_any_line_leaves_a_checkpoint_to_go_on_from(name, tmp_pa
         assert list(tmp_path.iterdir()) in ([], [path])
         assert_same(fitted(clone(model).fit(X, Y)), fitted(whole))
         path.unlink()
+
+
+class Failing:
+    """Rows of X, of which the later ones cannot be read."""
+
+    def __init__(self, X, error):
+        self.X, self.shape, self.dtype, self.error = X, X.shape, X.dtype, error
+
+    def __getitem__(self, rows):
+        if rows.start > 0:
+            raise self.error
+        return self.X[rows]
+
+
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt, OSError])
+def test_data_that_cannot_be_read_to_their_end_are_as_if_never_given(method, error):
+    big = np.random.RandomState(1).standard_normal((300_000, 3))
+    model = DeepLinearRegressor(2, 4, max_iter=3, tol=0, random_state=0).fit(X, Y[:, 0])
+    before = dict(vars(model))
+    with pytest.raises(error):
+        getattr(model, method)(Failing(big, error), big[:, 0])
+    assert_untouched(model, before)
+    fresh = clone(model)
+    with pytest.raises(error):
+        getattr(fresh, method)(Failing(big, error), big[:, 0])
+    with pytest.raises(NotFittedError):
+        fresh.predict(X)
+
+
+def test_moments_say_what_memory_they_lack():
+    wide = np.broadcast_to(0.0, (1000, 20_000_000))
+    with pytest.raises(MemoryError, match=r"149\. GiB for an array with shape \(1000, 20000001\)"):
+        SecondMoments.from_data(wide, np.zeros(1000))
+
+
+class FailingCallback(Callback):
+    """Of skorch: fails after two epochs."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise RuntimeError("mine")
+
+
+def test_a_callback_of_skorch_that_fails_leaves_the_former_fit():
+    model = clone(CASES["linear adam"].estimator).fit(X, Y)
+    model.set_params(callbacks=[FailingCallback()])
+    before, state = dict(vars(model)), process_state()
+    with pytest.raises(RuntimeError, match="mine"):
+        model.fit(X, Y)
+    assert_untouched(model, before)
+    assert_same(process_state(), state)
+
+
+class FailingListener:
+    """Of scikit-learn: fails after a chunk of steps."""
+
+    def __init__(self):
+        self.torn_down = False
+
+    def setup(self, estimator, context):
+        """Nothing to be done."""
+
+    def teardown(self, estimator, context):
+        self.torn_down = True
+
+    def on_fit_task_begin(self, *args, **kwargs):
+        """Nothing to be done."""
+
+    def on_fit_task_end(self, *args, **kwargs):
+        raise RuntimeError("mine")
+
+
+def test_a_callback_of_scikit_learn_that_fails_is_torn_down_and_leaves_the_former_fit():
+    pytest.importorskip("sklearn.callback")
+    model, listener = clone(CASES["linear gd"].estimator).fit(X, Y), FailingListener()
+    model.set_callbacks(listener)
+    before = dict(vars(model))
+    with pytest.raises(RuntimeError, match="mine"):
+        model.fit(X, Y)
+    assert_untouched(model, before)
+    assert listener.torn_down
+
+
+def interrupted_at(iteration):
+    """A step size that a user interrupts."""
+
+    def eta(t):
+        if t == iteration:
+            raise KeyboardInterrupt
+        return 0.01
+
+    return eta
+
+
+@pytest.mark.parametrize("solver", ["gd", "momentum"])
+def test_an_interrupt_ends_a_search_and_ranks_nothing(solver):
+    """In stacks, and one by one: candidates that are trained halfway are not compared."""
+    model = DeepLinearRegressor(2, 3, solver=solver, max_iter=9, tol=0)
+    search = BatchedGridSearchCV(model, {"step_size": [0.01, interrupted_at(4)]}, cv=2)
+    with quiet(), pytest.raises(KeyboardInterrupt):
+        search.fit(X, Y)
+    assert not hasattr(search, "cv_results_")
+
+
+@pytest.mark.parametrize("epoch", [1, 4])
+def test_an_interrupt_while_an_epoch_is_recorded_is_called_so(epoch, monkeypatch):
+    model = clone(CASES["linear sgd"].estimator)
+    left, add = [epoch], Log.add  # the start is recorded, too
+
+    def interrupted(self, *args):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return add(self, *args)
+
+    monkeypatch.setattr(Log, "add", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model.fit(X, Y)
+    assert (model.stop_reason_, model.n_iter_) == ("interrupted", epoch - 1)
+
+
+@pytest.mark.parametrize("solver", ["sgd", "adam"])
+def test_an_interrupt_before_the_first_epoch_is_called_so(solver, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ResidentNet, "get_iterator", interrupted)
+    with pytest.warns(UserWarning, match="interrupted"):
+        model = clone(CASES[f"linear {solver}"].estimator).fit(X, Y)
+    assert (model.stop_reason_, model.n_iter_) == ("interrupted", 0)

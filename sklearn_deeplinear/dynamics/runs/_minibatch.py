@@ -206,14 +206,15 @@ class _Recorder(Callback):
 
     def on_train_end(self, net, **kwargs):
         """Tell who ended a run early: another callback, between epochs, or the user."""
-        if self.reason is not None:
+        if self.reason is not None or (self.epoch == net.max_epochs and not self.in_epoch):
             return
-        if self.in_epoch:
+        others = len(net.callbacks) > 1 and self.epoch > 0
+        if self.in_epoch or not others:
             self.reason = "interrupted"
-        elif self.epoch < net.max_epochs:
-            self.reason = "callback"
-            if self.epoch not in self.marks:
-                self._record(net)
+            return
+        self.reason = "callback"
+        if self.epoch not in self.marks:
+            self._record(net)
 
     def _record(self, net):
         # A copy: the log keeps what it is given.
