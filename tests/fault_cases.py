@@ -151,7 +151,8 @@ class Faults:
             try:
                 fail_at(lambda: self.case.call(estimator), position, error)
             except (error, AttributeError) as caught:  # what available_if makes of an error
-                assert error in (type(caught), type(caught.__cause__))
+                if error not in (type(caught), type(caught.__cause__)):
+                    raise
                 assert_untouched(estimator, before)
                 outcome = "raised"
             else:
@@ -165,6 +166,8 @@ class Faults:
     def judge(self, estimator, refit):
         """What is left of a call that has caught the fault."""
         whole, inner = self.whole[refit], trained(estimator)
+        if self.case.method == "partial_fit":
+            assert inner.stop_reason_ != "interrupted", "a batch is taken or not"
         estimator.predict(self.case.data()[0])
         reason = getattr(inner, "stop_reason_", None)
         if reason != "interrupted":

@@ -238,3 +238,15 @@ def test_an_interrupt_before_the_first_epoch_is_called_so(solver, monkeypatch):
     with pytest.warns(UserWarning, match="interrupted"):
         model = clone(CASES[f"linear {solver}"].estimator).fit(X, Y)
     assert (model.stop_reason_, model.n_iter_) == ("interrupted", 0)
+
+
+@pytest.mark.parametrize("name", ["linear gd", "linear adam", "linear flow"])
+def test_an_interrupt_of_partial_fit_takes_no_batch(name, monkeypatch):
+    model = clone(CASES[name].estimator).partial_fit(X, Y)
+    before, moments = dict(vars(model)), model.moments_
+    model.step_size = interrupted_at(1 if name == "linear adam" else 2)
+    before["step_size"] = model.step_size
+    with quiet(), pytest.raises(KeyboardInterrupt):
+        model.partial_fit(X + 1, Y)
+    assert_untouched(model, before)
+    assert model.moments_ is moments

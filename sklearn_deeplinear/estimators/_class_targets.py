@@ -56,6 +56,9 @@ class ClassTargets:
         ------
         ValueError, TypeError
             If a parameter or the data are not valid, or do not suit those of former calls.
+        KeyboardInterrupt
+            If the call is interrupted (Ctrl-C). Then, as after any error, the batch is as if
+            it had not been given.
         """
         if isinstance(self.class_weight, str):
             raise ValueError(
