@@ -13,7 +13,10 @@ PACKAGE = Path(sklearn_deeplinear.__file__).parent
 FILES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 LEVELS = {
-    **dict.fromkeys(["_results", "_parameters", "_warnings", "_training_warning", "_compat"], 0),
+    **dict.fromkeys(
+        ["_results", "_parameters", "_warnings", "_training_warning", "_compat", "_all_or_nothing"],
+        0,
+    ),
     "_documentation": 0,
     **dict.fromkeys(["theory", "nn", "datasets", "_arrays"], 1),
     **dict.fromkeys(["dynamics", "callbacks", "_streamed"], 2),

@@ -14,6 +14,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import (
     NUMPY,
     Place,
@@ -92,6 +93,7 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
         return self._train(problem, options, data, place)
 
     @available_if(may_continue)
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, sample_weight=None) -> Self:
         """Go on with a batch of data, which need not be kept.
@@ -125,6 +127,9 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
         ------
         ValueError, TypeError
             If a parameter or the data are not valid, or do not suit those of former calls.
+        KeyboardInterrupt
+            If the call is interrupted (Ctrl-C). Then, as after any error, the batch is as if
+            it had not been given.
         """
         return self._partial_fit(X, y, sample_weight)
 
@@ -139,14 +144,20 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
         X, y, sample_weight = data = self._check_batch(X, y, sample_weight, first)
         if options.rows_of_a_step is None:
             problem = self._problem_with_more(X, y, sample_weight, first)
-            return self._train(problem, options, data, place)
+            return self._train_on_batch(problem, options, data, place)
         before = 0 if first else self.n_iter_
         continued = Continued(vars(self).get("_continued"), options)
         problem = self._problem_of_batch(X, y, sample_weight, options, first)
         epoch = {"max_iter": 1, "record_every": 1, "continued": continued}
         options = replace(options, former=moved(former(self)), **epoch)
-        self._train(problem, options, data, place)
+        self._train_on_batch(problem, options, data, place)
         self._continued, self.n_iter_ = continued.memory, before + self.n_iter_
+        return self
+
+    def _train_on_batch(self, problem, options, data, place):
+        self._train(problem, options, data, place)
+        if self.stop_reason_ == "interrupted":  # what is left is as before the call
+            raise KeyboardInterrupt
         return self
 
     def _check_batch(self, X, y, sample_weight, first):

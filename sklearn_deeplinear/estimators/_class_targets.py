@@ -10,6 +10,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import NUMPY, Place, on_host
 from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear.estimators._partial_fit import may_continue
@@ -25,6 +26,7 @@ class ClassTargets:
     _announced: np.ndarray | None = None  # classes, by a first call of partial_fit
 
     @available_if(may_continue)
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None) -> Self:
         """Go on with a batch of data, which need not be kept, by one epoch of mini-batches.
@@ -54,6 +56,9 @@ class ClassTargets:
         ------
         ValueError, TypeError
             If a parameter or the data are not valid, or do not suit those of former calls.
+        KeyboardInterrupt
+            If the call is interrupted (Ctrl-C). Then, as after any error, the batch is as if
+            it had not been given.
         """
         if isinstance(self.class_weight, str):
             raise ValueError(

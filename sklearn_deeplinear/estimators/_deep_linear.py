@@ -10,6 +10,7 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import Place, linear_map, on_host
 from sklearn_deeplinear._compat import _fit_context
 from sklearn_deeplinear._parameters import (
@@ -291,6 +292,7 @@ class DeepLinearRegressor(NetworkRegressor):
         check_is_fitted(self)
         return self._problem.certify(on_host(self.weights_))
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Fit the network to training data.
@@ -323,6 +325,7 @@ class DeepLinearRegressor(NetworkRegressor):
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_moments(self, moments) -> Self:
         """Fit the network to the second moments of data, or of a population.

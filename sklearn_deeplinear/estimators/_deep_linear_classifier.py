@@ -10,6 +10,7 @@ import torch
 from scipy.sparse import issparse
 from sklearn.base import ClassifierMixin
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import (
     largest,
     linear_map,
@@ -292,6 +293,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         self.checkpoint = checkpoint
         self.verbose = verbose
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Fit the network to training data.

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import linear_map, read_data, read_inputs, read_weight
 from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
@@ -89,6 +90,7 @@ class HomogeneousMLP(TrainedNetwork):
         self.checkpoint = checkpoint
         self.verbose = verbose
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Fit the network to training data.

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import linear_map, on_host
 from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
@@ -325,6 +326,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         self.checkpoint = checkpoint
         self.verbose = verbose
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, X_val=None, y_val=None, sample_weight_val=None) -> Self:
         """Fit the pathways to training data.
@@ -357,6 +359,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         """
         return self._fit(X, y, sample_weight, X_val, y_val, sample_weight_val)
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit_moments(self, moments) -> Self:
         """Fit the pathways to the second moments of data, or of a population.

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_deeplinear._arrays import on_host
 from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.dynamics.runs._whole_files import whole_file
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 
@@ -125,7 +126,7 @@ def save_weights(estimator, path) -> None:
     estimator : estimator
         As in :func:`to_module`.
     path : str or path-like
-        Name of the file.
+        Name of the file. If it cannot be written, one of that name stays as it is.
 
     Raises
     ------
@@ -133,6 +134,8 @@ def save_weights(estimator, path) -> None:
         If safetensors is not installed.
     TypeError
         As in :func:`to_module`.
+    safetensors.SafetensorError
+        If the folder does not exist or the disk is full.
 
     See Also
     --------
@@ -150,7 +153,8 @@ def save_weights(estimator, path) -> None:
     if hasattr(estimator, "classes_"):
         metadata["classes"] = json.dumps(estimator.classes_.tolist())
     tensors = {name: part.contiguous() for name, part in to_module(estimator).state_dict().items()}
-    save_file(tensors, os.fspath(path), metadata)
+    with whole_file(path) as beside:
+        save_file(tensors, beside, metadata)
 
 
 def load_weights(path) -> SavedWeights:

@@ -18,6 +18,7 @@ from sklearn.model_selection import (
 )
 from sklearn.utils import get_tags, indexable
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._compat import _num_samples, _routing_enabled
 from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._parameters import check_real
@@ -49,6 +50,7 @@ class BatchedSearch(Documented):
         tags.target_tags = get_tags(self.estimator).target_tags
         return tags
 
+    @all_or_nothing
     def fit(self, X, y=None, **params) -> Self:
         """Search, and fit the best candidate to all data.
 
@@ -70,7 +72,7 @@ class BatchedSearch(Documented):
         memory = check_real(self.batch_memory, "batch_memory", closed=False)
         reason = _why_alone_altogether(self.estimator, params)
         if reason is not None:
-            warnings.warn(_ONE_BY_ONE.format("Candidates", reason), UserWarning, stacklevel=2)
+            warnings.warn(_ONE_BY_ONE.format("Candidates", reason), UserWarning, stacklevel=3)
             return super().fit(X, y, **params)
         groups = params.pop("groups", None)
         X, y, groups = indexable(X, y, groups)
@@ -81,7 +83,7 @@ class BatchedSearch(Documented):
         table = FitTable(self, X, y, params, splits)
         for reason, count in table.add(candidates).items():
             who = f"{count} of {len(candidates)} candidates"
-            warnings.warn(_ONE_BY_ONE.format(who, reason), UserWarning, stacklevel=2)
+            warnings.warn(_ONE_BY_ONE.format(who, reason), UserWarning, stacklevel=3)
         fits = table.fits(memory)
         if (
             fits

@@ -15,6 +15,7 @@ from sklearn.model_selection import KFold, check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import (
     Place,
     linear_map,
@@ -235,6 +236,7 @@ class DeepLinearRegressorCV(
 
     _inputs = None  # coordinates of many inputs
 
+    @all_or_nothing
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, **params) -> Self:
         """Choose the setting, and fit it to all data.

@@ -173,6 +173,8 @@ def _fit_alone(estimator, X, y, params):
         result = clone(estimator).fit(X, y, **params)
     except Exception as error:  # the search knows what it scores
         result = error
+    if getattr(result, "stop_reason_", None) == "interrupted":
+        raise KeyboardInterrupt  # it is the search that the user wants to end
     return Fit(result, time.perf_counter() - begin)
 
 

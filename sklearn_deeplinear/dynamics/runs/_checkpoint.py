@@ -19,6 +19,7 @@ import torch
 
 from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.networks._protocol import Remembering
+from sklearn_deeplinear.dynamics.runs._whole_files import whole_file
 
 # Seconds between two files, and at least so many times what the last one took: a thousand records
 # of a small network take 0.1 s, 250 MB of recorded weights two to three.
@@ -128,22 +129,18 @@ class Checkpoint:
         """Write what was offered last, if that is not done. Without success, warn and go on."""
         if self.offered is None:
             return
-        beside, begin = f"{self.path}.part", time.monotonic()
+        begin = time.monotonic()
         try:
-            try:
-                with open(beside, "wb") as file:
-                    _write(file, {"key": self.key, "start": self.start, **self.offered})
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.replace(beside, self.path)
-            finally:
-                if os.path.exists(beside):
-                    os.remove(beside)
+            with whole_file(self.path) as beside, open(beside, "wb") as file:
+                _write(file, {"key": self.key, "start": self.start, **self.offered})
+                file.flush()
+                os.fsync(file.fileno())
             self.offered = None
-        except OSError as error:
+        except (OSError, MemoryError) as error:
+            cause = error if str(error) else "there is not enough memory for a copy of the run"
             warn_user(
                 UserWarning(
-                    f"checkpoint could not be written to {self.path}, training goes on: {error}"
+                    f"checkpoint could not be written to {self.path}, training goes on: {cause}"
                 )
             )
         end = time.monotonic()

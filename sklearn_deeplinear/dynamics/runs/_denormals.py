@@ -13,8 +13,8 @@ import torch
 def flushed_denormals():
     """Flush denormals on the CPU inside the block; restore the former mode after it."""
     flushing = _are_flushed()
-    torch.set_flush_denormal(True)
     try:
+        torch.set_flush_denormal(True)
         yield
     finally:
         torch.set_flush_denormal(flushing)

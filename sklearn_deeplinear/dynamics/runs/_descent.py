@@ -71,6 +71,11 @@ def descend(
         "interrupted" or "callback". A run that diverges or is interrupted keeps its last good
         record, and warns; what it means that all steps were made is for the caller to judge, as
         is what to say of the networks of a batch.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If a batch is interrupted: networks that are compared are of no use half-trained.
     """
     if ends is not None:
         iterations = np.union1d(iterations[iterations <= np.max(ends)], ends)
@@ -105,7 +110,7 @@ def descend(
                     if not complete:
                         raise KeyboardInterrupt
         except KeyboardInterrupt:
-            reason = "interrupted"
+            reason = _interrupted(log)
         try:
             reason = log.add(states[: len(times)], marks[: len(times)], times) or reason
             if reason is not None:
@@ -115,12 +120,19 @@ def descend(
             where = {"iteration": int(iteration), "time": time, "done": index + 1}
             checkpoint.keep(log, reason, partial(dict, **where, remembered=snapshot(remembered)))
         except KeyboardInterrupt:
-            reason = "interrupted"
+            reason = _interrupted(log)
     checkpoint.close()
     run = log.run(reason or "max_iter")
     if isinstance(run, Run):
         warn_of_ending(run)
     return run
+
+
+def _interrupted(log):
+    """Why a run ends that is interrupted; to be called where that is caught."""
+    if log.batch:
+        raise  # noqa: PLE0704
+    return "interrupted"
 
 
 def _resumed(place, remembered, reason):

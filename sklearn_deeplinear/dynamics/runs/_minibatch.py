@@ -192,7 +192,6 @@ class _Recorder(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         """Record the network, if it is time to."""
-        self.in_epoch = False
         self.epoch += 1
         eta = net.optimizer_.param_groups[0]["lr"]
         self.time += eta * net.history[-1]["train_batch_count"]
@@ -200,16 +199,22 @@ class _Recorder(Callback):
             self._record(net)
             if self.reason is None:
                 self._announce(self.marks[self.epoch] + 1)
+        self.in_epoch = False  # from here on it is other callbacks that end a run
         if self.reason is not None:
             # What skorch's own EarlyStopping raises; the net catches it.
             raise KeyboardInterrupt
 
     def on_train_end(self, net, **kwargs):
         """Tell who ended a run early: another callback, between epochs, or the user."""
-        if self.reason is None and self.epoch < net.max_epochs:
-            self.reason = "interrupted" if self.in_epoch else "callback"
-            if self.reason == "callback" and self.epoch not in self.marks:
-                self._record(net)
+        if self.reason is not None or (self.epoch == net.max_epochs and not self.in_epoch):
+            return
+        others = len(net.callbacks) > 1 and self.epoch > 0
+        if self.in_epoch or not others:
+            self.reason = "interrupted"
+            return
+        self.reason = "callback"
+        if self.epoch not in self.marks:
+            self._record(net)
 
     def _record(self, net):
         # A copy: the log keeps what it is given.

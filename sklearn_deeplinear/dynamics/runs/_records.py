@@ -150,9 +150,20 @@ class Log:
         return reason
 
     def add(self, states, iterations, times):
-        """Append records; return the reason to stop once all networks have one."""
+        """Append records; return the reason to stop once all networks have one.
+
+        A call that raises, as one does that is interrupted, has appended nothing.
+        """
         if not times:
             return None
+        undo = self._undo()
+        try:
+            return self._add(states, iterations, times)
+        except BaseException:
+            undo()
+            raise
+
+    def _add(self, states, iterations, times):
         measured = self.moving.measure(states[(slice(None), *self.rows)])
         measured = {name: self._in_batch(v.numpy(force=True)) for name, v in measured.items()}
         measured |= {"iteration": np.asarray(iterations), "time": self._column(times)}
@@ -171,6 +182,27 @@ class Log:
             if self.record_weights:
                 self.states.append(states[:rows].cpu())
         return None if self.running.any() else self.reasons.flat[-1]
+
+    def _undo(self):
+        """Return a function that takes back what is added from now on."""
+        lists: list[list] = [self.parts, self.good, self.states]
+        lists += [parts for _, parts in self.readings]
+        lengths = [len(part) for part in lists]
+        kept, best = self.kept.clone(), self.best.clone()
+        running, reasons = self.running, self.reasons.copy()
+        stopping = self.stopping
+        seen = None if stopping is None else stopping.memory()
+
+        def undo():
+            for part, length in zip(lists, lengths, strict=True):
+                del part[length:]
+            self.kept.copy_(kept)
+            self.best.copy_(best)
+            self.running, self.reasons = running, reasons
+            if stopping is not None:
+                stopping.recall(seen)
+
+        return undo
 
     def _in_batch(self, values):
         """Values of what moves (n_records, n_moving, ...) in their places, and nan in others."""

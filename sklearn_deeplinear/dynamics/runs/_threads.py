@@ -41,18 +41,19 @@ def suitable_threads(flops):
     if flops >= MANY_THREADS_FROM or getattr(_this, "inside", False):
         yield
         return
-    with _lock:
-        found = torch.get_num_threads()
-        _usual = _usual if _n_inside else found
-        # A Python thread that is new to torch finds what was last set in any other: our own 1.
-        former = max(found, _usual)
-        _n_inside, _this.inside = _n_inside + 1, True
-        torch.set_num_threads(1)
+    former = torch.get_num_threads()
     try:
+        with _lock:
+            _usual = _usual if _n_inside else former
+            # A Python thread that is new to torch finds what was last set in any other: our own 1.
+            former = max(former, _usual)
+            _n_inside, _this.inside = _n_inside + 1, True
+            torch.set_num_threads(1)
         yield
     finally:
         with _lock:
-            _n_inside, _this.inside = _n_inside - 1, False
+            if getattr(_this, "inside", False):  # an interrupt may come before
+                _n_inside, _this.inside = _n_inside - 1, False
             torch.set_num_threads(former)
 
 
