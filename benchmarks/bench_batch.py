@@ -13,14 +13,12 @@ leave the batch.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from _environment import write_results
+from _measure import agreed, chosen, in_turn, parser
 
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
@@ -157,13 +155,6 @@ def single_runs(make, case, iterations, ends):
     return torch.stack(states).unflatten(0, BATCH)
 
 
-def seconds(run, *arguments):
-    """Time and outcome of a run."""
-    start = time.perf_counter()
-    outcome = run(*arguments)
-    return time.perf_counter() - start, outcome
-
-
 def run_case(name, steps, records, repeats):
     """Time one case; return its figures."""
     make, n, d, m, h, depth, _ = CASES[name]
@@ -172,41 +163,34 @@ def run_case(name, steps, records, repeats):
     ends = None
     if name == "ends":
         ends = np.random.RandomState(1).randint(1, steps + 1, BATCH)
-    together, apart = [], []
-    for _ in range(repeats):
-        elapsed, states = seconds(batch_run, make, case, iterations, ends)
-        together.append(elapsed)
-        elapsed, own = seconds(single_runs, make, case, iterations, ends)
-        apart.append(elapsed)
-    error = float((states - own).abs().max())
-    if not error < 1e-10:
-        raise AssertionError(f"{name}: the final weights differ by {error:.1e}")
+    ways = {
+        "batch": lambda: batch_run(make, case, iterations, ends),
+        "single": lambda: single_runs(make, case, iterations, ends),
+    }
+    timings = in_turn(ways, repeats)
+    states, own = timings.outcomes.values()
+    error = agreed(name, (states - own).abs().max(), 1e-10)
     return {
         "case": name,
         **dict(zip("ndmhL", CASES[name][1:], strict=False)),
         "networks": int(np.prod(BATCH)),
         "steps": steps,
         "records": len(iterations),
-        "batch_seconds": statistics.median(together),
-        "single_seconds": statistics.median(apart),
-        "ratio": statistics.median(apart) / statistics.median(together),
+        "batch_seconds": timings.median("batch"),
+        "single_seconds": timings.median("single"),
+        "ratio": timings.ratio("single", "batch"),
+        **timings.figures(),
         "weight_error": error,
     }
 
 
 def main():
     """Run all cases and print one line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the steps")
-    parser.add_argument("--only", help="part of the name of the cases to run")
-    parser.add_argument("--save", action="store_true", help="write results/bench_batch.json")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "a tenth of the steps", only="cases").parse_args()
     print(f"{'case':28} {'steps':>5} {'records':>7} {'batch':>9} {'single':>9} {'ratio':>8}")
     rows = []
-    for name, case in CASES.items():
-        if arguments.only and arguments.only not in name:
-            continue
-        steps = max(20, case[6] // 10) if arguments.quick else case[6]
+    for name in chosen(CASES, arguments.only):
+        steps = max(20, CASES[name][6] // 10) if arguments.quick else CASES[name][6]
         for records in (1, steps):
             row = run_case(name, steps, records, 1 if arguments.quick else 3)
             rows.append(row)
@@ -215,8 +199,8 @@ def main():
                 f"{row['single_seconds']:8.3f}s {row['ratio']:7.1f}x",
                 flush=True,
             )
-    if arguments.save:
-        write_results("bench_batch", rows)
+    if not arguments.only:
+        write_results("bench_batch", rows, quick=arguments.quick)
 
 
 if __name__ == "__main__":

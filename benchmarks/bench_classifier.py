@@ -12,13 +12,13 @@ each depth at one decay is bracketed, and ten networks from random weights are t
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
 
 import numpy as np
 from _environment import write_results
+from _measure import in_turn, parser
 from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -98,30 +98,22 @@ def measure(name, repeats):
         "difference_from_logistic_regression": agreement(X, y, 0.01),
         "minima": [bracket(X, y, depth, 0.01) for depth in DEPTHS],
     }
-    seconds = {way: [] for way in ways(X, y)}
-    for _ in range(repeats):
-        for way, run in ways(X, y).items():
-            start = time.process_time()
-            run()
-            seconds[way].append(time.process_time() - start)
-    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    timings = in_turn(ways(X, y), repeats, clock=time.process_time)
     return row | {
-        "seconds": medians,
-        "over_logistic_cv": {way: value / medians["logistic_cv"] for way, value in medians.items()},
+        "seconds": timings.medians(),
+        "over_logistic_cv": {way: timings.ratio(way, "logistic_cv") for way in timings.seconds},
+        **timings.figures(),
     }
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the first data set, once")
-    quick = parser.parse_args().quick
+    quick = parser(__doc__, "the first data set, once").parse_args().quick
     warnings.simplefilter("ignore", ConvergenceWarning)
     results = []
     for name in list(CASES)[: 1 if quick else None]:
         results.append(measure(name, 1 if quick else REPEATS))
         print(results[-1])
-    if not quick:
-        write_results("bench_classifier", results)
+    write_results("bench_classifier", results, quick=quick)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ compared with those of refits, for ten samples.
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 
 import numpy as np
 from _environment import write_results
+from _measure import in_turn, parser
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.linear_model import RidgeCV
 
@@ -41,13 +40,6 @@ def made(n, d):
     """Regression data of which half of the variance is noise."""
     X, y, coef = make_regression(n, d, n_informative=d // 2, coef=True, random_state=0)
     return X, y + np.linalg.norm(coef) * np.random.RandomState(1).standard_normal(n)
-
-
-def timed(function):
-    """Processor seconds of one call."""
-    start = time.process_time()
-    function()
-    return time.process_time() - start
 
 
 def largest_difference(X, y, decays, depths):
@@ -76,16 +68,13 @@ def bench(name, repeats):
         "ours": lambda: DeepLinearRegressorCV(ours, depths, cv=cv).fit(X, y),
         "ridge_cv": lambda: RidgeCV(len(y) * decays, cv=cv).fit(X, y),
     }
-    seconds = {way: [] for way in ways}
-    for _ in range(repeats or default):
-        for way, function in ways.items():
-            seconds[way].append(timed(function))
-    median = {way: statistics.median(times) for way, times in seconds.items()}
+    timings = in_turn(ways, repeats or default, clock=time.process_time)
     return {
         "data": name,
         "n_settings": len(depths) * N_DECAYS,
-        **{f"{way}_seconds": value for way, value in median.items()},
-        "ours_over_ridge_cv": median["ours"] / median["ridge_cv"],
+        **{f"{way}_seconds": value for way, value in timings.medians().items()},
+        "ours_over_ridge_cv": timings.ratio("ours", "ridge_cv"),
+        **timings.figures(),
         "largest_difference_from_refits": (
             largest_difference(X, y, ours, depths) if cv is None else None
         ),
@@ -94,9 +83,7 @@ def bench(name, repeats):
 
 def main():
     """Time all cases, print one table and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="diabetes only, three repeats")
-    quick = parser.parse_args().quick
+    quick = parser(__doc__, "diabetes only, three repeats").parse_args().quick
     print(f"{'data':24}{'ours ms':>10}{'RidgeCV ms':>12}{'ratio':>8}{'difference':>12}")
     rows = []
     for name in list(CASES)[: 2 if quick else None]:
@@ -109,8 +96,7 @@ def main():
             + ("" if difference is None else f"{difference:12.0e}"),
             flush=True,
         )
-    if not quick:
-        write_results("bench_cv", rows)
+    write_results("bench_cv", rows, quick=quick)
 
 
 if __name__ == "__main__":

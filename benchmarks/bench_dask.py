@@ -11,7 +11,6 @@ say how many cores were free.
 
 from __future__ import annotations
 
-import argparse
 import os
 import tempfile
 import time
@@ -21,6 +20,7 @@ import dask.array as da
 import numpy as np
 import psutil
 from _environment import write_results
+from _measure import parser, spread
 from distributed import Client, LocalCluster
 from threadpoolctl import threadpool_limits
 
@@ -94,6 +94,7 @@ def measure(name, path, n, workers):
         two = timed(JOBS[name], lazy(path, n), workers)
         runs.append([*one[1:], *two[1:]])
     wall, cpu, wall_two, cpu_two = np.min(runs, axis=0).tolist()
+    walls = {"one_process": [own[0] for own in runs], "workers": [own[2] for own in runs]}
     return {
         "case": f"{name}, {n:,} x {N_INPUTS}, float32",
         "one_process_seconds": wall,
@@ -102,6 +103,8 @@ def measure(name, path, n, workers):
         "one_process_processor_seconds": cpu,
         "workers_processor_seconds": cpu_two,
         "difference": difference(two[0], one[0]),
+        "repeats": N_REPEATS,
+        "spread": {way: spread(seconds) for way, seconds in walls.items()},
         "load": os.getloadavg()[0],
     }
 
@@ -109,10 +112,9 @@ def measure(name, path, n, workers):
 def main():
     for library in ("OMP", "OPENBLAS", "MKL"):  # of the workers, which start with one thread
         os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few rows, results not written")
-    parser.add_argument("--rows", type=int, help="number of rows; results not written")
-    options = parser.parse_args()
+    line = parser(__doc__, "few rows")
+    line.add_argument("--rows", type=int, help="number of rows; writes nothing")
+    options = line.parse_args()
     n = options.rows or (QUICK_ROWS if options.quick else ROWS)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows"
@@ -133,8 +135,8 @@ def main():
             f"{row['workers_processor_seconds']:.2f} s, load {row['load']:.1f}, "
             f"difference {row['difference']:.0e}"
         )
-    if n == ROWS:
-        write_results("bench_dask", rows)
+    if not options.rows:
+        write_results("bench_dask", rows, quick=options.quick)
 
 
 if __name__ == "__main__":

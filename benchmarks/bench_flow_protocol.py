@@ -10,12 +10,12 @@ longer than all others together.
     python benchmarks/bench_flow_protocol.py [--steps 2000 | --full] [--net linear relu]
 """
 
-import argparse
 import copy
 from time import perf_counter
 
 import torch
 from _environment import write_results
+from _measure import parser
 
 from sklearn_deeplinear.datasets import load_mnist_subset
 from sklearn_deeplinear.dynamics import gradient_descent, gradient_flow
@@ -126,20 +126,19 @@ def verdict(rows):
 
 def main():
     """Run the benchmark and write its results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2000, help="eta_0-steps (default 2000)")
-    parser.add_argument("--quick", action="store_true", help="the linear net, 200 steps")
-    parser.add_argument("--full", action="store_true", help="the 10,000 steps of the paper")
-    parser.add_argument("--net", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
-    arguments = parser.parse_args()
+    line = parser(__doc__, "the linear net, 200 steps")
+    line.add_argument("--steps", type=int, default=2000, help="eta_0-steps (default 2000)")
+    line.add_argument("--full", action="store_true", help="the 10,000 steps of the paper")
+    line.add_argument("--net", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    arguments = line.parse_args()
     n_steps = 10_000 if arguments.full else 200 if arguments.quick else arguments.steps
     for net in ["linear"] if arguments.quick else arguments.net:
         rows = bench(net, n_steps)
         result = verdict(rows)
         print(net, result, flush=True)
         rows.append({"net": net, "steps": n_steps, "seed": SEED, "verdict": result})
-        if not arguments.quick:
-            write_results(f"bench_flow_protocol_{net}_{n_steps}", rows)
+        name = f"bench_flow_protocol_{net}_{n_steps}"
+        write_results(name, rows, quick=arguments.quick, seed=SEED, repeats=1)
 
 
 if __name__ == "__main__":

@@ -1,161 +1,360 @@
-"""How much faster is `fit` than the loop a torch user writes?
+"""How much faster is `fit` than the loop a torch user writes, and how near to the machine's floor?
 
-A whole `DeepLinearRegressor.fit` (validation, moments, steps, default recording) is timed
-against a bare autograd loop (nn.Sequential, mean squared error, torch.optim.SGD) that starts
-from the same weights, makes the same steps and records nothing. Final weights must agree to
-1e-8. The two run in turn, and the ratio is that of the medians. Initial weights are random;
-cases called spectral start from the estimator's default.
+Ours is a whole `DeepLinearRegressor.fit`: validation, moments, steps, default records. The others
+start from the same weights, make the same steps and record nothing:
 
-    python benchmarks/bench_gd_step.py            # about 7 minutes on two cores
-    python benchmarks/bench_gd_step.py --quick    # a tenth of the steps, one repeat
+- "bare": nn.Sequential, mean squared error, autograd and torch.optim.SGD;
+- "compiled": that step through torch.compile, on a few cases, for compiling takes long;
+- "skorch": its NeuralNet with full batches and without callbacks;
+- "mlp": scikit-learn's MLPRegressor(activation="identity", solver="sgd"), which has biases too; on
+  centred data they stay at zero.
+
+They cost the same at every step, so they make fewer where steps take long, and their times are
+those of the steps they made, scaled. Weights after these steps must agree with those of a fit of as
+many before times are told. All run in turn; ratios are those of the medians.
+
+A step of ours alone is the difference between fits of all steps and of one, with two records. Its
+floor is the highest of three: the operations of gradients by second moments over the rate of large
+products, the weights and moments once read and weights once written over the rate of copies of that
+size, and the calls of torch where steps are not compiled. It is that of the network as it is given:
+where the start lets a wide one be trained in fewer dimensions, a step is below it.
+
+    python benchmarks/bench_gd_step.py            # about 4 minutes on two cores
+    python benchmarks/bench_gd_step.py --quick    # few steps, one repeat
 """
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
+import warnings
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from _environment import write_results
+from _floors import floor
+from _measure import agreed, chosen, in_turn, largest_difference, parser
+from sklearn.neural_network import MLPRegressor
+from skorch import NeuralNet
 
 from sklearn_deeplinear import DeepLinearRegressor
+from sklearn_deeplinear.dynamics.networks._compiled_steps import _TINY
 
 WEIGHT_DECAY = 1e-3
+REPEATS = 5
+# Seconds that the steps of a bare loop may take in a turn, and at least so many steps.
+PEER_SECONDS, LEAST_STEPS = 0.25, 10
+# Largest difference of weights of size one tenth, after some hundred steps.
+AGREE = {"float64": 1e-8, "float32": 1e-4}
+# A step so many times its floor needs a reason.
+FAR = 3
 
-# name: n, d, m, h, L, steps, least ratio claimed
+
+@dataclass(frozen=True)
+class Case:
+    """Sizes of data and network, steps, and how it starts."""
+
+    n: int
+    d: int
+    m: int
+    h: int
+    depth: int
+    steps: int = 1000
+    dtype: str = "float64"
+    init: str = "normal"
+    compiled: bool = False
+    claimed_ratio: float = 1.0
+
+
 CASES = {
-    "small": (1000, 10, 1, 32, 3, 1000, 15),
-    "wide data": (10_000, 100, 1, 100, 3, 1000, 60),
-    "wide data, 10 outputs": (10_000, 100, 10, 100, 3, 1000, 60),
-    "diabetes, depth 4": (442, 10, 1, 50, 4, 1000, 10),
-    "ridge": (442, 10, 1, 1, 1, 1000, 1),
-    "tiny": (20, 2, 1, 2, 2, 1000, 1),
-    "more outputs than inputs": (500, 5, 40, 30, 3, 1000, 1),
-    "more inputs than rows": (60, 2000, 1, 50, 3, 1000, 1),
-    "images": (1000, 784, 10, 50, 3, 1000, 1),
-    "hierarchical, depth 2": (8, 8, 15, 1000, 2, 1000, 1),
-    "hierarchical, depth 3": (8, 8, 15, 1000, 3, 1000, 1),
-    "hierarchical, depth 7": (8, 8, 15, 1000, 7, 500, 1),
-    "depth 2, 50 steps": (8, 8, 15, 1000, 2, 50, 1),
-    "depth 3, 50 steps": (8, 8, 15, 1000, 3, 50, 0.7),
-    "depth 7, 50 steps": (8, 8, 15, 1000, 7, 50, 0.7),
-    "small, 50 steps": (1000, 10, 1, 32, 3, 50, 1),
-    "depth 3, 50 steps, spectral": (8, 8, 15, 1000, 3, 50, 5),
-    "depth 7, 50 steps, spectral": (8, 8, 15, 1000, 7, 50, 5),
-    "depth 7, 500 steps, spectral": (8, 8, 15, 1000, 7, 500, 10),
+    "small": Case(1000, 10, 1, 32, 3, compiled=True, claimed_ratio=15),
+    "small, 50 steps": Case(1000, 10, 1, 32, 3, 50),
+    "width 100": Case(1000, 100, 1, 100, 3, claimed_ratio=5),
+    "width 500": Case(1000, 100, 10, 500, 3, 200),
+    "wide data": Case(10_000, 100, 1, 100, 3, claimed_ratio=60),
+    "wide data, 10 outputs": Case(10_000, 100, 10, 100, 3, claimed_ratio=60, compiled=True),
+    "wide data, 10 outputs, float32": Case(10_000, 100, 10, 100, 3, dtype="float32"),
+    "diabetes, depth 4": Case(442, 10, 1, 50, 4, claimed_ratio=10),
+    "diabetes, depth 10": Case(442, 10, 1, 50, 10),
+    "ridge": Case(442, 10, 1, 1, 1),
+    "tiny": Case(20, 2, 1, 2, 2),
+    "more outputs than inputs": Case(500, 5, 40, 30, 3),
+    "more inputs than rows": Case(60, 2000, 1, 50, 3),
+    "images": Case(1000, 784, 10, 50, 3, compiled=True),
+    "images, float32": Case(1000, 784, 10, 50, 3, dtype="float32"),
+    "hierarchical, depth 2": Case(8, 8, 15, 1000, 2),
+    "hierarchical, depth 3": Case(8, 8, 15, 1000, 3, 100),
+    "hierarchical, depth 7": Case(8, 8, 15, 1000, 7, 50, claimed_ratio=0.7),
+    "depth 7, 500 steps, spectral": Case(8, 8, 15, 1000, 7, 500, init="spectral", claimed_ratio=10),
+}
+
+# Why a step is far above its floor, where it was looked into.
+LOOPS = (
+    "0.1 to 0.2 us: counters and branches of compiled loops, a few operations a layer; a fit takes "
+    "3 ms before its first step"
+)
+NARROW = (
+    "one output: matrices times vectors, each number used once, in compiled loops over rows of 10 "
+    "to 50 numbers, reach a sixth of the rate of large products"
+)
+WIDE = (
+    "products with 8 columns read each matrix of 8 MB, which no cache near the core holds, three "
+    "times and write it once: these alone take 3.4 ms a layer on one core; the floor counts one "
+    "reading and the rate of large products"
+)
+WHY = {
+    "small": NARROW,
+    "small, 50 steps": NARROW,
+    "width 100": NARROW,
+    "wide data": NARROW,
+    "diabetes, depth 4": NARROW,
+    "diabetes, depth 10": NARROW,
+    "ridge": LOOPS,
+    "tiny": LOOPS,
+    "hierarchical, depth 3": WIDE,
+    "hierarchical, depth 7": WIDE,
 }
 
 
-def make_case(n, d, m, h, depth):
-    """Random regression data and initial weights that neither vanish nor explode."""
+def make_case(case):
+    """Centred regression data and initial weights that neither vanish nor explode."""
     rng = np.random.RandomState(0)
-    X = rng.standard_normal((n, d))
-    y = X @ rng.standard_normal((d, m)) / np.sqrt(d) + 0.1 * rng.standard_normal((n, m))
-    sizes = [d, *[h] * (depth - 1), m]
+    X = rng.standard_normal((case.n, case.d))
+    noise = 0.1 * rng.standard_normal((case.n, case.m))
+    y = X @ rng.standard_normal((case.d, case.m)) / np.sqrt(case.d) + noise
+    X, y = ((part - part.mean(axis=0)).astype(case.dtype) for part in (X, y))
     weights = [
-        0.7 * rng.standard_normal((rows, columns)) / np.sqrt(max(rows, columns))
-        for columns, rows in zip(sizes[:-1], sizes[1:], strict=True)
+        (0.7 * rng.standard_normal(shape) / np.sqrt(max(shape))).astype(case.dtype)
+        for shape in shapes_of(case)
     ]
+    if case.init != "normal":
+        start = whole_fit(X, y, case.init, case, 0)
+        weights = [W.astype(case.dtype) for W in start.weights_]
     return X, y, weights
 
 
-def default_weights(X, y, weights):
-    """Weights of the same shapes from the estimator's default `init`."""
-    widths = [len(W) for W in weights[:-1]]
-    return DeepLinearRegressor(len(weights), widths, max_iter=0, tol=0).fit(X, y).weights_
+def shapes_of(case):
+    """Shapes of the weights."""
+    sizes = [case.d, *[case.h] * (case.depth - 1), case.m]
+    return list(zip(sizes[1:], sizes[:-1], strict=True))
 
 
-def bare_loop(X, y, weights, step_size, steps):
-    """Train with autograd and SGD; return the final weights."""
-    X = torch.from_numpy(X - X.mean(axis=0))
-    y = torch.from_numpy(y - y.mean(axis=0))
-    layers = [torch.nn.Linear(*W.shape[::-1], bias=False, dtype=torch.float64) for W in weights]
-    net = torch.nn.Sequential(*layers)
-    with torch.no_grad():
-        for layer, W in zip(layers, weights, strict=True):
-            layer.weight.copy_(torch.from_numpy(W))
-    optimizer = torch.optim.SGD(net.parameters(), lr=step_size, weight_decay=2 * WEIGHT_DECAY)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        loss = (net(X) - y).square().sum() / len(X)
-        loss.backward()
-        optimizer.step()
-    return [layer.weight.detach().numpy() for layer in layers]
+class Linear(torch.nn.Sequential):
+    """Linear layers without biases at given weights."""
+
+    def __init__(self, weights):
+        layers = [torch.nn.Linear(*W.shape[::-1], bias=False) for W in weights]
+        super().__init__(*layers)
+        self.to(torch.from_numpy(weights[0]).dtype)
+        with torch.no_grad():
+            for layer, W in zip(layers, weights, strict=True):
+                layer.weight.copy_(torch.from_numpy(W))
+
+    def weights(self):
+        """Weights of all layers."""
+        return [layer.weight.detach().numpy() for layer in self]
 
 
-def whole_fit(X, y, weights, steps):
+class MeanOfSquares(torch.nn.Module):
+    """Squared error, summed over outputs and averaged over samples."""
+
+    def forward(self, outputs, y):
+        return (outputs - y).square().sum() / len(y)
+
+
+OPTIMIZER = {"weight_decay": 2 * WEIGHT_DECAY}
+
+
+def loop(X, y, weights, eta, compile_step):
+    """Return a function that trains with autograd and SGD; it returns the final weights."""
+    X, y, loss_of = torch.from_numpy(X), torch.from_numpy(y), MeanOfSquares()
+    forward = {}
+
+    def run(steps):
+        net = forward.get("net") or Linear(weights)
+        if compile_step:  # one module, whose weights are put back, is compiled once
+            net.load_state_dict(Linear(weights).state_dict())
+        call = forward.get("call") or (torch.compile(net) if compile_step else net)
+        forward.update({"net": net, "call": call} if compile_step else {})
+        optimizer = torch.optim.SGD(net.parameters(), lr=eta, **OPTIMIZER)
+        for _ in range(steps):
+            optimizer.zero_grad()
+            loss_of(call(X), y).backward()
+            optimizer.step()
+        return [W.copy() for W in net.weights()]
+
+    return run
+
+
+def skorch_net(X, y, weights, eta):
+    """The same in skorch's own net."""
+
+    def run(steps):
+        net = NeuralNet(
+            Linear,
+            module__weights=weights,
+            criterion=MeanOfSquares,
+            optimizer=torch.optim.SGD,
+            **{f"optimizer__{name}": value for name, value in OPTIMIZER.items()},
+            lr=eta,
+            batch_size=-1,
+            max_epochs=steps,
+            train_split=None,
+            callbacks="disable",
+            verbose=0,
+        )
+        return net.fit(X, y).module_.weights()
+
+    return run
+
+
+def perceptron(X, y, weights, eta):
+    """The same in scikit-learn's perceptron, of whose loss ours is twice the value."""
+    y = y[:, 0] if y.shape[1] == 1 else y
+    model = MLPRegressor(
+        hidden_layer_sizes=[len(W) for W in weights[:-1]],
+        activation="identity",
+        solver="sgd",
+        learning_rate_init=2 * eta,
+        momentum=0.0,
+        alpha=len(X) * WEIGHT_DECAY,
+        batch_size=len(X),
+        shuffle=False,
+        tol=0.0,
+        n_iter_no_change=10**9,
+        max_iter=1,
+        warm_start=True,
+    ).fit(X, y)
+
+    def run(steps):
+        model.set_params(max_iter=steps)
+        model.coefs_ = [W.T.copy() for W in weights]
+        model.intercepts_ = [np.zeros_like(bias) for bias in model.intercepts_]
+        return [W.T for W in model.fit(X, y).coefs_]
+
+    return run
+
+
+def whole_fit(X, y, init, case, steps, **options):
     """Fit the estimator; return it."""
     return DeepLinearRegressor(
-        depth=len(weights),
-        width=[len(W) for W in weights[:-1]],
+        case.depth,
+        case.h,
         weight_decay=WEIGHT_DECAY,
-        init=weights,
+        init=init,
         max_iter=steps,
         tol=0,
         device="cpu",
+        dtype=case.dtype,
+        **options,
     ).fit(X, y)
 
 
-def run_case(name, steps, repeats):
+def floor_of(case):
+    """Floor of a step by gradients on second moments, taken from the narrower end."""
+    dtype, n_weights = getattr(torch, case.dtype), sum(a * b for a, b in shapes_of(case))
+    narrow, size = min(case.m, case.d), torch.empty(0, dtype=dtype).element_size()
+    # The products with all layers above, and with all below, and the gradients; then M A, or M
+    # times a factor of A and back where there are fewer samples.
+    work, data = 6 * narrow * n_weights, min(case.d, 2 * case.n) * case.d
+    n_bytes = size * (2 * n_weights + data)
+    # As `compiled_steps` decides, for fits that nothing compresses.
+    compiled = work <= _TINY and case.m <= case.d <= case.n and case.dtype == "float64"
+    compiled = compiled and find_spec("numba") is not None
+    return floor(
+        flops=work + 2 * case.m * data,
+        n_bytes=n_bytes,
+        working_set=size * (n_weights + data),
+        calls=0 if compiled else 3 * case.depth + 1,
+        dtype=dtype,
+    )
+
+
+def steps_of_peers(run, steps):
+    """Number of steps that the bare loop makes in the time that it may take."""
+    run(2)
+    begin = time.perf_counter()
+    run(5)
+    per_step = (time.perf_counter() - begin) / 5
+    return min(steps, max(LEAST_STEPS, int(PEER_SECONDS / per_step)))
+
+
+def run_case(name, share, repeats):
     """Time one case; return its figures."""
-    n, d, m, h, depth, _, claim = CASES[name]
-    X, y, weights = make_case(n, d, m, h, depth)
-    if "spectral" in name:
-        weights = default_weights(X, y, weights)
-    step_size = whole_fit(X, y, weights, 2).step_size_  # also warms up
-    bare_loop(X, y, weights, step_size, 2)
-    ours, bare = [], []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        model = whole_fit(X, y, weights, steps)
-        ours.append(time.perf_counter() - start)
-        start = time.perf_counter()
-        final = bare_loop(X, y, weights, model.step_size_, steps)
-        bare.append(time.perf_counter() - start)
-    error = max(np.abs(a - b).max() for a, b in zip(model.weights_, final, strict=True))
-    if not error < 1e-8:
-        raise AssertionError(f"{name}: the final weights differ by {error:.1e}")
+    case = CASES[name]
+    steps = max(20, int(share * case.steps))
+    X, y, weights = make_case(case)
+    eta = whole_fit(X, y, weights, case, 2).step_size_  # also warms up
+    peers = {
+        "bare": loop(X, y, weights, eta, False),
+        "skorch": skorch_net(X, y, weights, eta),
+        "mlp": perceptron(X, y, weights, eta),
+    }
+    if case.compiled and share == 1:
+        peers["compiled"] = loop(X, y, weights, eta, True)
+    fewer = steps_of_peers(peers["bare"], steps)
+    fit = partial(whole_fit, X, y, weights, case, step_size=eta)
+    ways = {way: partial(run, fewer) for way, run in peers.items()}
+    ways |= {
+        "fit": lambda: fit(steps),
+        "all_steps": lambda: fit(steps, record_every=steps),
+        "one_step": lambda: fit(1),
+    }
+    timings = in_turn(ways, repeats, warm_up=1)
+    ours, limit = fit(fewer).weights_, AGREE[case.dtype]
+    errors = {
+        way: agreed(f"{name}, {way}", largest_difference(ours, timings.outcomes[way]), limit)
+        for way in peers
+    }
+    seconds = timings.medians()
+    scaled = {way: seconds[way] * steps / fewer for way in peers}
+    step = (seconds["all_steps"] - seconds["one_step"]) / (steps - 1)
+    least = floor_of(case)
     return {
         "case": name,
-        "n": n,
-        "d": d,
-        "m": m,
-        "h": h,
-        "depth": depth,
+        **asdict(case),
         "steps": steps,
-        "records": len(model.trajectory_),
-        "fit_seconds": statistics.median(ours),
-        "bare_seconds": statistics.median(bare),
-        "ratio": statistics.median(bare) / statistics.median(ours),
-        "claimed_ratio": claim,
-        "weight_error": float(error),
+        "steps_of_peers": fewer,
+        "records": len(timings.outcomes["fit"].trajectory_),
+        "fit_seconds": seconds["fit"],
+        "bare_seconds": scaled["bare"],
+        "peer_seconds": scaled,
+        "ratio": scaled["bare"] / seconds["fit"],
+        "over_fit": {way: value / seconds["fit"] for way, value in scaled.items()},
+        "step_us": 1e6 * step,
+        "floor_us": {part: 1e6 * value for part, value in asdict(least).items()},
+        "floor": least.binding,
+        "over_floor": step / least.seconds,
+        "why": WHY.get(name) if step > FAR * least.seconds else None,
+        "weight_errors": errors,
+        **timings.figures(),
     }
 
 
 def main():
     """Run all cases and print one line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the steps")
-    parser.add_argument("--only", help="part of the name of the cases to run")
-    parser.add_argument("--save", action="store_true", help="write results/bench_gd_step.json")
-    arguments = parser.parse_args()
-    print(f"{'case':28} {'n, d, m, h, L':26} {'steps':>5} {'fit':>9} {'bare':>9} {'ratio':>8}")
+    arguments = parser(__doc__, "few steps, one repeat", only="cases").parse_args()
+    warnings.simplefilter("ignore")
+    print(
+        f"{'case':32}{'fit s':>9}  times it: {'bare':>7}{'skorch':>8}{'mlp':>8}{'compiled':>9}"
+        f"{'step us':>10}{'floors: flops':>15}{'bytes':>8}{'calls':>8}{'over':>7}"
+    )
     rows = []
-    for name, case in CASES.items():
-        if arguments.only and arguments.only not in name:
-            continue
-        steps = max(20, case[5] // 10) if arguments.quick else case[5]
-        row = run_case(name, steps, 1 if arguments.quick else 3)
+    for name in chosen(CASES, arguments.only):
+        row = run_case(name, *((0.05, 1) if arguments.quick else (1, REPEATS)))
         rows.append(row)
+        over, least = row["over_fit"], row["floor_us"]
+        compiled = f"{over['compiled']:9.1f}" if "compiled" in over else f"{'-':>9}"
         print(
-            f"{name:28} {', '.join(map(str, case[:5])):26} {steps:5} {row['fit_seconds']:8.3f}s "
-            f"{row['bare_seconds']:8.3f}s {row['ratio']:7.1f}x",
+            f"{name:32}{row['fit_seconds']:9.4f}{over['bare']:19.1f}{over['skorch']:8.1f}"
+            f"{over['mlp']:8.1f}{compiled}{row['step_us']:10.2f}{least['flops']:15.2f}"
+            f"{least['bytes']:8.2f}{least['calls']:8.2f}{row['over_floor']:7.1f}",
             flush=True,
         )
-    if arguments.save:
-        write_results("bench_gd_step", rows)
+    if not arguments.only:
+        write_results("bench_gd_step", rows, quick=arguments.quick)
 
 
 if __name__ == "__main__":

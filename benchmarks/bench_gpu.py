@@ -10,14 +10,12 @@ NumPy arrays: a fit ends when they are there. The first fit on the device is not
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 import warnings
 
 import numpy as np
 import torch
 from _environment import write_results
+from _measure import agreed, in_turn, parser
 from sklearn.exceptions import ConvergenceWarning
 
 from sklearn_deeplinear import (
@@ -100,40 +98,29 @@ CASES = {
 }
 
 
-def seconds_of(run, device):
-    """Result, and seconds by the clock."""
-    begin = time.perf_counter()
-    result = run(device)
-    return result, time.perf_counter() - begin
-
-
 def bench(name, device, small):
     """Time one case on the CPU and on a device; a dict."""
     dtype, run = CASES[name](small)
     run(device)
-    seconds, results = {"cpu": [], "device": []}, {}
-    for _ in range(1 if small else REPEATS):
-        for way, where in (("cpu", "cpu"), ("device", device)):
-            results[way], taken = seconds_of(run, where)
-            seconds[way].append(taken)
-    difference = np.abs(results["device"] - results["cpu"]).max() / np.abs(results["cpu"]).max()
-    assert difference <= AGREE[dtype], f"{name}: results differ by {difference:.1g}"
-    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    ways = {"cpu": lambda: run("cpu"), "device": lambda: run(device)}
+    timings = in_turn(ways, 1 if small else REPEATS)
+    cpu, own = timings.outcomes.values()
+    difference = agreed(name, np.abs(own - cpu).max() / np.abs(cpu).max(), AGREE[dtype])
     return {
         "case": name,
         "dtype": dtype,
-        "seconds": medians,
-        "cpu_over_device": medians["cpu"] / medians["device"],
-        "difference": float(difference),
+        "seconds": timings.medians(),
+        "cpu_over_device": timings.ratio("cpu", "device"),
+        "difference": difference,
+        **timings.figures(),
     }
 
 
 def main():
     """Run all cases on the device, print a table and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", help="default: CUDA, if there is one")
-    parser.add_argument("--quick", action="store_true", help="small sizes, one repeat")
-    arguments = parser.parse_args()
+    line = parser(__doc__, "small sizes, one repeat")
+    line.add_argument("--device", help="default: CUDA, if there is one")
+    arguments = line.parse_args()
     device = arguments.device or ("cuda" if torch.cuda.is_available() else None)
     if device is None:
         print("no CUDA device: nothing to compare")
@@ -152,8 +139,9 @@ def main():
             f"{row['difference']:12.0e}",
             flush=True,
         )
-    if is_gpu and not arguments.quick:
-        write_results("bench_gpu", [{"device": torch.cuda.get_device_name(device)}, *rows])
+    if is_gpu:
+        rows = [{"device": torch.cuda.get_device_name(device)}, *rows]
+        write_results("bench_gpu", rows, quick=arguments.quick)
 
 
 if __name__ == "__main__":

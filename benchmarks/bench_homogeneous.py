@@ -15,14 +15,12 @@ Contestants run in turn; ratios are those of the medians.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 import warnings
 
 import numpy as np
 import torch
 from _environment import write_results
+from _measure import agreed, in_turn, largest_difference, parser
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -74,26 +72,20 @@ def bench_gd(quick):
         record_every=10,
         device="cpu",
     )
-    seconds = {"ours": [], "bare": []}
-    for repeat in range(repeats + 1):  # the first one warms up
-        start = time.perf_counter()
-        model.fit(X, Y)
-        middle = time.perf_counter()
-        final = bare_loop(X, Y, weights, step_size, steps)
-        if repeat:
-            seconds["ours"].append(middle - start)
-            seconds["bare"].append(time.perf_counter() - middle)
-    error = max(np.abs(a - b).max() for a, b in zip(model.weights_, final, strict=True))
-    if not error < 1e-8:
-        raise AssertionError(f"the final weights differ by {error:.1e}")
-    median = {name: statistics.median(times) for name, times in seconds.items()}
+    ways = {
+        "ours": lambda: model.fit(X, Y).weights_,
+        "bare": lambda: bare_loop(X, Y, weights, step_size, steps),
+    }
+    timings = in_turn(ways, repeats, warm_up=1)
+    error = agreed("weights", largest_difference(*timings.outcomes.values()), 1e-8)
     row = {
         "case": "gd",
         "steps": steps,
-        **{f"{name}_seconds": t for name, t in median.items()},
-        "ours_over_bare": median["ours"] / median["bare"],
+        **{f"{name}_seconds": t for name, t in timings.medians().items()},
+        "ours_over_bare": timings.ratio("ours", "bare"),
         "claimed_ours_over_bare": 1.1,
-        "weight_error": float(error),
+        "weight_error": error,
+        **timings.figures(),
     }
     print("gd       ours/bare {ours_over_bare:.2f}  (claim: at most 1.1)".format(**row), flush=True)
     return row
@@ -136,21 +128,16 @@ def bench_adam(quick):
         "skorch": lambda: skorch_digits(epochs),
         "sklearn": lambda: MLPClassifier((100, 100), n_iter_no_change=epochs, **options),
     }
-    seconds = {name: [] for name in contestants}
-    for repeat in range(repeats + 1):  # the first one warms up
-        for name, make in contestants.items():
-            model, start = make(), time.perf_counter()
-            model.fit(X, y)
-            if repeat:
-                seconds[name].append(time.perf_counter() - start)
-    median = {name: statistics.median(times) for name, times in seconds.items()}
+    ways = {name: lambda make=make: make().fit(X, y) for name, make in contestants.items()}
+    timings = in_turn(ways, repeats, warm_up=1)
     row = {
         "case": "adam",
         "epochs": epochs,
-        **{f"{name}_seconds": t for name, t in median.items()},
-        "ours_over_skorch": median["ours"] / median["skorch"],
+        **{f"{name}_seconds": t for name, t in timings.medians().items()},
+        "ours_over_skorch": timings.ratio("ours", "skorch"),
         "claimed_ours_over_skorch": 1.0,
-        "ours_over_sklearn": median["ours"] / median["sklearn"],
+        "ours_over_sklearn": timings.ratio("ours", "sklearn"),
+        **timings.figures(),
     }
     print(
         "adam     ours/skorch {ours_over_skorch:.2f}  (claim: at most 1)  ours/sklearn "
@@ -188,15 +175,10 @@ def bench_accuracy(quick):
 
 def main():
     """Run all and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="less of everything")
-    parser.add_argument("--save", action="store_true", help="write results/bench_homogeneous.json")
-    arguments = parser.parse_args()
+    quick = parser(__doc__, "less of everything").parse_args().quick
     warnings.simplefilter("ignore")
-    rows = [bench_gd(arguments.quick), bench_adam(arguments.quick)]
-    rows += bench_accuracy(arguments.quick)
-    if arguments.save:
-        write_results("bench_homogeneous", rows)
+    rows = [bench_gd(quick), bench_adam(quick), *bench_accuracy(quick)]
+    write_results("bench_homogeneous", rows, quick=quick)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ growth of the peak beyond the data.
 
 from __future__ import annotations
 
-import argparse
 import json
 import resource
 import statistics
@@ -29,6 +28,7 @@ import warnings
 import numpy as np
 import scipy.sparse
 from _environment import RESULTS, write_results
+from _measure import parser, spread
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.preprocessing import normalize
 
@@ -166,20 +166,20 @@ def measure(data, quick):
     peer = statistics.median(row["seconds"] for row in next(iter(found.values())))
     results = []
     for way, rows in found.items():
-        seconds = statistics.median(row["seconds"] for row in rows)
-        results.append({"data": data, "way": way, **rows[0], "seconds": seconds})
-        results[-1] |= {"over_first": seconds / peer}
+        seconds = [row["seconds"] for row in rows]
+        own = {"seconds": statistics.median(seconds), "repeats": len(rows)}
+        results.append({"data": data, "way": way, **rows[0], **own, "spread": spread(seconds)})
+        results[-1] |= {"over_first": own["seconds"] / peer}
         print(results[-1], flush=True)
     return results
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small data, once")
-    parser.add_argument("--one", nargs=3, help="data, way and norm, for a process of its own")
-    parser.add_argument("--norm", help="data of which the norm of Ridge's solution is wanted")
-    parser.add_argument("--only", choices=list(WAYS), help="one data set")
-    options = parser.parse_args()
+    line = parser(__doc__, "small data, once")
+    line.add_argument("--one", nargs=3, help="data, way and norm, for a process of its own")
+    line.add_argument("--norm", help="data of which the norm of Ridge's solution is wanted")
+    line.add_argument("--only", choices=list(WAYS), help="one data set")
+    options = line.parse_args()
     if options.norm:
         ridge_norm(options.norm, options.quick)
         return
@@ -193,8 +193,7 @@ def main():
     if options.only and not options.quick:
         old = json.loads((RESULTS / "bench_large.json").read_text())["results"]
         results = [row for row in old if row["data"] != options.only] + results
-    if not options.quick:
-        write_results("bench_large", results)
+    write_results("bench_large", results, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,12 @@ contestants run in turn, and ratios are those of the medians.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
+from functools import partial
 
 import numpy as np
 import torch
 from _environment import write_results
+from _measure import agreed, in_turn, parser
 from skorch import NeuralNet
 
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
@@ -118,26 +117,24 @@ def run_case(name, solver, epochs, repeats):
     """Time one case; return its figures, in seconds per epoch."""
     *sizes, batch_size = CASES[name]
     case = make_case(*sizes)
-    seconds = {contestant: [] for contestant in CONTESTANTS}
-    for repeat in range(repeats + 1):  # the first one warms up
-        final = {}
-        for contestant, train in CONTESTANTS.items():
-            start = time.perf_counter()
-            module = train(*case, solver, batch_size, epochs)
-            if repeat:
-                seconds[contestant].append((time.perf_counter() - start) / epochs)
-            final[contestant] = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
-    error = float((final["ours"] - final["bare"]).abs().max())
-    if not error < 1e-8:
-        raise AssertionError(f"{name}, {solver}: the final weights differ by {error:.1e}")
-    median = {contestant: statistics.median(times) for contestant, times in seconds.items()}
+    ways = {
+        contestant: partial(train, *case, solver, batch_size, epochs)
+        for contestant, train in CONTESTANTS.items()
+    }
+    timings = in_turn(ways, repeats, warm_up=1)
+    final = {
+        contestant: torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+        for contestant, module in timings.outcomes.items()
+    }
+    error = agreed(f"{name}, {solver}", (final["ours"] - final["bare"]).abs().max(), 1e-8)
     return {
         "case": name,
         "solver": solver,
         **dict(zip(("n", "d", "m", "h", "depth", "batch_size"), CASES[name], strict=True)),
-        **{f"{contestant}_seconds_per_epoch": t for contestant, t in median.items()},
-        "ours_over_bare": median["ours"] / median["bare"],
-        "skorch_over_ours": median["skorch"] / median["ours"],
+        **{f"{way}_seconds_per_epoch": t / epochs for way, t in timings.medians().items()},
+        "ours_over_bare": timings.ratio("ours", "bare"),
+        "skorch_over_ours": timings.ratio("skorch", "ours"),
+        **timings.figures(),
         "claimed_ours_over_bare": 1.5,
         "weight_error": error,
     }
@@ -145,11 +142,8 @@ def run_case(name, solver, epochs, repeats):
 
 def main():
     """Run all cases and print one line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two epochs, one repeat")
-    parser.add_argument("--save", action="store_true", help="write results/bench_minibatch.json")
-    arguments = parser.parse_args()
-    epochs, repeats = (2, 1) if arguments.quick else (10, 5)
+    quick = parser(__doc__, "two epochs, one repeat").parse_args().quick
+    epochs, repeats = (2, 1) if quick else (10, 5)
     rows = []
     print(f"{'case':16} {'solver':6} {'bare':>9} {'ours':>9} {'skorch':>9}  ours/bare skorch/ours")
     for name in CASES:
@@ -162,8 +156,7 @@ def main():
                 f"{row['skorch_over_ours']:10.2f}x",
                 flush=True,
             )
-    if arguments.save:
-        write_results("bench_minibatch", rows)
+    write_results("bench_minibatch", rows, quick=quick)
 
 
 if __name__ == "__main__":

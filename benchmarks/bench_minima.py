@@ -21,8 +21,6 @@ a grid search over 12 settings.
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 import warnings
 from functools import partial
@@ -31,6 +29,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from _environment import write_results
+from _measure import in_turn, parser
 from sklearn.datasets import load_diabetes, load_linnerud
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV
@@ -162,21 +161,16 @@ def path_of_two(name, repeats):
         "path": lambda: deep_linear_path(X, Y, weight_decays=decays, depth=2),
         "ridge_cv": lambda: ridge.fit(X, Y),
     }
-    seconds = {way: [] for way in ways}
-    for way in ways.values():
-        way()  # so that caches are warm
-    for _ in range(repeats or default):
-        for way, function in ways.items():
-            seconds[way].append(cpu_seconds(function)[0])
-    median = {way: statistics.median(times) for way, times in seconds.items()}
-    path = ways["path"]()
+    timings = in_turn(ways, repeats or default, warm_up=1, clock=time.process_time)
+    path = timings.outcomes["path"]
     problems = [Nuclear(moments, g) for g in decays]
     bounds = np.array([p.dual(M) for p, M in zip(problems, path.coefs, strict=True)])
     gaps = (path.objectives - bounds) / path.objectives
     row = {
         "data": name,
-        **{f"{way}_seconds": value for way, value in median.items()},
-        "path_over_ridge_cv": median["path"] / median["ridge_cv"],
+        **{f"{way}_seconds": value for way, value in timings.medians().items()},
+        "path_over_ridge_cv": timings.ratio("path", "ridge_cv"),
+        **timings.figures(),
         "share_certified": float(np.mean(gaps <= CERTIFIED)),
         "largest_gap": float(gaps.max()),
     }
@@ -251,9 +245,7 @@ def grid_search():
 
 def main():
     """Print what is found and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small data only, one repeat")
-    quick = parser.parse_args().quick
+    quick = parser(__doc__, "small data only, one repeat").parse_args().quick
     torch.set_num_threads(1)
     names = list(CASES)
     results = {
@@ -272,8 +264,7 @@ def main():
     results["linnerud_grid_search"] = grid_search()
     for name in ("three_layers", "single_fits", "linnerud_grid_search"):
         print(name, results[name])
-    if not quick:
-        write_results("bench_minima", results)
+    write_results("bench_minima", results, quick=quick)
 
 
 if __name__ == "__main__":

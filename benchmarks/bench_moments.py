@@ -12,20 +12,22 @@ both moments must agree.
 
 from __future__ import annotations
 
-import argparse
 import resource
 import tempfile
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import scipy.linalg
 import scipy.sparse
 from _environment import write_results
+from _measure import agreed, in_turn, parser
 
 from sklearn_deeplinear.theory import SecondMoments
 
 BLOCK_BYTES = 2**25
+# Largest difference of the products, relative to the largest of them.
+AGREE = 1e-12
 
 # name: rows, columns, kind, repeats
 CASES = {
@@ -85,34 +87,26 @@ def difference(X, y):
     return float(np.abs(moments.factor.T @ moments.factor - gram).max() / np.abs(gram).max())
 
 
-def timed(function, *arguments):
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small data, nothing written")
-    quick = parser.parse_args().quick
+    quick = parser(__doc__, "small data").parse_args().quick
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name, (n, d, kind, repeats) in (QUICK if quick else CASES).items():
             X, y = data(n, d, kind, folder)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            times = [
-                (timed(SecondMoments.from_data, X, y), timed(products, X, y))
-                for _ in range(repeats)
-            ]
-            ours, plain = np.min(times, axis=0)
+            ways = {"seconds": SecondMoments.from_data, "products": products}
+            timings = in_turn({w: partial(call, X, y) for w, call in ways.items()}, repeats)
+            ours, plain = map(min, timings.seconds.values())
             row = {"case": name, "seconds": ours, "products": plain, "ratio": ours / plain}
+            row |= timings.figures()
             row["difference"] = difference(X, y) if kind != "memmap" else None
+            if row["difference"] is not None:
+                agreed(name, row["difference"], AGREE)
             row["memory_mb"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024
             rows.append(row)
             print(f"{name:36} {ours:8.3f} s, {plain:8.3f} s of products, ratio {ours / plain:.2f}")
             del X, y
-    if not quick:
-        write_results("bench_moments", rows)
+    write_results("bench_moments", rows, quick=quick)
 
 
 if __name__ == "__main__":

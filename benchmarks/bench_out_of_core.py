@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from _environment import write_results
+from _measure import parser, spread
 from bench_moments import products
 
 from sklearn_deeplinear import DeepLinearRegressor, DeepLinearRegressorCV
@@ -83,15 +84,16 @@ def measure(job, folder, n, dtype):
     row = {"memory_mb": memory("VmHWM") - before}
     runs = [(clocks(JOBS[job], X, y), clocks(products, X, y)) for _ in range(N_REPEATS)]
     (wall, cpu), (bare_wall, bare_cpu) = np.min(runs, axis=0).tolist()
+    spreads = {way: spread([turn[i][0] for turn in runs]) for i, way in enumerate(("fit", "bare"))}
+    row |= {"repeats": N_REPEATS, "spread": spreads}
     row |= {"seconds": wall, "bare_seconds": bare_wall, "ratio": wall / bare_wall}
     return row | {"processor_seconds": cpu, "processor_ratio": cpu / bare_cpu}
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="small data, results not written")
-    parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
-    options = parser.parse_args()
+    line = parser(__doc__, "small data")
+    line.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
+    options = line.parse_args()
     if options.case:
         job, folder, n, dtype = options.case
         print(json.dumps(measure(job, Path(folder), int(n), dtype)))
@@ -112,8 +114,7 @@ def main():
                 )
             for name in ("X", "y"):
                 (Path(folder) / f"{name}_{dtype}").unlink()
-    if not options.quick:
-        write_results("bench_out_of_core", rows)
+    write_results("bench_out_of_core", rows, quick=options.quick)
 
 
 if __name__ == "__main__":

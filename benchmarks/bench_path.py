@@ -12,13 +12,11 @@ the medians. Every minimum of the sweep is then compared with `global_minimum`.
 
 from __future__ import annotations
 
-import argparse
-import statistics
-import time
 import warnings
 
 import numpy as np
 from _environment import write_results
+from _measure import in_turn, parser
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
@@ -59,14 +57,6 @@ def ways(X, y, decays):
     return {"sweep": sweep, "ridge_cv": lambda: ridge.fit(X, y), "mlp": lambda: mlp.fit(X, y)}
 
 
-def timed(function):
-    """Return the seconds of a call whose caches are warm, from a call before it."""
-    function()
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
-
-
 def largest_difference(X, y, decays):
     """Return the largest relative difference between the sweep and single minima."""
     moments = SecondMoments.from_data(X, y)
@@ -86,26 +76,20 @@ def bench(name, repeats):
     # From decays that hardly matter to some that collapse the deeper networks.
     top = np.linalg.norm(SecondMoments.from_data(X, y).cross_moment)
     decays = top * np.geomspace(1e-6, 1, N_DECAYS)
-    functions = ways(X, y, decays)
-    seconds = {way: [] for way in functions}
-    for _ in range(repeats or default):
-        for way, function in functions.items():
-            seconds[way].append(timed(function))
-    median = {way: statistics.median(times) for way, times in seconds.items()}
+    timings = in_turn(ways(X, y, decays), repeats or default, primed=True)
     return {
         "data": name,
-        **{f"{way}_seconds": value for way, value in median.items()},
-        "ridge_cv_over_sweep": median["ridge_cv"] / median["sweep"],
-        "mlp_over_sweep": median["mlp"] / median["sweep"],
+        **{f"{way}_seconds": value for way, value in timings.medians().items()},
+        "ridge_cv_over_sweep": timings.ratio("ridge_cv", "sweep"),
+        "mlp_over_sweep": timings.ratio("mlp", "sweep"),
+        **timings.figures(),
         "largest_relative_difference": largest_difference(X, y, decays),
     }
 
 
 def main():
     """Time all cases, print one table and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="diabetes only, three repeats")
-    quick = parser.parse_args().quick
+    quick = parser(__doc__, "diabetes only, three repeats").parse_args().quick
     # An lbfgs run that stops at max_iter only flatters the peer.
     warnings.simplefilter("ignore", ConvergenceWarning)
     print(f"{'data':22}{'sweep ms':>10}{'RidgeCV ms':>12}{'MLP ms':>10}{'ratios':>16}{'diff':>10}")
@@ -118,8 +102,7 @@ def main():
             f"{1e3 * row['mlp_seconds']:10.1f}{row['ridge_cv_over_sweep']:8.1f}"
             f"{row['mlp_over_sweep']:8.1f}{row['largest_relative_difference']:10.0e}"
         )
-    if not quick:
-        write_results("bench_path", rows)
+    write_results("bench_path", rows, quick=quick)
 
 
 if __name__ == "__main__":

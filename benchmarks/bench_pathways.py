@@ -15,7 +15,6 @@ steps, records), where that is short.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
@@ -23,6 +22,7 @@ import warnings
 import numpy as np
 import torch
 from _environment import write_results
+from _measure import agreed, chosen, parser, spread
 
 from sklearn_deeplinear.datasets._hierarchical import make_hierarchical
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
@@ -153,8 +153,7 @@ def run_case(name, share, repeats):
     _, maps = obvious_loop(X, Y, weights, steps)  # also warms up
     _, ours = our_steps(X, Y, weights, steps, compression)
     error = max(np.abs(M - N).max() for M, N in zip(ours, maps, strict=True))
-    if not error < 1e-5:
-        raise AssertionError(f"{name}: the maps differ by {error:.1e}")
+    error = agreed(name, error, 1e-5)
     loops, mine = [], []
     for _ in range(repeats):
         loops.append(obvious_loop(X, Y, weights, steps)[0])
@@ -170,7 +169,9 @@ def run_case(name, share, repeats):
         "our_ms_per_step": 1e3 * statistics.median(mine),
         "ratio": statistics.median(loops) / statistics.median(mine),
         "claimed_ratio": claim,
-        "map_error": float(error),
+        "map_error": error,
+        "repeats": repeats,
+        "spread": {"loop": spread(loops), "ours": spread(mine)},
     }
     if fit_steps and share == 1:
         seconds, model = whole_fit(X, Y, weights, fit_steps, compression)
@@ -185,19 +186,13 @@ def run_case(name, share, repeats):
 
 def main():
     """Run all cases and print one line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a fifth of the steps")
-    parser.add_argument("--only", help="part of the name of the cases to run")
-    parser.add_argument("--save", action="store_true", help="write results/bench_pathways.json")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "a fifth of the steps", only="cases").parse_args()
     warnings.simplefilter("ignore")
     print(
         f"{'case':20} {'loop':>10} {'ours':>10} {'ratio':>8} {'claim':>6} {'error':>8} {'fit':>9}"
     )
     rows = []
-    for name in CASES:
-        if arguments.only and arguments.only not in name:
-            continue
+    for name in chosen(CASES, arguments.only):
         row = run_case(name, *((0.2, 1) if arguments.quick else (1.0, 5)))
         rows.append(row)
         fit = f"{row['fit_seconds']:8.2f}s" if "fit_seconds" in row else ""
@@ -206,8 +201,8 @@ def main():
             f"{row['ratio']:7.1f}x {row['claimed_ratio']:5}x {row['map_error']:8.0e} {fit}",
             flush=True,
         )
-    if arguments.save:
-        write_results("bench_pathways", rows)
+    if not arguments.only:
+        write_results("bench_pathways", rows, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -16,12 +16,12 @@ processor, one fit with all its validation.
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 
 import numpy as np
 from _environment import write_results
+from _measure import parser
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_diabetes, load_digits, load_linnerud
 from sklearn.exceptions import ConvergenceWarning
@@ -131,14 +131,13 @@ def _summary(way, scores, seconds):
 
 def main():
     """Compare on all data sets, print one table and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two data sets, three splits")
-    parser.add_argument("--only", choices=CASES, help="one data set, nothing written")
-    arguments = parser.parse_args()
+    line = parser(__doc__, "two data sets, three splits")
+    line.add_argument("--only", choices=CASES, help="one data set, nothing written")
+    arguments = line.parse_args()
     names = [arguments.only] if arguments.only else list(CASES)[: 2 if arguments.quick else None]
-    rows = []
+    rows, n_splits = [], 3 if arguments.quick else N_SPLITS
     for name in names:
-        row = bench(name, 3 if arguments.quick else N_SPLITS)
+        row = bench(name, n_splits)
         rows.append(row)
         print(f"{name}, {' x '.join(map(str, row['shape']))}, depths {row['depths_chosen']}")
         for way, result in row["models"].items():
@@ -147,8 +146,8 @@ def main():
                 f" +- {result['standard_error']:.4f}{result['seconds']:9.3f} s",
                 flush=True,
             )
-        if not (arguments.quick or arguments.only):
-            write_results("bench_real_data", rows)
+        if not arguments.only:
+            write_results("bench_real_data", rows, quick=arguments.quick, repeats=n_splits)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ Times are processor times. The contestants of a case run in turn, and figures ar
 
 from __future__ import annotations
 
-import argparse
-import statistics
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 from _environment import write_results
+from _measure import chosen, in_turn, parser
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -123,16 +123,10 @@ CLASSIFIERS = {
 }
 
 
-def medians(contestants, X, y, repeats):
-    """Seconds of processor time of each fit, the contestants in turn."""
-    seconds = {name: [] for name in contestants}
-    for repeat in range(repeats + 1):  # the first one warms up
-        for name, model in contestants.items():
-            start = time.process_time()
-            model.fit(X, y)
-            if repeat:
-                seconds[name].append(time.process_time() - start)
-    return {name: statistics.median(times) for name, times in seconds.items()}
+def fits(contestants, X, y, repeats):
+    """Processor time of each fit."""
+    ways = {name: partial(model.fit, X, y) for name, model in contestants.items()}
+    return in_turn(ways, repeats, warm_up=1, clock=time.process_time)
 
 
 def share(name, repeats):
@@ -140,7 +134,8 @@ def share(name, repeats):
     data, model = SHARES[name]
     iterations = model.max_iter
     bare = type(model)(**{**model.get_params(), "record_every": iterations})
-    seconds = medians({"default": model, "bare": bare}, *data, repeats)
+    timings = fits({"default": model, "bare": bare}, *data, repeats)
+    seconds = timings.medians()
     added = seconds["default"] - seconds["bare"]
     return {
         "case": name,
@@ -150,21 +145,16 @@ def share(name, repeats):
         "bare_seconds": seconds["bare"],
         "milliseconds_per_record": 1e3 * added / max(1, len(model.trajectory_) - 2),
         "share": added / seconds["bare"],
+        **timings.figures(),
     }
 
 
 def main():
     """Run all and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="two repeats of fewer cases")
-    parser.add_argument("--only", help="part of the name of the cases to run")
-    parser.add_argument("--save", action="store_true", help="write results/bench_records.json")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__, "two repeats of fewer cases", only="cases").parse_args()
     warnings.simplefilter("ignore")
     repeats, rows = 2 if arguments.quick else 5, []
-    for name in list(SHARES)[:: 3 if arguments.quick else 1]:
-        if arguments.only and arguments.only not in name:
-            continue
+    for name in chosen(list(SHARES)[:: 3 if arguments.quick else 1], arguments.only):
         row = share(name, repeats)
         rows.append(row)
         print(
@@ -176,11 +166,14 @@ def main():
     for data, (load, models) in defaults.items():
         if arguments.only and arguments.only != "default":
             continue
-        for name, t in medians(models, *load(return_X_y=True), repeats).items():
-            rows.append({"case": "default", "data": data, "model": name, "milliseconds": 1e3 * t})
+        timings = fits(models, *load(return_X_y=True), repeats)
+        for name, t in timings.medians().items():
+            own = {"repeats": repeats, "spread": timings.spreads()[name]}
+            row = {"case": "default", "data": data, "model": name, "milliseconds": 1e3 * t}
+            rows.append(row | own)
             print(f"{data:10} {name:32} {1e3 * t:8.2f} ms", flush=True)
-    if arguments.save:
-        write_results("bench_records", rows)
+    if not arguments.only:
+        write_results("bench_records", rows, quick=arguments.quick)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import time
 
 import numpy as np
 from _environment import write_results
+from _measure import parser
 
 REPEATS = 3
 
@@ -144,10 +145,9 @@ def sweep(name, values):
 
 def main():
     """Run all sweeps, print a table and write the results."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="the three smallest sizes of each")
-    parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
+    line = parser(__doc__, "the three smallest sizes of each")
+    line.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
+    arguments = line.parse_args()
     if arguments.point:
         name, value = arguments.point
         print(json.dumps(point(name, int(value))))
@@ -161,8 +161,7 @@ def main():
         ends = f"{row['sizes'][0]}-{row['sizes'][-1]}"
         shown = ["-" if cell is None else f"{cell:.2f}" for cell in cells]
         print(f"{name:32}{ends:>16}{shown[0]:>14}{shown[1]:>11}{shown[2]:>9}", flush=True)
-    if not arguments.quick:
-        write_results("bench_scaling", rows)
+    write_results("bench_scaling", rows, quick=arguments.quick, repeats=REPEATS)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,15 @@ sixth of the candidates, times six.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
 from _environment import write_results
+from _measure import agreed, in_turn, parser
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
@@ -35,6 +36,8 @@ from sklearn_deeplinear.dynamics.networks import _compiled_steps
 from sklearn_deeplinear.model_selection import BatchedGridSearchCV
 
 REPEATS = 3
+# Largest difference of scores; a score is 1 at best.
+AGREE = 1e-8
 # Of so many candidates one is trained by skorch, whose time grows with their number.
 SKORCH_SHARE = 6
 GRID = {"weight_decay": np.geomspace(1e-3, 1, 12), "step_size": [0.01, 0.02, 0.03]}
@@ -51,23 +54,18 @@ CASES = {
 
 def measure(name, model, X, y, repeats, compiled):
     """Agreement of the scores, and seconds of both searches."""
-    searches = {"batched": BatchedGridSearchCV, "one_by_one": GridSearchCV}
-    seconds, scores = {way: [] for way in searches}, {}
-    for _ in range(repeats):
-        for way, kind in searches.items():
-            begin = time.process_time()
-            found = kind(model, GRID, cv=3, refit=False).fit(X, y)
-            seconds[way].append(time.process_time() - begin)
-            scores[way] = found.cv_results_["mean_test_score"]
-    medians = {way: statistics.median(values) for way, values in seconds.items()}
+    kinds = {"batched": BatchedGridSearchCV, "one_by_one": GridSearchCV}
+    searches = {way: kind(model, GRID, cv=3, refit=False) for way, kind in kinds.items()}
+    ways = {way: partial(search.fit, X, y) for way, search in searches.items()}
+    timings = in_turn(ways, repeats, clock=time.process_time)
+    batched, single = (s.cv_results_["mean_test_score"] for s in searches.values())
     return {
         "case": name,
         "compiled_steps": compiled,
-        "largest_difference_of_scores": float(
-            np.abs(scores["batched"] - scores["one_by_one"]).max()
-        ),
-        "seconds": medians,
-        "one_by_one_over_batched": medians["one_by_one"] / medians["batched"],
+        "largest_difference_of_scores": agreed(name, np.abs(batched - single).max(), AGREE),
+        "seconds": timings.medians(),
+        "one_by_one_over_batched": timings.ratio("one_by_one", "batched"),
+        **timings.figures(),
     }
 
 
@@ -130,9 +128,7 @@ def beside_skorch(X, y):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one repeat")
-    quick = parser.parse_args().quick
+    quick = parser(__doc__, "one repeat, without skorch").parse_args().quick
     warnings.simplefilter("ignore")
     X, y = map(scale, load_diabetes(return_X_y=True))
     find, results = _compiled_steps.find_spec, []
@@ -146,7 +142,7 @@ def main():
     if not quick:
         results.append(beside_skorch(X, y))
         print(results[-1])
-        write_results("bench_search", results)
+    write_results("bench_search", results, quick=quick)
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def main():
             gaps = [row["gap"], *row["gaps_of_other_maps"], row.get("search_above_bound", 0.0)]
             below += min(gaps) < -_ROUNDING
     if arguments.save:
-        write_results("check_certificates", results)
+        write_results("check_certificates", results, quick=arguments.quick)
     sys.exit(1 if below else 0)
 
 

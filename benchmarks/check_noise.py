@@ -183,13 +183,15 @@ def main():
             print(row, flush=True)
         rows.append(row)
         if arguments.save and seed not in known and seed % 20 == 19:
-            write_results(NAME, {"summary": summary(rows, []), "rows": rows})
+            result = {"summary": summary(rows, []), "rows": rows}
+            write_results(NAME, result, quick=arguments.quick)
     wide_rows = [{"seed": seed, **solved(*wide(seed))} for seed in range(n_wide)]
     found = summary(rows, wide_rows)
     for name, value in found.items():
         print(f"  {name}: {value}")
     if arguments.save:
-        write_results(NAME, {"summary": found, "rows": rows, "wide": wide_rows})
+        result = {"summary": found, "rows": rows, "wide": wide_rows}
+        write_results(NAME, result, quick=arguments.quick)
     wrong = found["lower_by_more_than_1e-6"] or found["least_search_above_bound"] < -_ROUNDING
     sys.exit(1 if wrong or found["share_verified"] < 1 else 0)
 
