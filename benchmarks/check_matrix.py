@@ -36,13 +36,15 @@ class Row:
     python: str = "3.11"
 
 
-# The oldest NumPy and SciPy that mlxtend of constraints.txt goes with. The checks of estimators of
-# scikit-learn up to 1.8 are parametrised by a generator, of which pytest warns from 9.1 on.
-_BETWEEN = {"numpy": "2.3.5", "scipy": "1.16.3", "pytest": "8.4.2"}
+# The checks of estimators of scikit-learn up to 1.8 are parametrised by a generator, of which
+# pytest warns from 9.1 on.
+_BEFORE_1_9 = {"pytest": "8.4.2"}
+_AT_1_7 = {"scikit-learn": "1.7.2", "numpy": "2.2.6", "scipy": "1.15.3", "mlxtend": "0.23.4"}
+_AT_1_8 = {"scikit-learn": "1.8.0", "numpy": "2.3.5", "scipy": "1.16.3"}
 ROWS = {
     "oldest": Row("constraints-oldest.txt"),
-    "sklearn-1.7": Row(instead={"scikit-learn": "1.7.2", **_BETWEEN}),
-    "sklearn-1.8": Row(instead={"scikit-learn": "1.8.0", **_BETWEEN}),
+    "sklearn-1.7": Row(instead=_AT_1_7 | _BEFORE_1_9),
+    "sklearn-1.8": Row(instead=_AT_1_8 | _BEFORE_1_9),
     "newest": Row(),
     "python-3.12": Row(python="3.12"),
     "python-3.13": Row(python="3.13"),
