@@ -15,7 +15,6 @@ from sklearn_deeplinear.results import GlobalMinimum, Trajectory, Verification
 from sklearn_deeplinear.theory import (
     CriticalWeightDecay,
     SecondMoments,
-    balanced_factors,
     certify,
     critical_weight_decay,
     global_minimum,
@@ -41,8 +40,6 @@ def program(X: np.ndarray, y: np.ndarray) -> None:
     assert_type(verify(minimum, moments), Verification)
     assert_type(certify(minimum.coef, moments, depth=2, weight_decay=0.1), float)
     assert_type(critical_weight_decay(moments, depth=3), CriticalWeightDecay)
-    weights = balanced_factors(minimum.coef, depth=2)
-    first: np.ndarray = weights[0]
 
 
 def last_objective(trajectory: Trajectory) -> float:
