@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 PINS   := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-matrix test-oldest lint docs bench bench-gpu clean
+.PHONY: help demo test test-kernels test-matrix test-oldest lint dist docs bench bench-gpu clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ lint: $(VENV)/.stamp-dev  ## check style, formatting and types
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+
+dist: $(VENV)/.stamp-release  ## build wheel and source archive, and check that they are whole
+	$(PY) benchmarks/check_dist.py
 
 docs: $(VENV)/.stamp-docs  ## build the documentation into docs/_build/html
 	@rm -rf docs/generated
