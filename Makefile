@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 PINS   := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-matrix test-oldest lint dist docs bench bench-gpu clean
+.PHONY: help demo test test-kernels test-matrix test-oldest coverage lint dist docs bench bench-gpu clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ test-matrix:  ## run the tests on oldest to newest versions and record which pas
 
 test-oldest:  ## run the tests on the lowest versions that pyproject.toml allows
 	@$(MAKE) test-matrix ROWS=oldest
+
+coverage: $(VENV)/.stamp-dev $(VENV)/.stamp-release  ## tell which lines no test runs (an hour)
+	$(PY) -m coverage run -m pytest -q tests sklearn_deeplinear
+	$(PY) -m coverage report
 
 lint: $(VENV)/.stamp-dev  ## check style, formatting and types
 	$(PY) -m ruff check
