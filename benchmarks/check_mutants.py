@@ -43,7 +43,7 @@ TESTS = {
     "_step_size_bound": ["test_step_size_bound"],
     "_two_layer_flow": ["test_two_layer_flow"],
 }
-# Tests that take so many times what they take without a mutant loop for ever, and are counted apart.
+# Tests that take so many times what they take without a mutant loop for ever: counted apart.
 PATIENCE = 5
 
 SWAPS = {
