@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 PINS   := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-oldest lint docs bench bench-gpu clean
+.PHONY: help demo test test-kernels test-matrix test-oldest coverage lint dist docs bench bench-gpu clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,13 +28,25 @@ test-kernels: $(VENV)/.stamp-dev  ## run the tests on the kernels of six kinds o
 	        $(PY) -m pytest -q -n 2 --dist loadfile tests; \
 	done
 
+# ROWS="oldest sklearn-1.7" chooses; the rows are in the script.
+test-matrix:  ## run the tests on oldest to newest versions and record which pass
+	$(call require,$(PYTHON),import sys; assert sys.version_info >= (3$(,)11),$(too_old))
+	$(PYTHON) benchmarks/check_matrix.py $(ROWS)
+
 test-oldest:  ## run the tests on the lowest versions that pyproject.toml allows
-	$(MAKE) VENV=.venv-oldest PINS=constraints-oldest.txt test
+	@$(MAKE) test-matrix ROWS=oldest
+
+coverage: $(VENV)/.stamp-dev $(VENV)/.stamp-release  ## tell which lines no test runs (an hour)
+	$(PY) -m coverage run -m pytest -q tests sklearn_deeplinear
+	$(PY) -m coverage report
 
 lint: $(VENV)/.stamp-dev  ## check style, formatting and types
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
+
+dist: $(VENV)/.stamp-release  ## build wheel and source archive, and check that they are whole
+	$(PY) benchmarks/check_dist.py
 
 docs: $(VENV)/.stamp-docs  ## build the documentation into docs/_build/html
 	@rm -rf docs/generated

@@ -1,8 +1,6 @@
 """Every public object is documented, in numpydoc form, and the parameters match."""
 
-import importlib
 import inspect
-import pkgutil
 from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import get_type_hints
@@ -12,7 +10,7 @@ from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
 from sklearn.base import BaseEstimator
 
-import sklearn_deeplinear
+from tests.api_listing import public_objects
 
 # What a reader stumbles over; the codes are explained in numpydoc's manual.
 ERRORS = {
@@ -21,21 +19,6 @@ ERRORS = {
     *("PR01", "PR02", "PR03", "PR04", "PR07", "PR10"),  # parameters: all, in order, described
     *("RT01", "YD01"),  # what comes back
 }
-
-
-def public_objects():
-    """Map the dotted name of each public object to it, through every ``__all__``."""
-    packages = [sklearn_deeplinear] + [
-        importlib.import_module(f"sklearn_deeplinear.{module.name}")
-        for module in pkgutil.iter_modules(sklearn_deeplinear.__path__)
-        if module.ispkg and not module.name.startswith("_")
-    ]
-    return {
-        f"{package.__name__}.{name}": getattr(package, name)
-        for package in packages
-        for name in getattr(package, "__all__", [])
-        if not name.startswith("__") and not inspect.ismodule(getattr(package, name))
-    }
 
 
 def public_members(cls):
@@ -53,7 +36,9 @@ def field_names(cls):
     return [f.name for f in fields(cls)] if is_dataclass(cls) else getattr(cls, "_fields", [])
 
 
-OBJECTS = public_objects()
+# Each once, by its first name.
+OBJECTS = {obj: name for name, obj in reversed(public_objects().items())}
+OBJECTS = {name: obj for obj, name in OBJECTS.items()}
 CLASSES = {name: obj for name, obj in OBJECTS.items() if inspect.isclass(obj)}
 RECORDS = [name for name, cls in CLASSES.items() if field_names(cls)]
 ESTIMATORS = [name for name, cls in CLASSES.items() if issubclass(cls, BaseEstimator)]

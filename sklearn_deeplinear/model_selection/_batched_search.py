@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from sklearn.base import clone, is_classifier
@@ -42,7 +42,13 @@ def _why_alone_altogether(estimator, params):
     return None
 
 
-class BatchedSearch(Documented):
+if TYPE_CHECKING:  # a mixin calls on what only its searches have
+    _Search: Any
+else:
+    _Search = object
+
+
+class BatchedSearch(Documented, _Search):
     """Mixin of searches, which define ``_candidates()``: parameters of each, as dicts."""
 
     def __sklearn_tags__(self):
@@ -119,7 +125,7 @@ class BatchedSearch(Documented):
         search = GridSearchCV(**own).fit(X, y, rows=np.arange(_num_samples(X)), **params)
         self.__dict__ |= {name: value for name, value in vars(search).items() if name[-1] == "_"}
         if self.refit:
-            self.best_estimator_ = self.best_estimator_.estimator
+            self.best_estimator_ = search.best_estimator_.estimator
         self._set_fit_times(table, fits)
 
     def _fit_best(self, X, y, params):

@@ -79,7 +79,7 @@ class Minimum:
     single_target: bool
 
     @classmethod
-    def at(cls, moments, coef, loss, penalty, kind, lower_bound, **others):
+    def _at(cls, moments, coef, loss, penalty, kind, lower_bound, **others):
         """The minimum at the map `coef`; None stands for a lower bound that is attained."""
         objective = float(loss + penalty)
         return cls(

@@ -206,7 +206,7 @@ class Race:
     def result_at(self, coefs, kind, lower_bound=None):
         """The minimum with the maps `coefs[p]` of the pathways."""
         coef, log_g = np.sum(coefs, axis=0), map(mean_log, self.gamma)
-        return PathwayMinimum.at(
+        return PathwayMinimum._at(
             self.moments,
             coef,
             self.moments.loss(coef),

@@ -105,7 +105,7 @@ class Problem:
         """The minimum at the map with coordinates B; losses are counted above least squares."""
         spectrum = self.moments.spectrum
         coef = B.T @ spectrum.directions.T
-        return GlobalMinimum.at(
+        return GlobalMinimum._at(
             self.moments,
             coef,
             spectrum.residual + loss,

@@ -1,0 +1,45 @@
+"""Mutants differ from the module in one place, and annotations and texts are left alone."""
+
+import ast
+from pathlib import Path
+
+from benchmarks.check_mutants import TESTS, THEORY, mutants
+
+ROOT = Path(__file__).parent.parent
+SOURCE = '''def f(x: int = 2, *, deep=True) -> "list[3]":
+    """Text 1."""
+    x += 1
+    if x < 3 and deep:
+        print(x)
+    return -x @ x
+'''
+
+
+def test_one_place_at_a_time():
+    found = {(line, was, now) for line, was, now, _ in mutants(SOURCE)}
+    assert found == {
+        (1, "2", "3"),
+        (1, "True", "False"),
+        (3, "x += 1", "pass"),
+        (3, "1", "2"),
+        (4, "x < 3 and deep", "x < 3 or deep"),
+        (4, "x < 3", "x <= 3"),
+        (4, "3", "4"),
+        (5, "print(x)", "pass"),
+        (6, "-x @ x", "-x + x"),
+        (6, "-x", "+x"),
+    }
+
+
+def test_mutants_are_modules_and_the_source_is_as_it_was_after_each():
+    texts = [text for *_, text in mutants(SOURCE)]
+    original = ast.unparse(ast.parse(SOURCE)).splitlines()
+    for text in texts:
+        lines = ast.unparse(ast.parse(text)).splitlines()
+        assert sum(a != b for a, b in zip(original, lines, strict=True)) == 1
+
+
+def test_modules_and_their_tests_exist():
+    for module, tests in TESTS.items():
+        assert (ROOT / THEORY / f"{module}.py").exists()
+        assert all((ROOT / "tests" / "theory" / f"{name}.py").exists() for name in tests)
