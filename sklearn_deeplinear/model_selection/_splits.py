@@ -7,7 +7,11 @@ import numpy as np
 from sklearn_deeplinear._compat import _check_method_params
 from sklearn_deeplinear.model_selection._fold_moments import is_partition, moments_of_splits
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
-from sklearn_deeplinear.model_selection._scores import FixedLinearModel, losses_from_moments
+from sklearn_deeplinear.model_selection._scores import (
+    FixedLinearModel,
+    losses_from_moments,
+    score_of,
+)
 from sklearn_deeplinear.theory import deep_linear_path
 from sklearn_deeplinear.theory._one_output import one_output
 
@@ -55,7 +59,7 @@ class SplitValidation:
         params = _check_method_params(data.X, self.score_params, indices=rows)
         X, y, flat = data.X[rows], data.y[rows], data.y.ndim == 1
         models = [FixedLinearModel(coef, b, flat) for coef, b in zip(*path, strict=True)]
-        return np.array([self.scorer(model, X, y, **params) for model in models])
+        return np.array([score_of(self.scorer, model, X, y, params) for model in models])
 
     def paths(self, moments, group):
         """Maps (J, m, d) and intercepts (J, m) fitted to `moments`."""
