@@ -341,7 +341,8 @@ _KNOWN_WARNINGS = re.compile(
 
 def _named(case, message):
     given = {**case.params, **case.params.get("inner", {}), **case.params.get("param_grid", {})}
-    names = [*given, "partial_fit", *ESTIMATORS[case.name]._parameter_constraints]
+    owner = ESTIMATORS[case.params.get("estimator", case.name)]
+    names = [*given, "partial_fit", *owner._parameter_constraints]
     return _OF_DATA.search(message) or any(re.search(rf"\b{n}\b", message) for n in names)
 
 

@@ -16,6 +16,19 @@ from sklearn_deeplinear.theory import deep_linear_path
 from sklearn_deeplinear.theory._one_output import one_output
 
 
+def check_splits(splits):
+    """Splits as a list, if they are pairs of arrays of integers or masks; else a ValueError."""
+    splits = list(splits)
+    for split in splits:
+        kinds = {np.asarray(rows).dtype.kind for rows in split if np.ndim(rows) == 1}
+        if len(split) != 2 or any(np.ndim(rows) != 1 for rows in split) or not kinds <= set("iub"):
+            raise ValueError(
+                "cv must be a number of folds, a splitter, or pairs of arrays of the indices to "
+                f"train and to test on, got {split!r} among them."
+            )
+    return splits
+
+
 class SplitValidation:
     """Fits every setting on every training set and scores it on the test set.
 
