@@ -41,6 +41,9 @@ ONCE_FOUND = {
     "scores of probabilities": Case(
         "DeepLinearRegressorCV", {"scoring": "neg_brier_score"}, Data()
     ),
+    "the least decay": Case(
+        "MultiPathwayRegressor", {"weight_decay": 5e-324}, Data(change="zero X")
+    ),
     "a matrix as splits": Case("DeepLinearRegressorCV", {"cv": np.ones((2, 2))}, Data()),
     "a search over what is no list": search("DeepLinearRegressor", {"record": [0]}),
 }
