@@ -55,6 +55,11 @@ def test_what_was_found_once(name):
     assert verdict in ("fitted", "refused"), text
 
 
+def test_a_start_that_overflows_is_put_down_to_units_too():
+    verdict, text = outcome(Case("DeepLinearRegressor", {}, Data(x_unit=1e80, y_unit=1e80)))
+    assert verdict == "refused" and "X and y in units" in text
+
+
 def test_single_samples_score_alike_in_all_units():
     X, y, _ = Data(n=20).arrays(labels=False)
     plain, large = (DeepLinearRegressorCV(depths=(2,)).fit(X, y * unit) for unit in (1.0, 1e100))
