@@ -7,6 +7,8 @@ case that shows it, and exits with 1 if there is any.
 
     python benchmarks/check_fuzz.py                        # 20,000 sets, about 20 minutes
     python benchmarks/check_fuzz.py --sets 500 --seed 3    # others, and fewer
+
+An interrupt ends it with the table of the sets so far.
 """
 
 from __future__ import annotations
@@ -60,7 +62,10 @@ def main():
         "phases": [Phase.generate],
         "suppress_health_check": list(HealthCheck),
     }
-    seed(arguments.seed)(settings(**options)(given(cases())(run)))()
+    try:
+        seed(arguments.seed)(settings(**options)(given(cases())(run)))()
+    except KeyboardInterrupt:
+        print("interrupted: what follows is of the sets so far")
     seconds = time.process_time() - start
     print(f"{'estimator':28}{'fitted':>10}{'refused':>10}{'findings':>10}")
     verdicts = ("fitted", "refused", "finding")
