@@ -14,7 +14,7 @@ from sklearn import get_config
 
 from sklearn_deeplinear.dynamics.runs._descent import descend, warn_of_ending
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
-from sklearn_deeplinear.dynamics.runs._records import record_iterations
+from sklearn_deeplinear.dynamics.runs._records import NOT_FINITE, record_iterations
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._solvers import Outcome, descent_iterations
 
@@ -50,8 +50,6 @@ def why_alone(estimator):
 # them on 295 samples, took 1.0 and 5.2 s in stacks of 15 MB, 1.7 and 7.5 s in one, and 1.1 and
 # 6.2 s in stacks of 4 MB.
 _CACHE = 15e6
-
-_NOT_FINITE = "init gives a network whose objective is not finite: use a smaller one."
 
 _STACKED = {
     "DeepLinearRegressor",
@@ -95,7 +93,7 @@ def fit_together(members):
     if good:
         _train(batch, good)
     fits = [
-        member.estimator if fine else ValueError(_NOT_FINITE)
+        member.estimator if fine else ValueError(NOT_FINITE)
         for member, fine in zip(members, finite, strict=True)
     ]
     return fits, (time.perf_counter() - begin) / len(members)

@@ -85,7 +85,7 @@ class RunOptions:
             max_iter=check_integer(estimator.max_iter, "max_iter"),
             flow_time=None if flow_time is None else check_real(flow_time, "flow_time"),
             tol=check_real(estimator.tol, "tol"),
-            batch_size=estimator.batch_size,
+            batch_size=check_integer(estimator.batch_size, "batch_size", low=1),
             callbacks=estimator.callbacks,
             init=estimator.init,
             init_scale=estimator.init_scale,

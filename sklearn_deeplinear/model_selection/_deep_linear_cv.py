@@ -42,7 +42,7 @@ from sklearn_deeplinear.model_selection._held_out import HeldOutModels
 from sklearn_deeplinear.model_selection._row_space import in_fewer_inputs
 from sklearn_deeplinear.model_selection._scores import results_table
 from sklearn_deeplinear.model_selection._single_samples import LeaveOneOutValidation
-from sklearn_deeplinear.model_selection._splits import SplitValidation
+from sklearn_deeplinear.model_selection._splits import SplitValidation, check_splits
 from sklearn_deeplinear.model_selection._stopping import TrainingValidation
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 from sklearn_deeplinear.theory._distributed import is_dask
@@ -407,7 +407,7 @@ class DeepLinearRegressorCV(
         split_params, score_params = self._routed(data.sample_weight, params)
         splits = None
         if self.cv is not None and data.folds is None:
-            splits = list(check_cv(self.cv).split(X, data.y, **split_params))
+            splits = check_splits(check_cv(self.cv).split(X, data.y, **split_params))
         if self.solver != "analytic":
             self._check_training()
             options = {"solver": self.solver, "max_iter": self.max_iter}

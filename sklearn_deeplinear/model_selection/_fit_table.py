@@ -44,7 +44,13 @@ class FitTable:
         fresh = _fresh(self.search.estimator)
         for parameters in candidates:
             whole = fresh(parameters)
-            reason = why_alone(last_step(whole))
+            try:
+                reason = why_alone(last_step(whole))
+            except (
+                TypeError,
+                ValueError,
+            ):  # no valid parameter: its error is told when it is posed
+                reason = None
             if reason is None:
                 self._pose(parameters, whole)
             else:
@@ -102,12 +108,18 @@ class FitTable:
             if isinstance(whole, Pipeline):
                 name = whole.steps[-1][0]
                 fit.result = copy.copy(whole).set_params(steps=[*steps, (name, fit.result)])
-        if self.search.scoring is None and not self.search.return_train_score and not self.prefix:
+        if self._are_scores_plain():
             for pairs in scored.values():
                 _score([fit for _, fit in pairs], pairs[0][0])
         alone = self._each(_fit_alone, [(whole, *fold.whole) for _, whole, fold in self.alone])
         self.known |= {key: fit for (key, *_), fit in zip(self.alone, alone, strict=True)}
         return self.known
+
+    def _are_scores_plain(self):
+        """Whether scores are r2 on test sets, of samples that weigh the same."""
+        plain = self.search.scoring is None and not self.search.return_train_score
+        weighted = self.folds[0].params.get("sample_weight") is not None
+        return plain and not weighted and not self.prefix
 
     def _each(self, function, arguments):
         """Values of a function, in several processes where the search may use them."""

@@ -38,6 +38,14 @@ class FixedPredictions(RegressorMixin, BaseEstimator):
         return self.predictions
 
 
+def score_of(scorer, model, X, y, params):
+    """What a scorer says of predictions; its errors are those of `scoring`."""
+    try:
+        return scorer(model, X, y, **params)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"scoring must suit the predictions of a regressor: {error}") from error
+
+
 def losses_from_moments(moments, coefs, intercepts):
     """Mean squared errors (J,) of maps (J, m, d), averaged over the outputs, from moments alone."""
     # One product for all settings: the maps side by side.

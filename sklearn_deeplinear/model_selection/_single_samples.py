@@ -8,7 +8,7 @@ import numpy as np
 
 from sklearn_deeplinear.model_selection._fold_moments import all_but_one
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
-from sklearn_deeplinear.model_selection._scores import FixedPredictions
+from sklearn_deeplinear.model_selection._scores import FixedPredictions, score_of
 from sklearn_deeplinear.theory import SecondMoments, deep_linear_path
 from sklearn_deeplinear.theory._leave_one_out import leave_one_out, left_out_maps
 from sklearn_deeplinear.theory._left_out_rows import LeftOutRows, shares_to_leave_out
@@ -46,7 +46,7 @@ class LeaveOneOutValidation:
         if data.y.ndim == 1:
             predictions = predictions[:, :, 0]
         mean = [
-            self.scorer(FixedPredictions(p), data.X, data.y, **self.score_params)
+            score_of(self.scorer, FixedPredictions(p), data.X, data.y, self.score_params)
             for p in predictions
         ]
         return [], np.array(mean), np.full(len(mean), np.nan)
@@ -59,8 +59,10 @@ class LeaveOneOutValidation:
         errors /= len(outputs)
         mean = errors @ self.share
         errors -= mean[:, None]
+        unit = np.abs(errors).max() or 1.0  # fourth powers of targets may overflow
+        errors /= unit
         errors *= errors
-        return mean, np.sqrt(errors @ self.share)
+        return mean, unit * np.sqrt(errors @ self.share)
 
     def residuals(self, groups):
         """y less left-out predictions: for each group a list of an array (J, n) for each output."""

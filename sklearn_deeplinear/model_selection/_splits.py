@@ -7,9 +7,26 @@ import numpy as np
 from sklearn_deeplinear._compat import _check_method_params
 from sklearn_deeplinear.model_selection._fold_moments import is_partition, moments_of_splits
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
-from sklearn_deeplinear.model_selection._scores import FixedLinearModel, losses_from_moments
+from sklearn_deeplinear.model_selection._scores import (
+    FixedLinearModel,
+    losses_from_moments,
+    score_of,
+)
 from sklearn_deeplinear.theory import deep_linear_path
 from sklearn_deeplinear.theory._one_output import one_output
+
+
+def check_splits(splits):
+    """Splits as a list, if they are pairs of arrays of integers or masks; else a ValueError."""
+    splits = list(splits)
+    for split in splits:
+        kinds = {np.asarray(rows).dtype.kind for rows in split if np.ndim(rows) == 1}
+        if len(split) != 2 or any(np.ndim(rows) != 1 for rows in split) or not kinds <= set("iub"):
+            raise ValueError(
+                "cv must be a number of folds, a splitter, or pairs of arrays of the indices to "
+                f"train and to test on, got {split!r} among them."
+            )
+    return splits
 
 
 class SplitValidation:
@@ -55,7 +72,7 @@ class SplitValidation:
         params = _check_method_params(data.X, self.score_params, indices=rows)
         X, y, flat = data.X[rows], data.y[rows], data.y.ndim == 1
         models = [FixedLinearModel(coef, b, flat) for coef, b in zip(*path, strict=True)]
-        return np.array([self.scorer(model, X, y, **params) for model in models])
+        return np.array([score_of(self.scorer, model, X, y, params) for model in models])
 
     def paths(self, moments, group):
         """Maps (J, m, d) and intercepts (J, m) fitted to `moments`."""

@@ -78,8 +78,10 @@ class Trained(BaseEstimator):
         self.__dict__.update(estimator=known.result, known=known)
         return self
 
-    def score(self, X, y=None, **params):
+    def score(self, X, y=None, sample_weight=None, **params):
         """Score on the test set, the only one that it is asked for where that is known."""
+        if sample_weight is not None:  # scikit-learn from 1.9 on passes those of fit
+            return self.estimator.score(X, y, sample_weight=sample_weight, **params)
         known = self.known.score
         return self.estimator.score(X, y, **params) if known is None else known
 

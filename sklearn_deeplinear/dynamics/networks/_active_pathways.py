@@ -214,9 +214,12 @@ def _modes(X, share, moments):
     """U, and P = diag(share) X A^+ V."""
     U, V = singular_modes(moments)
     spectrum = moments.spectrum
-    inverse = spectrum.directions / spectrum.sigma**2
-    to_modes = inverse @ (spectrum.directions.T @ V)
-    return U, share * (X @ (X.new_tensor(to_modes) if torch.is_tensor(X) else to_modes))
+    # Twice 1 / sigma, whose square may be no number.
+    whiten = spectrum.directions / spectrum.sigma
+    to_modes = whiten.T @ V
+    if torch.is_tensor(X):
+        whiten, to_modes = X.new_tensor(whiten), X.new_tensor(to_modes)
+    return U, share * ((X @ whiten) @ to_modes)
 
 
 def predict_active(pathways, X, activation, activate_output):

@@ -69,13 +69,13 @@ class Checkpoint:
     Raises
     ------
     ValueError
-        If there is no such folder.
+        If there is no such folder, or the name is that of a folder.
     """
 
     def __init__(self, path, key):
         self.path, self.key = os.path.abspath(os.fspath(path)), key
         self.start, self.offered, self.next = None, None, time.monotonic() + SECONDS
-        if not os.path.isdir(os.path.dirname(self.path)):
+        if not os.path.isdir(os.path.dirname(self.path)) or os.path.isdir(self.path):
             raise ValueError(f"checkpoint must name a file in a folder that exists, got {path!r}.")
 
     def resume(self, log):

@@ -29,6 +29,11 @@ _BATCH_CHUNK_BYTES = 2**22
 # of some steps.
 _CROWDED = 3 / 4
 
+NOT_FINITE = (
+    "init gives a network whose objective, or the square of its gradient, is not finite: use a "
+    "smaller one, or X and y in units in which they are of size 1."
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -144,9 +149,7 @@ class Log:
         """Record the initial network; return the reason to stop there, if there is one."""
         reason = self.add(self.dynamics.state[None].clone(), [0], [0.0])
         if "diverged" in self.reasons:
-            raise ValueError(
-                "init gives a network whose objective is not finite: use a smaller one."
-            )
+            raise ValueError(NOT_FINITE)
         return reason
 
     def add(self, states, iterations, times):

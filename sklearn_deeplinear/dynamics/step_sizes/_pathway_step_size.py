@@ -65,7 +65,8 @@ def inverse_curvature(curvature, decay):
     """Step size where the loss has this curvature and the penalty the largest `decay`."""
     with np.errstate(over="ignore"):
         curvature = curvature + 2 * decay
-    return float(1 / curvature) if curvature > 0 else 1.0
+        step_size = float(1 / curvature) if curvature > 0 else np.inf
+    return step_size if step_size < np.inf else 1.0
 
 
 def pathway_curvature(pathways, moments, max_iter, linear=True, noise=()):
