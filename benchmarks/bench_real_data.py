@@ -11,17 +11,18 @@ processor, one fit with all its validation.
 
     python benchmarks/bench_real_data.py                    # long: MNIST takes most of it
     python benchmarks/bench_real_data.py --quick            # linnerud and diabetes, three splits
-    python benchmarks/bench_real_data.py --only diabetes
+    python benchmarks/bench_real_data.py --only "MNIST, 100"     # replaces this row alone
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 import warnings
 
 import numpy as np
-from _environment import write_results
+from _environment import RESULTS, write_results
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_diabetes, load_digits, load_linnerud
 from sklearn.exceptions import ConvergenceWarning
@@ -106,6 +107,7 @@ def bench(name, n_splits):
             if way == "DeepLinearRegressorCV":
                 deep = model[-1] if scaled else model
                 chosen.append(int(deep.best_params_["depth"]))
+        print(f"    split {split + 1} of {n_splits}", flush=True)
     return {
         "data": name,
         "shape": [n_train, X.shape[1], 1 if y.ndim == 1 else y.shape[1]],
@@ -129,11 +131,19 @@ def _summary(way, scores, seconds):
     }
 
 
+def merged(rows):
+    """Rows that were written before, but for those that are new, in the order of the cases."""
+    path = RESULTS / "bench_real_data.json"
+    known = json.loads(path.read_text())["results"] if path.exists() else []
+    by_name = {row["data"]: row for row in [*known, *rows]}
+    return [by_name[name] for name in CASES if name in by_name]
+
+
 def main():
     """Compare on all data sets, print one table and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two data sets, three splits")
-    parser.add_argument("--only", choices=CASES, help="one data set, nothing written")
+    parser.add_argument("--only", choices=CASES, help="one data set")
     arguments = parser.parse_args()
     names = [arguments.only] if arguments.only else list(CASES)[: 2 if arguments.quick else None]
     rows = []
@@ -147,8 +157,8 @@ def main():
                 f" +- {result['standard_error']:.4f}{result['seconds']:9.3f} s",
                 flush=True,
             )
-        if not (arguments.quick or arguments.only):
-            write_results("bench_real_data", rows)
+        if not arguments.quick:
+            write_results("bench_real_data", merged(rows))
 
 
 if __name__ == "__main__":
