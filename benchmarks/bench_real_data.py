@@ -11,16 +11,17 @@ processor, one fit with all its validation.
 
     python benchmarks/bench_real_data.py                    # long: MNIST takes most of it
     python benchmarks/bench_real_data.py --quick            # linnerud and diabetes, three splits
-    python benchmarks/bench_real_data.py --only diabetes
+    python benchmarks/bench_real_data.py --only "MNIST, 100"     # replaces this row alone
 """
 
 from __future__ import annotations
 
+import json
 import time
 import warnings
 
 import numpy as np
-from _environment import write_results
+from _environment import RESULTS, write_results
 from _measure import parser
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.datasets import load_diabetes, load_digits, load_linnerud
@@ -106,6 +107,7 @@ def bench(name, n_splits):
             if way == "DeepLinearRegressorCV":
                 deep = model[-1] if scaled else model
                 chosen.append(int(deep.best_params_["depth"]))
+        print(f"    split {split + 1} of {n_splits}", flush=True)
     return {
         "data": name,
         "shape": [n_train, X.shape[1], 1 if y.ndim == 1 else y.shape[1]],
@@ -129,10 +131,18 @@ def _summary(way, scores, seconds):
     }
 
 
+def merged(rows):
+    """Rows that were written before, but for those that are new, in the order of the cases."""
+    path = RESULTS / "bench_real_data.json"
+    known = json.loads(path.read_text())["results"] if path.exists() else []
+    by_name = {row["data"]: row for row in [*known, *rows]}
+    return [by_name[name] for name in CASES if name in by_name]
+
+
 def main():
     """Compare on all data sets, print one table and write the results."""
     line = parser(__doc__, "two data sets, three splits")
-    line.add_argument("--only", choices=CASES, help="one data set, nothing written")
+    line.add_argument("--only", choices=CASES, help="one data set; the others keep their rows")
     arguments = line.parse_args()
     names = [arguments.only] if arguments.only else list(CASES)[: 2 if arguments.quick else None]
     rows, n_splits = [], 3 if arguments.quick else N_SPLITS
@@ -146,8 +156,8 @@ def main():
                 f" +- {result['standard_error']:.4f}{result['seconds']:9.3f} s",
                 flush=True,
             )
-        if not arguments.only:
-            write_results("bench_real_data", rows, quick=arguments.quick, repeats=n_splits)
+        results = rows if arguments.quick else merged(rows)
+        write_results("bench_real_data", results, quick=arguments.quick, repeats=n_splits)
 
 
 if __name__ == "__main__":

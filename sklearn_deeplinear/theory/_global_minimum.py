@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
+from sklearn_deeplinear.theory._likely_minimum import LikelySearch
 from sklearn_deeplinear.theory._minimum_result import GlobalMinimum, StationaryPoint
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._noise_relaxation import (
@@ -23,7 +25,6 @@ from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 from sklearn_deeplinear.theory._schatten import (
     CERTIFIED_GAP,
-    likely_minimum,
     schatten_minimum,
     schatten_penalty,
     whitened_minimum,
@@ -102,14 +103,14 @@ def global_minimum(
     return solve(Problem.checked(moments, depth, width, weight_decay, noise, rank))
 
 
-def solve(problem, start=None, prove=True) -> GlobalMinimum:
+def solve(problem, start=None, search=None) -> GlobalMinimum:
     """Minimum of a checked problem; `start` (k, m) is a map to start iterations from.
 
-    With `prove` False nothing is proven where that would take most of the time.
+    With a :class:`LikelySearch` nothing is proven where that would take most of the time.
     """
     minimise = next(minimise for applies, minimise in _CASES if applies(problem))
-    if minimise is _schatten and not (prove or problem.is_cheap):
-        minimise = _likely
+    if minimise is _schatten and search is not None and not problem.is_cheap:
+        minimise = partial(_likely, search)
     minimum = minimise(problem, start)
     if isinstance(problem.moments, KrylovMoments):
         return problem.moments.judged(minimum, problem, _is_closed)
@@ -178,10 +179,15 @@ def _schatten(problem, start):
     )
 
 
-def _likely(problem, start):
-    spectrum, log_g = problem.moments.spectrum, problem.mean_log_decay
-    B = likely_minimum(spectrum, log_g, problem.depth, problem.rank, start)
-    return problem.result_without_noise(B, "stationary", spectrum.residual)
+def likely_search(problems):
+    """What :func:`solve` needs to find minima of problems that differ in their decays."""
+    moments, depth = problems[0].moments, problems[0].depth
+    return LikelySearch(moments.spectrum, depth, [problem.mean_log_decay for problem in problems])
+
+
+def _likely(search, problem, start):
+    B = search.minimum(problem.mean_log_decay, problem.rank, start)
+    return problem.result_without_noise(B, "stationary", problem.moments.spectrum.residual)
 
 
 def _noisy(problem, start):

@@ -51,11 +51,8 @@ _SPLITTINGS = (
 # Modes this far below the largest one have died out in the iteration.
 _DEAD = 1e-12
 
-# Relative decrease of a step at which descents end that are only to be likely.
-_LIKELY = 1e-10
-
 # Size of the modes that descent starts with, in that of the largest one, where they are missing.
-_SEED = 1e-2
+SEED = 1e-2
 
 # Powers of singular values in a line search are cut off here, before they overflow.
 _LARGEST_POWER = 1e100
@@ -180,7 +177,7 @@ def schatten_minimum(spectrum, log_g, depth, rank, start=None):
     certified : bool
         Whether the bound proves that B is the global minimum.
     """
-    problem, basis, unit = _normalised(spectrum, log_g, depth)
+    problem, basis, unit = normalised(spectrum, log_g, depth)
     p = problem.Y.shape[1]
     rank = min(rank, p)
     scale = unit / spectrum.sigma[0]
@@ -202,27 +199,9 @@ def schatten_minimum(spectrum, log_g, depth, rank, start=None):
     return B @ basis.T * scale, max(dual * unit**2, unavoidable), certified
 
 
-def likely_minimum(spectrum, log_g, depth, rank, start=None):
-    """Coordinates of the lowest point that three descents reach; nothing is proven.
-
-    They start at the best modes for two choices of output directions, and at a map `start`, for
-    instance the minimum at a decay a little smaller. Zero is a candidate, too. Along nine paths of
-    31 decays (digits, 32 outputs, and linnerud; depth 3 to 5) 278 results were within 1e-10 of what
-    :func:`schatten_minimum` finds and one 1e-4 above, in a fifth of its time.
-    """
-    problem, basis, unit = _normalised(spectrum, log_g, depth)
-    rank, scale = min(rank, problem.Y.shape[1]), unit / spectrum.sigma[0]
-    starts = [problem.start_at(directions, rank) for directions in problem.natural_directions()]
-    if start is not None and start.any():
-        starts.append(problem.factor(start @ basis / scale, rank))
-    ends = [problem.descended(W, _LIKELY) for W in starts if W is not None]
-    W = min([*ends, np.zeros((problem.Y.shape[1], 0))], key=problem.value)
-    return problem.coordinates(alive(W)) @ basis.T * scale
-
-
 def descended_map(spectrum, log_g, depth, rank, start):
     """Coordinates of the stationary point that descent reaches from those of a map."""
-    problem, basis, unit = _normalised(spectrum, log_g, depth)
+    problem, basis, unit = normalised(spectrum, log_g, depth)
     scale = unit / spectrum.sigma[0]
     W = problem.factor(start @ basis / scale, rank)
     return problem.coordinates(problem.minimise([W])) @ basis.T * scale
@@ -264,7 +243,7 @@ def alive(W):
     return U * s
 
 
-def _normalised(spectrum, log_g, depth):
+def normalised(spectrum, log_g, depth):
     """The problem in its own units, the basis (m, p) of its outputs, and the unit of y."""
     U, s, Vt = leading_modes(spectrum.targets)
     unit = float(np.linalg.norm(s))
@@ -279,7 +258,7 @@ def _nuclear(problem, B=None):
     if np.linalg.norm(problem.sigma[:, None] * problem.Y, 2) <= problem.g:
         W = np.zeros((p, 0))
         return W, problem.dual_value(W)
-    B = _ridge(problem) if B is None or not B.any() else B
+    B = ridge(problem) if B is None or not B.any() else B
     if is_well_conditioned(problem.sigma):
         sigma, Y, g = problem.sigma, problem.Y, problem.g
         for how in _SPLITTINGS:
@@ -289,10 +268,14 @@ def _nuclear(problem, B=None):
             if value - dual <= CERTIFIED_GAP * value:
                 return W, dual
     W = problem.factor(B, p)
-    # A mode that is missing from the start would be missing for ever.
-    U, s, _ = np.linalg.svd(np.hstack([W, _SEED * np.linalg.norm(W, 2) * np.eye(p)]))
-    W = problem.minimise([U * s])
+    W = problem.minimise([seeded(W)])
     return W, problem.dual_value(W)
+
+
+def seeded(W):
+    """W (p, p) with small modes where it has none: what is missing at the start stays so."""
+    U, s, _ = np.linalg.svd(np.hstack([W, SEED * np.linalg.norm(W, 2) * np.eye(len(W))]))
+    return U * s
 
 
 def chord_decay(value, costs, log_largest=np.inf):
@@ -311,7 +294,7 @@ def is_well_conditioned(sigma):
     return bool(sigma[-1] >= _WELL_CONDITIONED * sigma[0])
 
 
-def _ridge(problem):
+def ridge(problem):
     return (problem.sigma / (problem.sigma**2 + problem.g))[:, None] * problem.Y
 
 
@@ -329,7 +312,7 @@ def _starts(search):
     for r in ranks:
         least_squares = (U[:, :r] * s[:r]) @ Vt[:r] / problem.sigma[:, None]
         yield problem.factor(least_squares, r)
-        yield problem.factor(_ridge(problem), r)
+        yield problem.factor(ridge(problem), r)
     nuclear, _ = _nuclear(SchattenProblem(problem.sigma, problem.Y, problem.g, 2))
     if nuclear.shape[1]:
         yield nuclear[:, :rank]

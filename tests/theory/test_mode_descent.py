@@ -1,0 +1,100 @@
+"""Descent in modes, against descent in weights and differences of the objective."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import pytest
+
+from sklearn_deeplinear.theory import SecondMoments, deep_linear_path, global_minimum
+from sklearn_deeplinear.theory import _mode_descent as modes
+from sklearn_deeplinear.theory._likely_minimum import LikelySearch
+from sklearn_deeplinear.theory._schatten import SchattenProblem, normalised
+
+
+def data(kind):
+    """Inputs and outputs of one structure."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(20, 8)) * np.logspace(0, -2, 8)
+    Y = X @ rng.normal(size=(8, 6)) + 0.1 * rng.normal(size=(20, 6))
+    if kind == "equal inputs":
+        X[:, 4:] = X[:, :4]
+    elif kind == "equal outputs":
+        Y[:, 3:] = Y[:, :3]
+    elif kind == "wide":
+        X, Y = X[:5], Y[:5]
+    elif kind == "symmetric":
+        X, Y = np.vstack([np.eye(6), -np.eye(6)]), np.vstack([np.eye(6), -np.eye(6)])
+        X = X * [1, 1, 1, 0.1, 0.1, 0.1]
+    return SecondMoments.from_data(X, Y)
+
+
+KINDS = ["plain", "equal inputs", "equal outputs", "wide", "symmetric"]
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+def test_slopes_are_those_of_the_objective(depth):
+    rng = np.random.default_rng(1)
+    sigma, Y = np.sort(rng.uniform(0.1, 1, 7))[::-1], rng.normal(size=(7, 4))
+    problem = SchattenProblem(sigma, Y, 0.1, depth)
+    U, pairs = np.linalg.qr(rng.normal(size=(4, 4)))[0], np.triu_indices(4, 1)
+    at = modes._point(problem, U, rng.uniform(0.3, 1, 4))
+    assert at.value == pytest.approx(problem.objective(at.U * at.w)[0], rel=1e-12)
+    slope = modes._slope(problem, at, pairs)[0]
+    for i, expected in enumerate(slope):
+        step = np.zeros(len(slope))
+        step[i] = 1e-6
+        values = []
+        for sign in (1, -1):
+            half = np.zeros((4, 4))
+            half[pairs] = sign * step[4:] / 2
+            half -= half.T
+            turned = U @ np.linalg.solve(np.eye(4) - half, np.eye(4) + half)
+            values.append(problem.objective(turned * (at.w + sign * step[:4]))[0])
+        rounding = 8 * np.finfo(float).eps * at.value / step[i]
+        difference = (values[0] - values[1]) / (2 * step[i])
+        assert difference == pytest.approx(expected, rel=1e-8, abs=rounding)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 4])
+@pytest.mark.parametrize("kind", KINDS)
+def test_descent_in_modes_ends_as_low_as_in_weights(kind, depth):
+    # From starts near a minimum, where both ways must lead to the same one.
+    spectrum = data(kind).spectrum
+    for log_g in np.log([1e-5, 1e-3, 1e-2]):
+        problem = normalised(spectrum, log_g, depth)[0]
+        p = problem.Y.shape[1]
+        W = problem.minimise([problem.start_at(problem.natural_directions()[1], p)])
+        noise = np.random.default_rng(2).normal(size=W.shape)
+        start = W + 1e-3 * np.linalg.norm(W) * noise / np.linalg.norm(noise)
+        found = modes.descend_modes(problem, start, 1e-12)
+        assert problem.value(found) <= problem.value(W) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_layers_of_one_descent_are_the_proven_minimum(kind):
+    moments = data(kind)
+    decays = np.geomspace(1e-5, 0.3, 8)
+    search, start = LikelySearch(moments.spectrum, 2, np.log(decays)), None
+    for gamma in decays:
+        proven = global_minimum(moments, depth=2, weight_decay=gamma)
+        start = search.minimum(np.log(gamma), moments.n_outputs, start)
+        coef = start.T @ moments.spectrum.directions.T
+        penalty = 2 * gamma * np.linalg.norm(coef, "nuc")
+        assert proven.kind in ("certified", "exact")
+        assert moments.loss(coef) + penalty == pytest.approx(proven.objective, rel=1e-8)
+
+
+@pytest.mark.parametrize("width", [None, 3])
+@pytest.mark.parametrize("kind", KINDS)
+def test_likely_paths_of_three_layers_reach_the_global_minimum(kind, width):
+    options = {"weight_decays": np.geomspace(1e-4, 0.1, 6), "depth": 3, "width": width}
+    likely = deep_linear_path(data(kind), **options, prove=False)
+    proven = deep_linear_path(data(kind), **options)
+    np.testing.assert_allclose(likely.objectives, proven.objectives, rtol=1e-8)
+
+
+def test_directions_of_l_bfgs_without_memory_are_scaled_slopes():
+    slope, curvature = np.array([1.0, -2.0]), np.array([2.0, 4.0])
+    np.testing.assert_array_equal(modes._two_loops(deque(), slope, curvature), [0.5, -0.5])
