@@ -13,7 +13,7 @@ They cost the same at every step, so they make fewer where steps take long, and 
 those of the steps they made, scaled. Weights after these steps must agree with those of a fit of as
 many before times are told. All run in turn; ratios are those of the medians.
 
-A step of ours alone is the difference between fits of all steps and of one, with two records. Its
+A step of ours alone is the difference between fits of many steps and of one, with two records. Its
 floor is the highest of three: the operations of gradients by second moments over the rate of large
 products, the weights and moments once read and weights once written over the rate of copies of that
 size, and the calls of torch where steps are not compiled. It is that of the network as it is given:
@@ -44,6 +44,9 @@ from sklearn_deeplinear.dynamics.networks._compiled_steps import _TINY
 
 WEIGHT_DECAY = 1e-3
 REPEATS = 5
+# The fit that tells the time of a step makes so many that they would take this long at the floor
+# (no step takes less than the second time), since a fit takes milliseconds besides.
+STEP_SECONDS, LEAST_STEP = 0.05, 2e-7
 # Seconds that the steps of a bare loop may take in a turn, and at least so many steps.
 PEER_SECONDS, LEAST_STEPS = 0.25, 10
 # Largest difference of weights of size one tenth, after some hundred steps.
@@ -295,11 +298,13 @@ def run_case(name, share, repeats):
     if case.compiled and share == 1:
         peers["compiled"] = loop(X, y, weights, eta, True)
     fewer = steps_of_peers(peers["bare"], steps)
+    least = floor_of(case)
+    many = max(steps, int(share * STEP_SECONDS / max(least.seconds, LEAST_STEP)))
     fit = partial(whole_fit, X, y, weights, case, step_size=eta)
     ways = {way: partial(run, fewer) for way, run in peers.items()}
     ways |= {
         "fit": lambda: fit(steps),
-        "all_steps": lambda: fit(steps, record_every=steps),
+        "many_steps": lambda: fit(many, record_every=many),
         "one_step": lambda: fit(1),
     }
     timings = in_turn(ways, repeats, warm_up=1)
@@ -310,8 +315,7 @@ def run_case(name, share, repeats):
     }
     seconds = timings.medians()
     scaled = {way: seconds[way] * steps / fewer for way in peers}
-    step = (seconds["all_steps"] - seconds["one_step"]) / (steps - 1)
-    least = floor_of(case)
+    step = (seconds["many_steps"] - seconds["one_step"]) / (many - 1)
     return {
         "case": name,
         **asdict(case),

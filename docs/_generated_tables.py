@@ -136,6 +136,28 @@ TABLES = {
             "largest_gap": "largest gap",
         },
     ),
+    "bench_penalties": (
+        "",
+        {
+            "case": "case",
+            "penalty": "of skglm",
+            "seconds/ours": "ours, s",
+            "seconds/skglm": "skglm, s",
+            "ours_over_skglm": "ours / skglm",
+            "difference": "difference of strengths",
+        },
+    ),
+    "bench_curvature": (
+        "",
+        {
+            "case": "case",
+            "n_weights": "weights",
+            "seconds/ours": "estimator, s",
+            "over_ours/module": "torch module / it",
+            "over_ours/curvlinops": "curvlinops / it",
+            "over_ours/dense": "dense Hessian / it",
+        },
+    ),
     "bench_classifier": (
         "",
         {
