@@ -56,7 +56,8 @@ def test_what_was_found_once(name):
 
 
 def test_a_start_that_overflows_is_put_down_to_units_too():
-    verdict, text = outcome(Case("DeepLinearRegressor", {}, Data(x_unit=1e80, y_unit=1e80)))
+    case = Case("DeepLinearRegressor", {"init": "normal", "init_scale": 1e90}, Data(x_unit=1e80))
+    verdict, text = outcome(case)
     assert verdict == "refused" and "X and y in units" in text
 
 

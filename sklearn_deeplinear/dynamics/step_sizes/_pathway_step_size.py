@@ -55,7 +55,7 @@ def pathway_step_size(pathways, moments, weight_decay, max_iter, linear=True, no
     Raises
     ------
     ValueError
-        If the map of linear pathways overflows.
+        If the map of linear pathways, or its gradient, overflows.
     """
     curvature = pathway_curvature(pathways, moments, max_iter, linear, noise)
     return inverse_curvature(curvature, max(gamma.max() for gamma in weight_decay))
@@ -76,8 +76,14 @@ def pathway_curvature(pathways, moments, max_iter, linear=True, noise=()):
     if linear:
         coef = _finite_map(pathways)
         reach = max(reach, spectral_norm(coef))
-        residual = coef @ moments.input_factor.T - moments.output_factor.T
-        slope = residual @ moments.input_factor  # G
+        with np.errstate(over="ignore", invalid="ignore"):
+            residual = coef @ moments.input_factor.T - moments.output_factor.T
+            slope = residual @ moments.input_factor  # G
+        if not np.isfinite(slope).all():
+            raise ValueError(
+                "init gives a network whose gradient is not finite: use a smaller one, or X and y "
+                "in units in which they are of size 1."
+            )
         gradient = max(spectral_norm(moments.cross_moment), spectral_norm(slope))
         top = sigma.max(initial=0.0) ** 2 * np.prod(1 + np.asarray(noise))  # lambda
     else:
