@@ -89,7 +89,7 @@ def fit_in_a_thread(X, y):
 def test_a_thread_without_a_line_of_the_users_warns_from_the_package(data):
     with pytest.warns(TrainingWarning) as caught:
         fit_in_a_thread(*data)
-    assert caught[0].filename.endswith("_deep_linear.py")
+    assert caught[0].filename.endswith("_all_or_nothing.py")  # around fit
 
 
 def test_workers_warn_once_each(tmp_path):
@@ -113,4 +113,4 @@ def test_workers_warn_once_each(tmp_path):
     )
     lines = [line for line in done.stderr.splitlines() if "TrainingWarning" in line]
     assert 1 < len(lines) <= 3  # two workers at most, and the fit of the best
-    assert all("_deep_linear.py" in line or "script.py:10" in line for line in lines)
+    assert all("_all_or_nothing.py" in line or "script.py:10" in line for line in lines)

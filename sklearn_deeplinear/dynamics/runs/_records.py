@@ -29,6 +29,9 @@ _BATCH_CHUNK_BYTES = 2**22
 # of some steps.
 _CROWDED = 3 / 4
 
+# Growth of the objective from which on a run has diverged: scores may still be squared then.
+_LOST = 1e100
+
 NOT_FINITE = (
     "init gives a network whose objective, or the square of its gradient, is not finite: use a "
     "smaller one, or X and y in units in which they are of size 1."
@@ -263,7 +266,9 @@ class Log:
     def _end(self, measured, losses):
         """How many of the records are good, by network, and the reasons where one ends."""
         norm, running = measured["gradient_norm"], self.running
-        good = _first(~(np.isfinite(measured["objective"]) & np.isfinite(norm)))
+        good = _first(
+            ~(np.isfinite(measured["objective"]) & np.isfinite(norm)) | self._lost(measured)
+        )
         end = settled = stopped = len(norm)
         if np.any(self.tol):
             first = self.parts[0]["gradient_norm"][0] if self.parts else norm[0]
@@ -285,6 +290,12 @@ class Log:
             self.reasons[diverged] = "diverged"
             self.running = running & ~ended & ~diverged
         return np.where(running, np.where(ended, end + 1, good), 0)
+
+    def _lost(self, measured):
+        """Which records are so far above the first that nothing can be made of their weights."""
+        first = (self.parts[0] if self.parts else measured)["objective"][0]
+        with np.errstate(over="ignore", invalid="ignore"):
+            return measured["objective"] > np.where(first > 0, first, np.inf) * _LOST
 
     def _keep(self, states, counts, into):
         """Write the last of so many records of each network `into` a state."""
