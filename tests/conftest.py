@@ -1,5 +1,6 @@
 """Settings shared by all tests, and the devices they run on."""
 
+import gc
 import os
 
 # Tests are small: threads cost more than they give, and xdist runs two workers. The
@@ -17,6 +18,13 @@ from hypothesis import settings  # noqa: E402
 torch.set_num_threads(int(threads))
 settings.register_profile("repeatable", derandomize=True, deadline=None, max_examples=30)
 settings.load_profile("repeatable")
+
+
+def pytest_collection_finish():
+    """Leave what is loaded and collected out of all further collections of garbage."""
+    gc.collect()
+    gc.freeze()
+
 
 DEVICES = {
     "cpu": True,

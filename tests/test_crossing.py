@@ -91,7 +91,7 @@ def data_of(name):
     return X, TWO_CLASSES if "two classes" in name else CLASSES
 
 
-# Displays read what runs have recorded: each model with one solver, and each solver with one.
+# What does not ask how weights were found: each model with one solver, and each solver with one.
 DRAWN = [(name, solver) for name, solver in CASES if solver == "gd" or name == "perceptron"]
 
 
@@ -162,6 +162,7 @@ def test_balance_is_drawn(case, axes):
         axes.figure.canvas.draw()
 
 
+@drawn
 def test_steps_are_compared(case):
     model, X, y = case
     result = compare_step_sizes(model, X, y, step_size=0.01, max_iter=2, divisors=(2,))
@@ -213,7 +214,8 @@ def test_pickles_are_as_good_as_the_model(case):
     assert_array_equal(flat(other.trajectory_.weights), flat(model.trajectory_.weights))
     for before, after in zip(histories(model), histories(other), strict=True):
         assert_array_equal(after.change, before.change)
-    assert_allclose(hessian_eigenvalues(other, X, y), hessian_eigenvalues(model, X, y))
+    if model.solver == "gd":
+        assert_allclose(hessian_eigenvalues(other, X, y), hessian_eigenvalues(model, X, y))
 
 
 def test_clones_forget_the_fit_and_repeat_it(case):
@@ -249,7 +251,7 @@ def test_arrays_in_reverse_are_data_like_others(name):
     X, y = data_of(name)
     data, weight = (X[::-1], y[::-1]), np.arange(1.0, 15.0)[::-1]
     copies = tuple(part.copy() for part in data)
-    for solver in {"gd", "adam"} & set(solvers_of(name)):
+    for solver in ["adam" if "adam" in solvers_of(name) else "gd"]:
         fit = model_of(name, solver).fit(*data, weight, *data, weight)
         other = model_of(name, solver).fit(*copies, weight.copy(), *copies, weight.copy())
         assert_allclose(flat(fit.weights_), flat(other.weights_), rtol=1e-6)

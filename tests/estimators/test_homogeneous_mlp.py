@@ -24,9 +24,9 @@ from sklearn_deeplinear.nn._losses import nearest_distribution
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
 CONFIGURATIONS = [
-    HomogeneousMLPClassifier(width=10, max_iter=100),
+    HomogeneousMLPClassifier(width=10, max_iter=60),
     HomogeneousMLPClassifier(solver="adam", width=10, max_iter=60, step_size=0.02),
-    HomogeneousMLPRegressor(width=10, max_iter=100),
+    HomogeneousMLPRegressor(width=10, max_iter=60),
     HomogeneousMLPRegressor(width=10, solver="sgd", fit_bias=False, max_iter=50),
 ]
 

@@ -27,7 +27,7 @@ PROBLEMS = {
 }
 
 
-def plain(sigma, Y, g, n_steps=20_000):
+def plain(sigma, Y, g, n_steps=10_000):
     """Proximal gradients without momentum, by a singular value decomposition each."""
     B = np.zeros_like(Y)
     for _ in range(n_steps):

@@ -11,7 +11,7 @@ from tests.theory.check import selection
 
 # As many of each function as keep this file well under a minute of one core: most take some
 # milliseconds, integrations a tenth of a second.
-MOST = 150
+MOST = 125
 INTEGRATED = {
     "mode_flow": 25,
     "pathway_flow": 25,
