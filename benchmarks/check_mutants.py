@@ -12,7 +12,7 @@ needs a system that forks.
     python benchmarks/check_mutants.py --mutants 200
     python benchmarks/check_mutants.py --quick              # five
     python benchmarks/check_mutants.py --only _balance      # of one module
-    python benchmarks/check_mutants.py --survivors          # those of the last run once more
+    python benchmarks/check_mutants.py --survivors          # those without a reason once more
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ import os
 import random
 import signal
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -51,7 +52,7 @@ TESTS = {
 # A test that takes so many times what it takes without a mutant, and so many seconds beside,
 # loops for ever: counted apart.
 PATIENCE, ALLOWANCE = 5, 3
-# Seconds for the imports and the collection of tests.
+# Seconds for the imports and the collection; all are of processor time.
 START = 60
 
 SWAPS = {
@@ -146,11 +147,12 @@ class Quickest:
 
     def pytest_runtest_setup(self, item):
         usual = self.seconds.get(item.nodeid, START)
-        signal.setitimer(signal.ITIMER_REAL, PATIENCE * usual + ALLOWANCE)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE * usual + ALLOWANCE)
+
+        self.began = time.process_time()
 
     def pytest_runtest_logreport(self, report):
-        seconds = self.measured.get(report.nodeid, 0.0)
-        self.measured[report.nodeid] = seconds + report.duration
+        self.measured[report.nodeid] = time.process_time() - self.began
 
 
 def _tests(name, text, plugin):
@@ -172,7 +174,7 @@ def _forked(task):
     child = os.fork()
     if not child:
         os.close(readable)
-        signal.setitimer(signal.ITIMER_REAL, START)
+        signal.setitimer(signal.ITIMER_PROF, START)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         with os.fdopen(writable, "w") as pipe:
             json.dump(task(), pipe)
@@ -203,7 +205,7 @@ def seconds_of_tests(name):
 def outcome(name, text, seconds):
     """What the tests of module `name` say of `text` in its place."""
     code, ended = _forked(lambda: int(_tests(name, text, Quickest(seconds))))
-    if ended == signal.SIGALRM:
+    if ended == signal.SIGPROF:
         return "timed out"
     return "survived" if code == 0 else "noticed"
 
@@ -223,10 +225,11 @@ def outcomes(drawn):
 
     seconds = {}
     for name, line, was, now, text in drawn:
-        if name not in seconds:
-            seconds[name] = seconds_of_tests(name)
+        tests = tuple(TESTS[name])
+        if tests not in seconds:
+            seconds[tests] = seconds_of_tests(name)
         row = {"module": name, "line": line, "was": was, "now": now}
-        yield row, outcome(name, text, seconds[name])
+        yield row, outcome(name, text, seconds[tests])
 
 
 def main():
@@ -236,7 +239,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="five, and nothing is saved")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=TESTS, help="of one module, and nothing is saved")
-    parser.add_argument("--survivors", action="store_true", help="those of the saved results")
+    parser.add_argument("--survivors", action="store_true", help="those saved without a reason")
     arguments = parser.parse_args()
     saved = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     before = {_key(row): row["why"] for row in saved.get("survivors", [])}
@@ -247,10 +250,10 @@ def main():
     ]
     result = {"possible": len(drawn), "seed": arguments.seed, "modules": {}, "survivors": []}
     if arguments.survivors:  # what is noticed by now moves from one count to the other
-        drawn = [row for row in drawn if row[:4] in before]
-        result = saved | {"survivors": []}
-        for counts in result["modules"].values():
-            counts["survived"] = 0
+        drawn = [row for row in drawn if before.get(row[:4]) == ""]
+        result = saved | {"survivors": [row for row in saved["survivors"] if row["why"]]}
+        for row in drawn:
+            result["modules"][row[0]]["survived"] -= 1
     else:
         random.Random(arguments.seed).shuffle(drawn)
         drawn = drawn[: 5 if arguments.quick else arguments.mutants]
