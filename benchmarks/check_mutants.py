@@ -1,34 +1,40 @@
 """Would the tests notice if a line of theory were wrong?
 
-Changes one operator, comparison, constant or statement of a module at a time, in a copy of the
-tree, and runs the tests of that module: a mutant that passes them has survived. Draws mutants at
-random and writes what survived to ``results/check_mutants.json``.
+Changes one operator, comparison, constant or statement of a module at a time and runs the tests
+of that module, the quickest first, until one fails: a mutant that passes them all has survived.
+Draws mutants at random and writes the counts and what survived to
+``results/check_mutants.json``; the reason why a survivor changes nothing, written there by hand
+as its ``why``, is kept.
+
+Each mutant runs in a fork of a process that has imported everything but the package, so this
+needs a system that forks.
 
     python benchmarks/check_mutants.py --mutants 200
     python benchmarks/check_mutants.py --quick              # five
     python benchmarks/check_mutants.py --only _balance      # of one module
+    python benchmarks/check_mutants.py --survivors          # those without a reason once more
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import copy
+import importlib.machinery
+import importlib.util
 import json
 import os
 import random
-import shutil
-import subprocess
+import signal
 import sys
-import tempfile
 import time
-from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "check_mutants.json"
 THEORY = Path("sklearn_deeplinear") / "theory"
-# Modules and the tests that are to notice, which take seconds.
+# Modules and the tests that are to notice.
 TESTS = {
     "_balance": ["test_balance"],
     "_certify": ["test_certificate"],
@@ -43,8 +49,11 @@ TESTS = {
     "_step_size_bound": ["test_step_size_bound"],
     "_two_layer_flow": ["test_two_layer_flow"],
 }
-# Tests that take so many times what they take without a mutant loop for ever: counted apart.
-PATIENCE = 5
+# A test that takes so many times what it takes without a mutant, and so many seconds beside,
+# loops for ever: counted apart.
+PATIENCE, ALLOWANCE = 5, 3
+# Seconds for the imports and the collection; all are of processor time.
+START = 60
 
 SWAPS = {
     ast.Add: ast.Sub,
@@ -111,31 +120,116 @@ def mutants(source):
         node.__dict__.update(saved)
 
 
-def outcome(tree, module, text, seconds=None):
-    """What the tests of `module` say in the copy `tree` with `text` in its place."""
-    path = tree / THEORY / f"{module}.py"
-    original = path.read_text(encoding="utf-8")
-    path.write_text(text, encoding="utf-8")
-    tests = [f"tests/theory/{name}.py" for name in TESTS[module]]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    alone = {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=os.environ | alone, capture_output=True, timeout=seconds
-        )
-        return "noticed" if done.returncode else "survived"
-    except subprocess.TimeoutExpired:
+class Mutant(importlib.machinery.SourceFileLoader):
+    """Loads `text` as the module `name` of theory, and finds no other module."""
+
+    def __init__(self, name, text):
+        super().__init__(f"sklearn_deeplinear.theory.{name}", str(ROOT / THEORY / f"{name}.py"))
+        self.text = text
+
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, self.path, loader=self)
+
+    def get_code(self, fullname):
+        return compile(self.text, self.path, "exec")
+
+
+class Quickest:
+    """Plugin of pytest that runs tests in the order of `seconds` and ends the slow by a signal."""
+
+    def __init__(self, seconds):
+        self.seconds, self.measured = seconds, {}
+
+    def pytest_collection_modifyitems(self, items):
+        items.sort(key=lambda item: self.seconds.get(item.nodeid, 0.0))
+
+    def pytest_runtest_setup(self, item):
+        usual = self.seconds.get(item.nodeid, START)
+        signal.setitimer(signal.ITIMER_PROF, PATIENCE * usual + ALLOWANCE)
+
+        self.began = time.process_time()
+
+    def pytest_runtest_logreport(self, report):
+        self.measured[report.nodeid] = time.process_time() - self.began
+
+
+def _tests(name, text, plugin):
+    """The exit code of the tests of module `name` with `text` in its place."""
+    import pytest
+
+    sys.meta_path.insert(0, Mutant(name, text))
+    paths = [str(ROOT / "tests" / "theory" / f"{test}.py") for test in TESTS[name]]
+    root = ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
+    # Hypothesis is imported before its plugin: its own assertions are not rewritten.
+    root += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        return pytest.main([*root, "-x", "-q", "-p", "no:cacheprovider", *paths], [plugin])
+
+
+def _forked(task):
+    """What `task` returns in a fork of this process, and the signal that ended it, if any."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(readable)
+        signal.setitimer(signal.ITIMER_PROF, START)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with os.fdopen(writable, "w") as pipe:
+            json.dump(task(), pipe)
+        os._exit(0)
+    os.close(writable)
+    with os.fdopen(readable) as pipe:
+        answer = pipe.read()
+    ended = os.waitpid(child, 0)[1]
+    return (json.loads(answer) if answer else None), (
+        os.WTERMSIG(ended) if os.WIFSIGNALED(ended) else None
+    )
+
+
+def seconds_of_tests(name):
+    """Seconds that each test of module `name` takes as it is; they have to pass."""
+
+    def run():
+        plugin = Quickest({})
+        text = (ROOT / THEORY / f"{name}.py").read_text(encoding="utf-8")
+        return int(_tests(name, text, plugin)), plugin.measured
+
+    answer, _ = _forked(run)
+    if answer is None or answer[0]:
+        raise SystemExit(f"the tests of {name} fail as it is")
+    return answer[1]
+
+
+def outcome(name, text, seconds):
+    """What the tests of module `name` say of `text` in its place."""
+    code, ended = _forked(lambda: int(_tests(name, text, Quickest(seconds))))
+    if ended == signal.SIGPROF:
         return "timed out"
-    finally:
-        path.write_text(original, encoding="utf-8")
+    return "survived" if code == 0 else "noticed"
 
 
-def patience(tree, module):
-    """Seconds that the tests of a mutant may take; without one they have to pass."""
-    text, began = (tree / THEORY / f"{module}.py").read_text(encoding="utf-8"), time.perf_counter()
-    if outcome(tree, module, text) != "survived":
-        raise SystemExit(f"the tests of {module} fail as it is")
-    return PATIENCE * (time.perf_counter() - began)
+def _key(row):
+    """What tells one mutant from the others, in a row of results."""
+    return tuple(row[name] for name in ("module", "line", "was", "now"))
+
+
+def outcomes(drawn):
+    """Each mutant that is drawn, as a row of results, and what its tests say."""
+    import hypothesis  # noqa: F401
+    import pytest  # noqa: F401
+    import scipy.optimize  # noqa: F401
+    import sklearn.utils.estimator_checks  # noqa: F401
+    import torch  # noqa: F401
+
+    seconds = {}
+    for name, line, was, now, text in drawn:
+        tests = tuple(TESTS[name])
+        if tests not in seconds:
+            seconds[tests] = seconds_of_tests(name)
+        row = {"module": name, "line": line, "was": was, "now": now}
+        yield row, outcome(name, text, seconds[tests])
 
 
 def main():
@@ -144,34 +238,46 @@ def main():
     parser.add_argument("--mutants", type=int, default=200)
     parser.add_argument("--quick", action="store_true", help="five, and nothing is saved")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=TESTS)
+    parser.add_argument("--only", choices=TESTS, help="of one module, and nothing is saved")
+    parser.add_argument("--survivors", action="store_true", help="those saved without a reason")
     arguments = parser.parse_args()
+    saved = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    before = {_key(row): row["why"] for row in saved.get("survivors", [])}
     drawn = [
         (module, *mutant)
         for module in ([arguments.only] if arguments.only else TESTS)
         for mutant in mutants((ROOT / THEORY / f"{module}.py").read_text(encoding="utf-8"))
     ]
-    total = len(drawn)
-    random.Random(arguments.seed).shuffle(drawn)
-    drawn = drawn[: 5 if arguments.quick else arguments.mutants]
-    counts, survivors = Counter(), []
-    with tempfile.TemporaryDirectory() as folder:
-        tree = Path(folder) / "tree"
-        for part in ("sklearn_deeplinear", "tests"):
-            shutil.copytree(ROOT / part, tree / part)
-        shutil.copy(ROOT / "pyproject.toml", tree)
-        allowed = {module: patience(tree, module) for module in sorted({row[0] for row in drawn})}
-        for module, line, was, now, text in drawn:
-            end = outcome(tree, module, text, allowed[module])
-            counts[end] += 1
-            if end == "survived":
-                survivors.append({"module": module, "line": line, "was": was, "now": now})
-                print(f"{module}.py:{line}: {was}  ->  {now}", flush=True)
-    print(dict(counts))
-    if not (arguments.quick or arguments.only):
-        result = {"possible": total, "seed": arguments.seed, **counts, "survivors": survivors}
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    result = {"possible": len(drawn), "seed": arguments.seed, "modules": {}, "survivors": []}
+    if arguments.survivors:  # what is noticed by now moves from one count to the other
+        drawn = [row for row in drawn if before.get(row[:4]) == ""]
+        result = saved | {"survivors": [row for row in saved["survivors"] if row["why"]]}
+        for row in drawn:
+            result["modules"][row[0]]["survived"] -= 1
+    else:
+        random.Random(arguments.seed).shuffle(drawn)
+        drawn = drawn[: 5 if arguments.quick else arguments.mutants]
+    for row, end in outcomes(drawn):
+        nothing = {"noticed": 0, "timed out": 0, "survived": 0}
+        result["modules"].setdefault(row["module"], nothing)[end] += 1
+        if end == "survived":
+            result["survivors"].append(row | {"why": before.get(_key(row), "")})
+            print("{module}.py:{line}: {was}  ->  {now}".format(**row), flush=True)
+        if not (arguments.quick or arguments.only or arguments.survivors):
+            _save(result)  # a run that is stopped leaves what it has found
+    print(json.dumps(result["modules"], indent=1))
+    if arguments.survivors:
+        _save(result)
+
+
+def _save(result):
+    result["modules"] = dict(sorted(result["modules"].items()))
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
+    # The forks must not start threads: set before numpy and torch load.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    sys.path.insert(0, str(ROOT))
     main()

@@ -86,6 +86,8 @@ def test_rounding_errors_in_a_low_rank_map_do_not_become_weights():
 
 def test_zero_map_has_zero_factors():
     assert all(not W.any() for W in balanced_factors(np.zeros((2, 3)), 4, depth=5))
+    narrowest = balanced_factors(np.zeros((2, 3)), depth=3)
+    assert [W.shape for W in narrowest] == [(1, 3), (1, 1), (2, 1)]
 
 
 @pytest.mark.parametrize(
@@ -144,3 +146,10 @@ def test_one_gradient_step_changes_the_balance_by_the_step_size_squared():
 def test_weights_that_are_no_network_are_refused(weights, match):
     with pytest.raises(ValueError, match=f"weights must.*{match}"):
         balance(weights)
+
+
+def test_a_balance_is_equal_to_itself_only():
+    """Comparing arrays has no one truth."""
+    result = balance([np.ones((2, 3)), np.ones((1, 2))])
+    assert result == result and result != balance([np.ones((2, 3)), np.ones((1, 2))])
+    assert len({result, result}) == 1

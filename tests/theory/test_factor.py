@@ -87,3 +87,11 @@ def test_each_way_to_a_factor_is_taken(monkeypatch):
         tall_factor(Z)
         taken.append("".join(calls))
     assert taken == ["G", "GG", "GQ"]
+
+
+def test_small_data_have_the_factor_of_qr(monkeypatch):
+    """Digit for digit: the same moments have the same factor, whatever rows they came from."""
+    Z = matrix(50, 4, 2)
+    for small, same in ((Z.size, True), (Z.size - 1, False)):
+        monkeypatch.setattr(_factor, "_SMALL", small)
+        assert np.array_equal(tall_factor(Z.copy()), np.linalg.qr(Z, mode="r")) == same

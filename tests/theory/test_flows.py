@@ -307,3 +307,12 @@ def test_one_layer_is_solved_in_closed_form():
     decay = np.exp(-2 * np.diag(A) * 1e7)
     np.testing.assert_allclose(flow(1e7)[0], np.where(np.diag(A), 1 + 4 * decay, 5), rtol=1e-7)
     np.testing.assert_allclose(flow(np.inf)[0], [1.0, 1.0, 5.0], rtol=1e-7)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_rounding_errors_of_the_start_start_no_mode(depth):
+    rng = np.random.RandomState(12)
+    U, V = (np.linalg.qr(rng.standard_normal((3, 3)))[0] for _ in range(2))
+    moments = SecondMoments.from_moments(np.eye(3), (U * [3.0, 2.0, 1.0]) @ V.T, 100.0)
+    flow = end_to_end_flow(moments, (U * [0.5, 0.0, 0.1]) @ V.T, depth=depth)
+    np.testing.assert_allclose(U.T @ flow(np.inf) @ V, np.diag([3.0, 0.0, 1.0]), atol=1e-12)

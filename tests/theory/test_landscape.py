@@ -143,8 +143,8 @@ def test_rank_one_targets_reduce_to_their_one_output():
 def test_two_layers_collapse_at_the_largest_singular_value_with_any_noise():
     moments = _random_moments(2, 3, 4)
     top = np.linalg.norm(moments.cross_moment, 2)
-    for noise in (0.0, 0.8):
-        critical = critical_weight_decay(moments, depth=2, width=5, noise=noise)
+    for noise, width in [(0.0, 5), (0.8, 5), (0.8, None)]:
+        critical = critical_weight_decay(moments, depth=2, width=width, noise=noise)
         assert critical.collapse == critical.spinodal == pytest.approx(top, rel=1e-14)
     assert zero_hessian(moments, depth=2, width=5, weight_decay=0.999 * top).is_saddle
     assert zero_hessian(moments, depth=2, width=5, weight_decay=1.001 * top).is_strict_minimum
@@ -153,7 +153,8 @@ def test_two_layers_collapse_at_the_largest_singular_value_with_any_noise():
 def test_degenerate_cases():
     nothing = SecondMoments.from_moments(np.eye(2), np.zeros((1, 2)), 1.0)
     for depth in (1, 2, 3):
-        assert critical_weight_decay(nothing, depth=depth).spinodal == 0
+        critical = critical_weight_decay(nothing, depth=depth)
+        assert critical.collapse == critical.spinodal == 0
     assert critical_weight_decay(_whitened(1.3, 0.7), depth=1).collapse == np.inf
 
 

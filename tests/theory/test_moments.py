@@ -225,3 +225,45 @@ def test_merges_and_populations_that_make_no_sense_are_refused():
         SecondMoments.from_moments([[1.0, 0.0], [0.0, 0.0]], [[1.0, 1.0]], 9.0)
     with pytest.raises(ValueError, match="semi-definite"):
         SecondMoments.from_moments(-np.eye(2), [[1.0, 1.0]], 9.0)
+
+
+@pytest.mark.parametrize(
+    ("A", "S", "c", "match"),
+    [
+        ([[2.0, 0.5], [0.4, 2.0]], [[1.0, 1.0]], 9.0, "symmetric"),
+        ([[2.0, 1e-9], [0.0, 2.0]], [[1.0, 1.0]], 9.0, "symmetric"),
+        ([[2.0]], [[1.0, 1.0]], 9.0, r"shape \(2, 2\)"),
+        ([[2.0, np.nan], [np.nan, 2.0]], [[1.0, 1.0]], 9.0, "finite"),
+        (np.eye(2), [[1.0, np.inf]], 9.0, "finite"),
+        (np.eye(2), [[1.0, 1.0]], np.nan, "finite"),
+    ],
+)
+def test_populations_that_are_none_are_named(A, S, c, match):
+    with pytest.raises(ValueError, match=match):
+        SecondMoments.from_moments(A, S, c)
+
+
+def test_rounding_errors_of_a_population_are_no_asymmetry():
+    """Moments made by others have errors; of 1e-13 here, in an entry that should be zero."""
+    moments = SecondMoments.from_moments([[2.0, 1e-13], [0.0, 2.0]], [[1.0, 1.0]], 9.0)
+    assert_allclose(moments.input_moment, 2 * np.eye(2), rtol=0, atol=1e-12)
+    assert (moments.n_samples, moments.sum_weight, moments.centered) == (1, 1.0, True)
+    assert not (moments.single_target or moments.mean_x.any() or moments.mean_y.any())
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_populations_that_are_none_are_named_in_any_units(unit):
+    S = np.array([[unit, unit]])
+    with pytest.raises(ValueError, match="range"):
+        SecondMoments.from_moments([[1.0, 0.0], [0.0, 0.0]], S, 9 * unit**2)
+    with pytest.raises(ValueError, match="output_moment"):
+        SecondMoments.from_moments(np.eye(2), S, (2 - 1e-6) * unit**2)
+    assert SecondMoments.from_moments(np.eye(2), S, (2 - 1e-12) * unit**2).n_outputs == 1
+
+
+def test_variances_of_a_population_that_are_rounding_count_as_zero():
+    assert SecondMoments.from_moments(np.diag([1.0, 1e-17]), [[1.0, 0.0]], 9.0).factor.shape == (
+        2,
+        3,
+    )
+    assert SecondMoments.from_moments([[1.0]], [[1.0]], 9.0).factor.shape == (2, 2)

@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sklearn_deeplinear.theory import SecondMoments, critical_weight_decay
-from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
+from sklearn_deeplinear.theory._scalar_family import (
+    ScalarFamily,
+    best_modes,
+    log_shrinkage,
+    mode_minima,
+)
 from tests.theory.brute_force import brute_force
 
 
@@ -175,3 +180,57 @@ def test_extreme_decays_neither_overflow_nor_lose_the_limit():
     assert none[1][0] == 0 and none[2][0] == 0
     huge = family.minimum(np.array([2 * np.log(1e300)]))
     assert np.isposinf(huge[0]).all() and not family.coordinates(huge[0]).any()
+
+
+SIGMA = np.array([1.0, 0.6, 0.2])
+TARGETS = np.array([[0.9, 0.0, -0.1, 2.0], [0.4, 0.0, 0.3, -1.0], [0.0, 0.0, 0.1, 0.5]])
+LOG_DECAY = 3 * np.log(0.1)
+
+
+def scanned_minimum(sigma, target, depth, log_decay, log_rho=0.0):
+    """Least objective and its map in the eigenbasis, by scanning the curve from the formula."""
+    family = ScalarFamily(sigma, target, depth, log_rho)
+    x = np.linspace(-12, 12, 240001)
+    values = slow_objective(family, x, log_decay)
+    mu = np.exp(x[values.argmin()]) * sigma[0] ** 2
+    nothing = np.sum(target**2)
+    if values.min() > nothing:
+        return nothing, np.zeros(len(sigma))
+    return values.min(), np.exp(log_rho) * sigma * target / (sigma**2 + mu)
+
+
+@pytest.mark.parametrize("log_rho", [0.0, -0.3])
+def test_minima_of_several_targets_are_those_of_each_alone(log_rho):
+    coordinates, excess, penalty, x = mode_minima(SIGMA, TARGETS, 3, LOG_DECAY, log_rho)
+    for j, target in enumerate(TARGETS.T):
+        least, coef = scanned_minimum(SIGMA, target, 3, LOG_DECAY, log_rho)
+        # The scan misses a minimum by half a step of 1e-4, its value by the square of that.
+        assert excess[j] + penalty[j] == pytest.approx(least, rel=1e-7)
+        np.testing.assert_allclose(coordinates[:, j], coef, atol=3e-4)
+        assert np.isinf(x[j]) == (not coef.any())
+    # A target that is lost, and one that is nothing, beside two that are learned.
+    assert np.isinf(x).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("rank", [1, 2])
+def test_best_modes_are_those_that_gain_most(rank):
+    directions = np.linalg.qr(np.random.RandomState(0).standard_normal((4, 4)))[0][:3]
+    alone = (TARGETS @ directions.T).T
+    found = [scanned_minimum(SIGMA, target, 3, LOG_DECAY) for target in alone]
+    gains = [np.sum(target**2) - least for target, (least, _) in zip(alone, found, strict=True)]
+    best = np.argsort(gains)[::-1][:rank]
+    expected = sum(np.outer(found[j][1], directions[j]) for j in best)
+    assert min(gains[j] for j in best) > 1e-3
+    modes = best_modes(SIGMA, TARGETS, directions, rank, 3, LOG_DECAY)
+    np.testing.assert_allclose(modes, expected, atol=3e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-140, 1e140])
+def test_squares_of_targets_may_be_no_floats_on_the_way(unit):
+    target = TARGETS[:, 0]
+    x, excess, penalty = ScalarFamily(SIGMA, target, 3).minimum(np.array([LOG_DECAY]))
+    # As above with b = 1: J in units of the squared target.
+    shift = 4 * np.log(unit)
+    there = ScalarFamily(SIGMA, unit * target, 3).minimum(np.array([LOG_DECAY + shift]))
+    np.testing.assert_allclose(there[0], x, atol=1e-9)
+    np.testing.assert_allclose(there[1] + there[2], unit**2 * (excess + penalty), rtol=1e-9)

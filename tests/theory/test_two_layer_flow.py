@@ -220,3 +220,13 @@ def test_conditions_are_checked():
         two_layer_flow((W_1[:, :3], W_2), _white(S))
     with pytest.raises(ValueError, match="t must be at least 0"):
         two_layer_flow((W_1, W_2), _white(S))(-1.0)
+
+
+@pytest.mark.parametrize("unit", [1e-7, 1.0, 1e7])
+@pytest.mark.parametrize("lam", [0.0, 1e-9])
+def test_lambda_is_told_from_rounding_in_any_units(lam, unit):
+    rng = np.random.RandomState(6)
+    W_1, W_2 = _lambda_balanced(rng, 3, 4, 2, lam)
+    flow = two_layer_flow((unit * W_1, unit * W_2), _white(rng.standard_normal((3, 4))))
+    # Rounding errors are 1e-7 of this lambda, and those of zero are zero.
+    assert flow.lam == pytest.approx(unit**2 * lam, rel=1e-5, abs=0.0)
