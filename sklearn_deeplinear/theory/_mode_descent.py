@@ -76,6 +76,14 @@ def descend_modes(problem, W, ftol):
     return at.U * at.w
 
 
+def mode_gains(problem, W):
+    """How much each mode, a column of W (p, r) that is not zero, lowers F by not being zero."""
+    w = np.linalg.norm(W, axis=0)
+    at = _point(problem, W / w, w)
+    lost = np.sum(at.y**2 * (1 / problem.g - at.kept), axis=0)
+    return lost - (problem.depth - 1) * w**2
+
+
 def _point(problem, U, w):
     y = problem.Y @ U
     kept = 1 / (problem.sigma[:, None] ** 2 * w ** (2 * (problem.depth - 1)) + problem.g)
