@@ -368,7 +368,11 @@ def _of_scikit_learn(case, warning):
     X, y, weight = case.data.arrays(is_classifier(model))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with contextlib.suppress(Exception), time_limit():
+        with (
+            contextlib.suppress(Exception),
+            time_limit(),
+            contextlib.redirect_stdout(io.StringIO()),
+        ):
             GridSearchCV(**options).fit(X, y, sample_weight=weight)
     kind = kind_of(str(warning.message))
     return any(kind_of(str(w.message)) == kind for w in caught)
