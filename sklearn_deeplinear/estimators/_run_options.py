@@ -70,7 +70,11 @@ class RunOptions:
         TypeError, ValueError
             If one of them is not valid.
         """
-        _check_callbacks(estimator)
+        if estimator.callbacks and not makes_batches(estimator.solver):
+            raise ValueError(
+                f'callbacks must be None with solver="{estimator.solver}", which would not call '
+                'them: skorch callbacks are for "sgd" and "adam".'
+            )
         _check_checkpoint(estimator)
         flow_time, record_every = estimator.flow_time, estimator.record_every
         device = check_device(estimator.device, data_device)
@@ -108,24 +112,6 @@ class RunOptions:
     def like(self):
         """An empty tensor of the device and the precision to train in."""
         return torch.empty(0, device=self.device, dtype=self.dtype)
-
-
-def _check_callbacks(estimator):
-    """Refuse what skorch could not call, or would not."""
-    if estimator.callbacks and not makes_batches(estimator.solver):
-        raise ValueError(
-            f'callbacks must be None with solver="{estimator.solver}", which would not call '
-            'them: skorch callbacks are for "sgd" and "adam".'
-        )
-    for entry in estimator.callbacks or ():
-        name, callback = (
-            entry if isinstance(entry, (tuple, list)) and len(entry) == 2 else ("", entry)
-        )
-        if not isinstance(name, str) or not hasattr(callback, "on_train_begin"):
-            raise TypeError(
-                "callbacks must hold skorch callbacks, or pairs of a name and a callback, got "
-                f"{entry!r}."
-            )
 
 
 def _check_checkpoint(estimator):
