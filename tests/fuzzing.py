@@ -359,7 +359,7 @@ def _name_of(parameter):
 
 def _of_scikit_learn(case, warning):
     """Whether scikit-learn warns so by itself: its scorers, and its own search of the same fits."""
-    if "scoring" in case.params and f"{os.sep}sklearn{os.sep}" in warning.filename:
+    if case.params.get("scoring") is not None and f"{os.sep}sklearn{os.sep}" in warning.filename:
         return True
     if case.name != "BatchedGridSearchCV":
         return False

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_deeplinear import DeepLinearRegressor, DeepLinearRegressorCV
@@ -104,9 +105,11 @@ def test_a_start_that_overflows_is_put_down_to_units_too():
     assert verdict == "refused" and "X and y in units" in text
 
 
-def test_single_samples_score_alike_in_all_units():
+@pytest.mark.parametrize("cv", [None, 5])
+def test_squared_errors_score_alike_in_all_units(cv):
     X, y, _ = Data(n=20).arrays(labels=False)
-    plain, large = (DeepLinearRegressorCV(depths=(2,)).fit(X, y * unit) for unit in (1.0, 1e100))
+    model = DeepLinearRegressorCV(depths=(2,), cv=cv)
+    plain, large = (clone(model).fit(X, y * unit) for unit in (1.0, 1e100))
     for name, power in (("mean_test_score", 2), ("std_test_score", 2)):
         assert_allclose(large.cv_results_[name] / 1e100**power, plain.cv_results_[name], rtol=1e-6)
 
