@@ -8,12 +8,13 @@ case that shows it, and exits with 1 if there is any.
     python benchmarks/check_fuzz.py                        # 20,000 sets, about 20 minutes
     python benchmarks/check_fuzz.py --sets 500 --seed 3    # others, and fewer
 
-An interrupt ends it with the table of the sets so far.
+An interrupt ends it after the set at hand, with the table of the sets so far.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -42,8 +43,13 @@ def main():
     torch.set_num_threads(1)
     counts, reasons, findings = defaultdict(Counter), Counter(), Counter()
     start = time.process_time()
+    interrupts = []
+    # Raised inside a fit, KeyboardInterrupt would end that alone.
+    signal.signal(signal.SIGINT, lambda *call: interrupts.append(call))
 
     def run(case):
+        if interrupts:
+            raise KeyboardInterrupt
         verdict, text = outcome(case)
         counts[case.name][verdict] += 1
         if verdict == "refused":

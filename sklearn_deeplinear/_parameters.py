@@ -62,10 +62,19 @@ def check_real(value, name, *, low=0.0, closed=True):
     """Return `value` as a finite float above `low` (or equal to it, if `closed`)."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"{name} must be a float, got {value!r}.")
-    if not np.isfinite(value) or value < low or (value == low and not closed):
+    number = as_float(value)
+    if not np.isfinite(number) or number < low or (number == low and not closed):
         bound = "at least" if closed else "greater than"
         raise ValueError(f"{name} must be finite and {bound} {low:g}, got {value!r}.")
-    return float(value)
+    return number
+
+
+def as_float(value):
+    """A real number, as fractions and integers of any size are, as a float."""
+    try:
+        return float(value)
+    except OverflowError:
+        return np.inf if value > 0 else -np.inf
 
 
 def check_integer(value, name, *, low=0):

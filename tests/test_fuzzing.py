@@ -1,14 +1,17 @@
 """Whatever a user passes, networks are fitted or the error names what is wrong."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from numpy.testing import assert_allclose
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from sklearn_deeplinear import DeepLinearRegressor, DeepLinearRegressorCV
 from sklearn_deeplinear.model_selection import BatchedGridSearchCV
-from tests.fuzzing import Case, Data, cases, outcome
+from tests.fuzzing import Case, Data, _named, cases, outcome
 
 # `benchmarks/check_fuzz.py` draws 20,000.
 SETS = 200
@@ -46,6 +49,47 @@ ONCE_FOUND = {
     ),
     "a matrix as splits": Case("DeepLinearRegressorCV", {"cv": np.ones((2, 2))}, Data()),
     "a search over what is no list": search("DeepLinearRegressor", {"record": [0]}),
+    "a list of lists as solver": Case("DeepLinearRegressor", {"solver": [[1.0]]}, Data()),
+    "a set as solver": Case("DeepLinearClassifier", {"solver": {1}}, Data()),
+    "fractions": Case(
+        "HomogeneousMLPRegressor",
+        {
+            "solver": "momentum",
+            **dict.fromkeys(["step_size", "momentum", "validation_fraction"], Fraction(1, 2)),
+            **dict.fromkeys(["tol", "init_scale", "weight_decay"], Fraction(1, 8)),
+            "early_stopping": True,
+        },
+        Data(),
+    ),
+    "a step size beyond floats": Case("DeepLinearRegressor", {"step_size": 10**400}, Data()),
+    "memory as a fraction": search(
+        "DeepLinearClassifier", {"depth": [2]}, batch_memory=Fraction(1, 2)
+    ),
+    "numbers as callbacks": Case(
+        "DeepLinearRegressor", {"solver": "sgd", "callbacks": [1e-12]}, Data()
+    ),
+    "lists as callbacks": Case(
+        "HomogeneousMLPClassifier", {"solver": "sgd", "callbacks": ([0.0, 0.0, 2.0],)}, Data()
+    ),
+    "a text as splits": Case("DeepLinearRegressorCV", {"cv": np.array(["a"])}, Data()),
+    "a dict as decays": Case("DeepLinearRegressorCV", {"weight_decays": {0: 1.0}}, Data()),
+    "squares of maps": Case("MultiPathwayRegressor", {}, Data(x_unit=1e-80, y_unit=1e150)),
+    "squares of one small input": Case(
+        "MultiPathwayRegressor", {}, Data(d=1, x_unit=1e-150, weight="uneven")
+    ),
+    "a tolerance of single precision": Case(
+        "DeepLinearRegressor", {"tol": np.float32(1e-12)}, Data(y_unit=1e80)
+    ),
+    "squares of scores": Case("DeepLinearRegressorCV", {"cv": 5}, Data(y_unit=1e150)),
+    "too long a step of a path": Case(
+        "DeepLinearRegressorCV", {}, Data(n=6, d=7, m=2, seed=7, x_unit=1e-20)
+    ),
+    "a scorer of clusters": Case("DeepLinearRegressorCV", {"scoring": "mutual_info_score"}, Data()),
+    "one sample of all weight": Case("DeepLinearRegressorCV", {}, Data(weight="one")),
+    "noises without widths": Case("DeepLinearRegressorCV", {"noises": (0.5,)}, Data()),
+    "folds without weight": search(
+        "HomogeneousMLPRegressor", {"depth": [2, 3]}, Data(weight="one")
+    ),
 }
 
 
@@ -61,11 +105,23 @@ def test_a_start_that_overflows_is_put_down_to_units_too():
     assert verdict == "refused" and "X and y in units" in text
 
 
-def test_single_samples_score_alike_in_all_units():
+@pytest.mark.parametrize("cv", [None, 5])
+def test_squared_errors_score_alike_in_all_units(cv):
     X, y, _ = Data(n=20).arrays(labels=False)
-    plain, large = (DeepLinearRegressorCV(depths=(2,)).fit(X, y * unit) for unit in (1.0, 1e100))
+    model = DeepLinearRegressorCV(depths=(2,), cv=cv)
+    plain, large = (clone(model).fit(X, y * unit) for unit in (1.0, 1e100))
     for name, power in (("mean_test_score", 2), ("std_test_score", 2)):
         assert_allclose(large.cv_results_[name] / 1e100**power, plain.cv_results_[name], rtol=1e-6)
+
+
+def test_refusals_must_name_what_was_given():
+    case = Case("DeepLinearRegressor", {"loss": 1, "weight_decay": -1.0}, Data())
+    for text in ("loss must be", "the 'loss' parameter", "weight_decay is", "X must be"):
+        assert _named(case, text)
+    trace = "All the 2 fits failed.\nTraceback\n  fit(X, y)\nValueError: {}\n"
+    assert _named(case, trace.format("loss must be a str."))
+    for text in ("the loss is not finite", "depth must be 2", trace.format("cannot unpack")):
+        assert not _named(case, text)
 
 
 def test_searches_score_samples_by_their_weight_where_scikit_learn_does():

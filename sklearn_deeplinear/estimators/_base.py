@@ -184,7 +184,7 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
     def _split(self, X, y, sample_weight):
         """Training data and those held out of them, drawn at random."""
         parts = [X, y] if sample_weight is None else [X, y, sample_weight]
-        options = {"test_size": self.validation_fraction, "random_state": self.random_state}
+        options = {"test_size": float(self.validation_fraction), "random_state": self.random_state}
         with _named("validation_fraction must leave samples to train on and to hold out"):
             parts = train_test_split(*parts, **options, stratify=self._strata(y))
             if not all(weight.any() for weight in parts[4:]):
@@ -243,7 +243,7 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
         self.stop_reason_ = run.stop_reason
         self.converged_ = run.stop_reason == "converged"
         if outcome.to_rest and is_unfinished(run, self.tol):
-            self.converged_ = is_nearly_minimal(problem, self.objective_, self.tol)
+            self.converged_ = is_nearly_minimal(problem, self.objective_, float(self.tol))
             if not self.converged_:
                 warn_unfinished(run, problem.advice(self.max_iter))
         # Only mini-batches train a net; that of a former fit would not belong to this one.

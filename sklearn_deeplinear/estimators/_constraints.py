@@ -5,9 +5,19 @@ from __future__ import annotations
 import os
 from numbers import Integral, Real
 
-from sklearn_deeplinear._compat import Interval, StrOptions
+from sklearn_deeplinear import _compat
+from sklearn_deeplinear._compat import StrOptions
+from sklearn_deeplinear._parameters import as_float
 from sklearn_deeplinear.estimators._solvers import TRAINING
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
+
+
+class Interval(_compat.Interval):
+    """That of scikit-learn, which asks NumPy about fractions, of which that knows nothing."""
+
+    def __contains__(self, value):
+        return super().__contains__(value if isinstance(value, Integral) else as_float(value))
+
 
 POSITIVE_INTEGER = Interval(Integral, 1, None, closed="left")
 NOT_NEGATIVE_INTEGER = Interval(Integral, 0, None, closed="left")

@@ -22,7 +22,7 @@ from sklearn_deeplinear._arrays import (
 from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import BalanceHistory
-from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.dynamics.runs._optimizers import makes_batches
 from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum
 from sklearn_deeplinear.estimators._class_targets import ClassTargets
 from sklearn_deeplinear.estimators._constraints import CLASS_WEIGHT, WITH_MINIMUM
@@ -328,7 +328,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self.solver not in OPTIMIZERS
+        tags.input_tags.sparse = not makes_batches(self.solver)
         return tags
 
     def _check_data(self, X, y, sample_weight, reset=True):

@@ -112,7 +112,8 @@ def first_gradient_step(moments):
     sigma, targets = moments.spectrum.sigma, moments.spectrum.targets
     if sigma.size == 0:
         return np.zeros((moments.n_outputs, moments.n_inputs))
-    return (targets.T * (sigma / sigma[0] ** 2)) @ moments.spectrum.directions.T
+    # Squares of small units are no numbers.
+    return (targets.T / sigma[0] * (sigma / sigma[0])) @ moments.spectrum.directions.T
 
 
 def _check_scale(init_scale, init, depth):

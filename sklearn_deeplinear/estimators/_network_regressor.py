@@ -10,7 +10,7 @@ from sklearn.base import MultiOutputMixin
 
 from sklearn_deeplinear._arrays import is_tensor, read_data, read_inputs, read_weight
 from sklearn_deeplinear._streamed import StreamedRegressor, is_streamed, learn_features, watched
-from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.dynamics.runs._optimizers import makes_batches
 from sklearn_deeplinear.estimators._base import TrainedNetwork, WithMinimum
 from sklearn_deeplinear.estimators._run_options import RunOptions
 from sklearn_deeplinear.estimators._tensor_moments import moments_of
@@ -41,7 +41,7 @@ class NetworkRegressor(MultiOutputMixin, StreamedRegressor, WithMinimum, Trained
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = self._sparse_format is not None and self.solver not in OPTIMIZERS
+        tags.input_tags.sparse = self._sparse_format is not None and not makes_batches(self.solver)
         return tags
 
     def _keep(self, problem, outcome):
@@ -63,7 +63,7 @@ class NetworkRegressor(MultiOutputMixin, StreamedRegressor, WithMinimum, Trained
 
     def _needs_samples(self):
         """What parameter asks for more than moments; an empty text if none does."""
-        if self.solver in OPTIMIZERS:
+        if makes_batches(self.solver):
             return f'solver="{self.solver}"'
         return "early_stopping=True" if self.early_stopping else ""
 
@@ -165,7 +165,7 @@ class NetworkRegressor(MultiOutputMixin, StreamedRegressor, WithMinimum, Trained
 
 def check_full_batch(X, solver):
     """Raise a ValueError if sparse X are to be trained on in mini-batches."""
-    if issparse(X) and solver in OPTIMIZERS:
+    if issparse(X) and makes_batches(solver):
         raise ValueError(
             f'X must be dense with solver="{solver}", got a sparse matrix: mini-batches are cut '
             'from an array. "gd", "lbfgs" and others take sparse X.'

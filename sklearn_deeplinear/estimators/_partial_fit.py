@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.dynamics.runs._optimizers import makes_batches
 
 
 class Continued:
@@ -76,7 +76,7 @@ def may_continue(estimator):
             f"{name} has partial_fit with fit_intercept=False only: the best intercept is that "
             "of all samples."
         )
-    if estimator.solver in OPTIMIZERS or estimator._adds_moments:
+    if makes_batches(estimator.solver) or estimator._adds_moments:
         return True
     raise AttributeError(
         f'{name} has partial_fit with solver="sgd" and "adam" only, got "{estimator.solver}", '

@@ -13,6 +13,7 @@ import torch
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
@@ -356,7 +357,7 @@ def pathway_initial_weights(init, init_scale, problem, generator):
         if init == "normal" and scale is None:
             scale = _normal_scale(shapes, share)
         elif init == "balanced" and scale is None:
-            scale = _START * np.linalg.norm(share) or None
+            scale = _START * _size(share) or None
         weights = initial_weights(init, scale, shapes, generator, share, noisy=False)
         if ACTIVATIONS[problem.activation].homogeneous:  # others follow no factor on the layers
             weights = sized_weights(init, scale, weights, problem.moments, 1 / len(problem.depths))
@@ -378,6 +379,11 @@ def given_pathways(pathways, shapes, name):
 
 def _normal_scale(shapes, share):
     """Standard deviation at which E||M_p||_F^2 = m d h_1 ... h_{L-1} std^(2L) is as wished."""
-    size = _START * float(np.linalg.norm(share)) or _START
+    size = _START * _size(share) or _START
     n_paths = sum(math.log(rows) for rows, _ in shapes) + math.log(shapes[0][1])
     return math.exp((math.log(size) - n_paths / 2) / len(shapes))
+
+
+def _size(share):
+    """Norm of a map, of the units of y over those of X, whose squares may be no numbers."""
+    return float(norms(torch.from_numpy(share), dim=(0, 1)))

@@ -10,7 +10,7 @@ import torch
 from sklearn_deeplinear._arrays import on_host
 from sklearn_deeplinear._parameters import check_integer, check_real
 from sklearn_deeplinear.dynamics.runs._meters import METERS
-from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
+from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS, makes_batches
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.estimators._options import check_device, check_dtype
@@ -70,7 +70,7 @@ class RunOptions:
         TypeError, ValueError
             If one of them is not valid.
         """
-        if estimator.callbacks and estimator.solver not in OPTIMIZERS:
+        if estimator.callbacks and not makes_batches(estimator.solver):
             raise ValueError(
                 f'callbacks must be None with solver="{estimator.solver}", which would not call '
                 'them: skorch callbacks are for "sgd" and "adam".'
@@ -81,7 +81,7 @@ class RunOptions:
         return cls(
             solver=estimator.solver,
             step_size=estimator.step_size,
-            momentum=estimator.momentum,
+            momentum=check_real(estimator.momentum, "momentum"),
             max_iter=check_integer(estimator.max_iter, "max_iter"),
             flow_time=None if flow_time is None else check_real(flow_time, "flow_time"),
             tol=check_real(estimator.tol, "tol"),
@@ -106,7 +106,7 @@ class RunOptions:
     @property
     def rows_of_a_step(self):
         """Number of samples that a step sees; None for all."""
-        return self.batch_size if self.solver in OPTIMIZERS else None
+        return self.batch_size if makes_batches(self.solver) else None
 
     @property
     def like(self):

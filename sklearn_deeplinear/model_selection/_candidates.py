@@ -121,7 +121,7 @@ def candidates(depths, widths, noises, weight_decays, moments):
             width = None if width is None else _checked(check_width, width, depth, "widths")
             noise = _checked(check_noise, noise, depth, "noises")
             if np.any(noise) and width is None:
-                raise ValueError("widths must not hold None where noises are not zero.")
+                raise ValueError("noises must be zero where widths hold None.")
             network = {"depth": depth, "width": width, "noise": noise}
             found.append(
                 Candidates(**network, weight_decays=_decays(weight_decays, network, moments))
@@ -138,11 +138,13 @@ def _decays(weight_decays, network, moments):
     if isinstance(weight_decays, str):
         top = largest_useful_decay(moments, **network)
         return top * np.logspace(-_DECADES, 0, _DECADES * _PER_DECADE + 1)
-    gammas = np.asarray(weight_decays, dtype=np.float64)
+    wanted = 'weight_decays must be "auto" or a list of floats'
+    try:
+        gammas = np.asarray(weight_decays, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(f"{wanted}, got {weight_decays!r}.") from None
     if gammas.ndim != 1 or not gammas.size:
-        raise ValueError(
-            f'weight_decays must be "auto" or a list of floats, got shape {gammas.shape}.'
-        )
+        raise ValueError(f"{wanted}, got shape {gammas.shape}.")
     return check_weight_decay(gammas, gammas.size, "weight_decays")
 
 

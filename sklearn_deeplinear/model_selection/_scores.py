@@ -46,6 +46,15 @@ def score_of(scorer, model, X, y, params):
         raise ValueError(f"scoring must suit the predictions of a regressor: {error}") from error
 
 
+def spread(scores, axis=0):
+    """Standard deviations of scores along an axis, whose squares may be no numbers."""
+    scores = np.asarray(scores)
+    size = np.abs(scores).max(axis=axis, keepdims=True)
+    size = np.where(np.isfinite(size), size, 1.0)
+    unit = np.ldexp(1.0, np.frexp(size)[1] - 1)  # a power of two rounds nothing
+    return np.std(scores / unit, axis=axis) * np.take(unit, 0, axis=axis)
+
+
 def losses_from_moments(moments, coefs, intercepts):
     """Mean squared errors (J,) of maps (J, m, d), averaged over the outputs, from moments alone."""
     # One product for all settings: the maps side by side.

@@ -11,6 +11,7 @@ from sklearn_deeplinear.model_selection._scores import (
     FixedLinearModel,
     losses_from_moments,
     score_of,
+    spread,
 )
 from sklearn_deeplinear.theory import deep_linear_path
 from sklearn_deeplinear.theory._one_output import one_output
@@ -18,7 +19,12 @@ from sklearn_deeplinear.theory._one_output import one_output
 
 def check_splits(splits):
     """Splits as a list, if they are pairs of arrays of integers or masks; else a ValueError."""
-    splits = list(splits)
+    try:
+        splits = list(splits)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"cv must split the data into pairs to train and to test on: {error}"
+        ) from error
     for split in splits:
         kinds = {np.asarray(rows).dtype.kind for rows in split if np.ndim(rows) == 1}
         if len(split) != 2 or any(np.ndim(rows) != 1 for rows in split) or not kinds <= set("iub"):
@@ -62,7 +68,7 @@ class SplitValidation:
             np.concatenate([self._scores_of_split(i, group) for group in groups])
             for i in range(self.n_splits)
         ]
-        return splits, np.mean(splits, axis=0), np.std(splits, axis=0)
+        return splits, np.mean(splits, axis=0), spread(splits)
 
     def _scores_of_split(self, i, group):
         path = self.paths(self.train[i], group)

@@ -8,6 +8,7 @@ import numpy as np
 
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.model_selection._fold_moments import moments_of_splits
+from sklearn_deeplinear.model_selection._scores import spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +76,10 @@ class TrainingValidation:
         best = np.where(np.isnan(mean), -np.inf, mean).argmax(axis=1) if self.stopping else last
         self.step_sizes = steps
         self.path = StoppingPath(
-            iteration, np.outer(steps, iteration), mean, scores.std(axis=2).T, best
+            iteration, np.outer(steps, iteration), mean, spread(scores, axis=2).T, best
         )
         chosen = scores[best, np.arange(len(best))]  # (J, K)
-        return list(chosen.T), chosen.mean(axis=1), chosen.std(axis=1)
+        return list(chosen.T), chosen.mean(axis=1), spread(chosen, axis=1)
 
     def columns(self):
         """Further columns of the results: with which step, and when, each setting is stopped."""

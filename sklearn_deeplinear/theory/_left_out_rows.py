@@ -208,7 +208,7 @@ def shares_to_leave_out(n_samples, sample_weight=None):
     share = shares_of(np.ones(n_samples) if sample_weight is None else sample_weight)
     if np.count_nonzero(share) < 2:
         raise ValueError(
-            "leave-one-out needs at least two samples of positive weight, got "
+            "leave-one-out needs at least two samples of positive sample_weight, got "
             f"n_samples = {np.count_nonzero(share)}."
         )
     return share

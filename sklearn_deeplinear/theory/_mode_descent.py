@@ -136,7 +136,8 @@ def _line_search(problem, at, step, slope, pairs):
         half[pairs] = t / 2 * step[p:]
         half -= half.T
         turn = np.linalg.solve(np.eye(p) - half, np.eye(p) + half)  # orthogonal
-        new = _point(problem, at.U @ turn, at.w + t * step[:p])
+        with np.errstate(over="ignore", invalid="ignore"):  # too long a step gains nothing
+            new = _point(problem, at.U @ turn, at.w + t * step[:p])
         if new.value <= at.value + _SHARE * t * slope and new.value < at.value:
             return new, t
         t /= 4

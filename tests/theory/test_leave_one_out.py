@@ -199,5 +199,5 @@ def test_one_sample_cannot_be_left_out():
     X, y = gaussian(3, 2)
     weight = np.array([0.0, 1.0, 0.0])
     moments = SecondMoments.from_data(X, y, weight)
-    with pytest.raises(ValueError, match="two samples of positive weight, got n_samples = 1"):
+    with pytest.raises(ValueError, match="positive sample_weight, got n_samples = 1"):
         LeftOutRows.of(moments, X, y, weight)

@@ -112,7 +112,7 @@ def train_minibatch(
         lr=schedule(0),
         max_epochs=int(iterations[-1]),
         device=str(dynamics.state.device),
-        callbacks=[("run_recorder", recorder), *(callbacks or [])],
+        callbacks=[("run_recorder", recorder), *_checked(callbacks)],
     )
     net.initialize()
     if not net.follows_batches:
@@ -246,6 +246,19 @@ def _fit(net, data):
             'out for validation. Take monitor="train_loss", as in '
             'EarlyStopping(monitor="train_loss").'
         ) from error
+
+
+def _checked(callbacks):
+    """Callbacks as skorch takes them: instances or classes, which pairs give a name or turn off."""
+    for entry in callbacks or ():
+        pair = isinstance(entry, (tuple, list)) and len(entry) == 2 and isinstance(entry[0], str)
+        callback = entry[1] if pair else entry
+        if not hasattr(callback, "on_train_begin") and not (pair and callback is None):
+            raise TypeError(
+                "callbacks must hold skorch callbacks, or pairs of a name and a callback, got "
+                f"{entry!r}."
+            )
+    return callbacks or ()
 
 
 def _unshare(module):

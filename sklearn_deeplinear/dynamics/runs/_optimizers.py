@@ -65,3 +65,8 @@ OPTIMIZERS = {
     "sgd": Optimizer(torch.optim.SGD, _descend),
     "adam": Optimizer(torch.optim.Adam, _adapt, ("exp_avg", "exp_avg_sq"), rescales=True),
 }
+
+
+def makes_batches(solver):
+    """Whether a solver steps on mini-batches; of what is no name, it does not."""
+    return isinstance(solver, str) and solver in OPTIMIZERS

@@ -117,7 +117,8 @@ def reachable_norm(moments, max_iter):
     sigma, targets = moments.spectrum.sigma, moments.spectrum.targets
     if sigma.size == 0:
         return 0.0
-    shrunk = sigma / (sigma**2 + sigma[0] ** 2 / max(max_iter, 1))
+    share = sigma / sigma[0]  # the squares of which are numbers in all units
+    shrunk = share / (share**2 + 1 / max(max_iter, 1)) / sigma[0]
     return spectral_norm(shrunk[:, None] * targets)
 
 
