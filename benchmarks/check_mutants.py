@@ -212,7 +212,7 @@ def outcome(name, text, seconds):
 
 def _key(row):
     """What tells one mutant from the others, in a row of results."""
-    return tuple(row[name] for name in ("module", "line", "was", "now"))
+    return tuple(row[name] for name in ("module", "number", "was", "now"))
 
 
 def outcomes(drawn):
@@ -224,11 +224,11 @@ def outcomes(drawn):
     import torch  # noqa: F401
 
     seconds = {}
-    for name, line, was, now, text in drawn:
+    for name, number, line, was, now, text in drawn:
         tests = tuple(TESTS[name])
         if tests not in seconds:
             seconds[tests] = seconds_of_tests(name)
-        row = {"module": name, "line": line, "was": was, "now": now}
+        row = {"module": name, "number": number, "line": line, "was": was, "now": now}
         yield row, outcome(name, text, seconds[tests])
 
 
@@ -244,13 +244,15 @@ def main():
     saved = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     before = {_key(row): row["why"] for row in saved.get("survivors", [])}
     drawn = [
-        (module, *mutant)
+        (module, number, *mutant)
         for module in ([arguments.only] if arguments.only else TESTS)
-        for mutant in mutants((ROOT / THEORY / f"{module}.py").read_text(encoding="utf-8"))
+        for number, mutant in enumerate(
+            mutants((ROOT / THEORY / f"{module}.py").read_text(encoding="utf-8"))
+        )
     ]
     result = {"possible": len(drawn), "seed": arguments.seed, "modules": {}, "survivors": []}
     if arguments.survivors:  # what is noticed by now moves from one count to the other
-        drawn = [row for row in drawn if before.get(row[:4]) == ""]
+        drawn = [row for row in drawn if before.get((*row[:2], *row[3:5])) == ""]
         result = saved | {"survivors": [row for row in saved["survivors"] if row["why"]]}
         for row in drawn:
             result["modules"][row[0]]["survived"] -= 1
