@@ -134,8 +134,9 @@ def _flows(network, group, folds, steps, iterations):
         method = dynamics.flow_options
         method = {**method, "atol": flow_atol(dynamics, lambda t, eta=steps[j]: eta)}
         meters = [held_out_loss(dynamics, train, test)]
-        runs[j, k] = flow(dynamics, iterations * steps[j], meters=meters, **method)
-        if runs[j, k].stop_reason == "interrupted":
+        run = flow(dynamics, iterations * steps[j], meters=meters, **method)
+        runs[j, k] = run
+        if run.stop_reason == "interrupted":
             raise KeyboardInterrupt  # a setting that is trained halfway would be ranked with others
     return _aligned(runs, len(iterations)) / network.shapes[-1][0]
 
