@@ -94,6 +94,9 @@ ONCE_FOUND = {
         {"dtype": "float32"},
         Data(n=29, d=1, seed=83, change="integers", x_unit=1e-150, y_unit=1e20),
     ),
+    "an array of no dimension as noises": Case(
+        "DeepLinearRegressorCV", {"noises": np.array(3)}, Data()
+    ),
     "noises without widths": Case("DeepLinearRegressorCV", {"noises": (0.5,)}, Data()),
     "folds without weight": search(
         "HomogeneousMLPRegressor", {"depth": [2, 3]}, Data(weight="one")
