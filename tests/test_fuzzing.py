@@ -86,6 +86,17 @@ ONCE_FOUND = {
     ),
     "a scorer of clusters": Case("DeepLinearRegressorCV", {"scoring": "mutual_info_score"}, Data()),
     "one sample of all weight": Case("DeepLinearRegressorCV", {}, Data(weight="one")),
+    "a list among records": Case(
+        "MultiPathwayRegressor", {"record": [[1.0]], "solver": "sgd"}, Data()
+    ),
+    "weights beyond single precision": Case(
+        "DeepLinearRegressor",
+        {"dtype": "float32"},
+        Data(n=29, d=1, seed=83, change="integers", x_unit=1e-150, y_unit=1e20),
+    ),
+    "an array of no dimension as noises": Case(
+        "DeepLinearRegressorCV", {"noises": np.array(3)}, Data()
+    ),
     "noises without widths": Case("DeepLinearRegressorCV", {"noises": (0.5,)}, Data()),
     "folds without weight": search(
         "HomogeneousMLPRegressor", {"depth": [2, 3]}, Data(weight="one")

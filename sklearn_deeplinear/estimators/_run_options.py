@@ -133,7 +133,7 @@ def _meters(estimator):
     """Names of what is recorded, each once."""
     names = [*estimator.record, *(["sharpness"] if estimator.record_sharpness else [])]
     for name in names:
-        if name not in METERS:
+        if not isinstance(name, str) or name not in METERS:
             known = ", ".join(f'"{meter}"' for meter in METERS)
             raise ValueError(f"record must hold names among {known}, got {name!r}.")
     return tuple(dict.fromkeys(names))

@@ -110,7 +110,7 @@ def candidates(depths, widths, noises, weight_decays, moments):
         If a value is out of range; the message names the parameter.
     """
     for name, values in (("depths", depths), ("widths", widths), ("noises", noises)):
-        if not len(values):
+        if not np.iterable(values) or not len(values):
             raise ValueError(f"{name} must hold at least one value.")
     found = []
     for i, depth in enumerate(depths):
@@ -172,7 +172,7 @@ def largest_useful_decay(moments, depth, width=None, noise=0.0):
 
 def check_step_sizes(step_sizes):
     """Return step sizes, each a positive float or "auto"; a ValueError if there is another."""
-    if not len(step_sizes):
+    if not np.iterable(step_sizes) or not len(step_sizes):
         raise ValueError("step_sizes must hold at least one value.")
     return [
         eta if isinstance(eta, str) and eta == "auto" else check_real(eta, name, closed=False)

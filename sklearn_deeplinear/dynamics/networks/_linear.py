@@ -214,6 +214,7 @@ def gradient_rounding(sizes, data_term, weight_decay):
     """
     outer = np.max([math.prod(sizes[:i] + sizes[i + 1 :]) for i in range(len(sizes))], axis=0)
     slope = data_term.slope_size()
-    decay = sum(_array(g) * size for g, size in zip(weight_decay, sizes, strict=True))
-    size = 2 * (_array(slope) * outer + decay)
+    with np.errstate(invalid="ignore"):  # of weights that are too large for their precision
+        decay = sum(_array(g) * size for g, size in zip(weight_decay, sizes, strict=True))
+        size = 2 * (_array(slope) * outer + decay)
     return _ROUNDING * torch.finfo(slope.dtype).eps * size
