@@ -206,6 +206,7 @@ def test_weights_are_recorded_and_biases_beside_them(case):
         assert [b.shape for b in run.biases[0]] == [(len(W),) for W in run.weights[0]]
 
 
+@drawn
 def test_pickles_are_as_good_as_the_model(case):
     model, X, y = case
     other = pickle.loads(pickle.dumps(model))
@@ -218,6 +219,7 @@ def test_pickles_are_as_good_as_the_model(case):
         assert_allclose(hessian_eigenvalues(other, X, y), hessian_eigenvalues(model, X, y))
 
 
+@drawn
 def test_clones_forget_the_fit_and_repeat_it(case):
     model, X, y = case
     other = clone(model)

@@ -210,9 +210,8 @@ def published():
     return run, *load_mnist_subset(), net
 
 
-@pytest.mark.parametrize("r", [1, 2])
-def test_published_losses_are_reproduced(published, r):
-    run, X, y, net = published
+def test_published_losses_are_reproduced(published):
+    (run, X, y, net), r = published, 2
     net = copy.deepcopy(net)
     steps = 100 * r - 1
     result = gradient_descent(
@@ -225,8 +224,7 @@ def test_published_distances_are_reproduced(published):
     """The first 100 of 2,000 iterations."""
     run, X, y, net = published
     result = compare_step_sizes(
-        net, X, y, step_size=0.001, divisors=(2, 5), flow=False, max_iter=100, record_every=100
+        net, X, y, step_size=0.001, divisors=(2,), flow=False, max_iter=100, record_every=100
     )
     assert_allclose(result.distance_from_init, run["dist_from_init"][:2], rtol=1e-6)
-    for r in (2, 5):
-        assert_allclose(result.distance[r], run[f"dist_r{r}"][:2], rtol=1e-6)
+    assert_allclose(result.distance[2], run["dist_r2"][:2], rtol=1e-6)

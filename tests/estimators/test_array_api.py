@@ -95,9 +95,7 @@ def checks():
 
 
 @pytest.mark.parametrize("check", list(checks().values()), ids=list(checks()))
-@pytest.mark.parametrize(
-    "name", ["linear", "pathways", "active", "perceptron", "classifier", "linear-classifier", "cv"]
-)
+@pytest.mark.parametrize("name", ["linear", "active", "classifier", "linear-classifier", "cv"])
 def test_scikit_learn_checks(name, check):
     check(type(ESTIMATORS[name]).__name__, ESTIMATORS[name])
 

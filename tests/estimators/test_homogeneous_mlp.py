@@ -26,7 +26,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceW
 CONFIGURATIONS = [
     HomogeneousMLPClassifier(width=10, max_iter=60),
     HomogeneousMLPClassifier(solver="adam", width=10, max_iter=60, step_size=0.02),
-    HomogeneousMLPRegressor(width=10, max_iter=60),
     HomogeneousMLPRegressor(width=10, solver="sgd", fit_bias=False, max_iter=50),
 ]
 

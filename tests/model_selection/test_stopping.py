@@ -16,7 +16,6 @@ RNG = np.random.RandomState(0)
 @parametrize_with_checks(
     [
         DeepLinearRegressorCV([0.0, 0.1], (1, 2), cv=3, solver="gd", stopping="cv", max_iter=30),
-        DeepLinearRegressorCV([0.1], (2,), cv=2, solver="flow", stopping="cv", max_iter=5),
     ]
 )
 def test_scikit_learn_checks(estimator, check):

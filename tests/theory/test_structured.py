@@ -11,7 +11,7 @@ from tests.theory.check import selection
 
 # As many of each function as keep this file well under a minute of one core: most take some
 # milliseconds, integrations a tenth of a second.
-MOST = 125
+MOST = 100
 INTEGRATED = {
     "mode_flow": 25,
     "pathway_flow": 25,
@@ -28,7 +28,7 @@ def test_no_public_function_is_left_out():
     tested = {check.function.split(".")[0] for check in CHECKS.values()}
     public = {name for name in theory.__all__ if name.islower()} | {"SecondMoments"}
     assert tested == public
-    assert len(CHECKS) > 2000
+    assert len(CHECKS) > 1500
 
 
 @pytest.mark.parametrize("function", sorted({check.function for check in CHECKS.values()}))
