@@ -6,7 +6,7 @@ PY     := $(VENV)/bin/python
 PINS   := constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-kernels test-matrix test-oldest coverage lint dist docs bench bench-gpu clean
+.PHONY: help demo test test-slow test-kernels test-matrix test-oldest coverage lint dist docs bench bench-gpu clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -14,8 +14,11 @@ help:  ## list the targets
 demo: $(VENV)/.stamp-progress  ## run the demonstration on scikit-learn's diabetes data
 	$(PY) examples/demo_diabetes.py
 
-test: $(VENV)/.stamp-dev  ## run the tests and every example in the documentation
-	$(PY) -m pytest -n 2 --dist loadfile
+test: $(VENV)/.stamp-dev  ## run the tests, and every example in the documentation
+	$(PY) -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: $(VENV)/.stamp-dev  ## run the tests that repeat much: structured inputs, faults, figures
+	$(PY) -m pytest -n 2 --dist loadfile -m slow
 
 # Kernels of OpenBLAS, torch and MKL, and threads: what differs between processors.
 KERNELS := Haswell:default:COMPATIBLE:1 Zen:avx2:AVX2:2 SkylakeX:avx512:AVX512:1 \

@@ -17,6 +17,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn_deeplinear import DeepLinearRegressor, DeepLinearRegressorCV
 from sklearn_deeplinear.theory import SecondMoments
 
+pytestmark = pytest.mark.slow
+
 da = pytest.importorskip("dask.array")
 distributed = pytest.importorskip("distributed")
 

@@ -28,6 +28,8 @@ from sklearn_deeplinear.inspection import (
 from tests.fault_cases import CASES, X, Y, quiet
 from tests.faults import assert_same, fitted, process_state
 
+pytestmark = pytest.mark.slow
+
 DISPLAYS = {
     "balance": lambda ax: BalanceDisplay.from_estimator(trained("linear gd"), ax=ax),
     "landscape": lambda ax: LandscapeDisplay.from_estimator(trained("linear gd"), X, Y, ax=ax),

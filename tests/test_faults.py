@@ -22,6 +22,8 @@ from sklearn_deeplinear.theory import SecondMoments
 from tests.fault_cases import CASES, Faults, X, Y, assert_untouched, quiet
 from tests.faults import assert_same, fail_at, fitted, lines_of, positions_of, process_state
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_fault_at_any_line_spoils_nothing(name):

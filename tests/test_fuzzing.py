@@ -13,6 +13,8 @@ from sklearn_deeplinear import DeepLinearRegressor, DeepLinearRegressorCV
 from sklearn_deeplinear.model_selection import BatchedGridSearchCV
 from tests.fuzzing import Case, Data, _named, cases, outcome
 
+pytestmark = pytest.mark.slow
+
 # `benchmarks/check_fuzz.py` draws 20,000.
 SETS = 200
 

@@ -17,7 +17,10 @@ from tests.estimators.fit_checks import check
 from tests.estimators.structured_fits import DATA, FAMILIES
 
 # Runs are cut short: the claims are about every iterate.
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+]
 
 SEED = 3
 SHARES = {"linear": 1, "pathways": 1, "perceptron": 1}  # of all data sets

@@ -9,6 +9,8 @@ from sklearn_deeplinear import theory
 from tests.theory.all_checks import all_checks
 from tests.theory.check import selection
 
+pytestmark = pytest.mark.slow
+
 # As many of each function as keep this file well under a minute of one core: most take some
 # milliseconds, integrations a tenth of a second.
 MOST = 100
