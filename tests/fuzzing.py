@@ -346,7 +346,9 @@ _OF_FITS = re.compile(r"^[\w.]*Error: (.*(?:\n(?!-{5}|Traceback).*)*)", re.MULTI
 def _named(case, message):
     """Whether a message names a parameter that is not the default, or the data."""
     given = {**case.params, **case.params.get("inner", {}), **case.params.get("param_grid", {})}
-    names = [re.compile(_name_of(name)) for name in [*given, "partial_fit"]]
+    # Early stopping holds out a share that is another parameter.
+    held_out = ["validation_fraction"] if "early_stopping" in given else []
+    names = [re.compile(_name_of(name)) for name in [*given, *held_out, "partial_fit"]]
     parts = _OF_FITS.findall(message) if "fits failed" in message else [message]
     return all(_OF_DATA.search(part) or any(name.search(part) for name in names) for part in parts)
 

@@ -49,6 +49,9 @@ ONCE_FOUND = {
     "the least decay": Case(
         "MultiPathwayRegressor", {"weight_decay": 5e-324}, Data(change="zero X")
     ),
+    "weights of zero held out": Case(
+        "DeepLinearRegressor", {"early_stopping": True}, Data(n=10, weight="one")
+    ),
     "a matrix as splits": Case("DeepLinearRegressorCV", {"cv": np.ones((2, 2))}, Data()),
     "a search over what is no list": search("DeepLinearRegressor", {"record": [0]}),
     "a list of lists as solver": Case("DeepLinearRegressor", {"solver": [[1.0]]}, Data()),
