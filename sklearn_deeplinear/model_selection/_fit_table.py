@@ -46,10 +46,7 @@ class FitTable:
             whole = fresh(parameters)
             try:
                 reason = why_alone(last_step(whole))
-            except (
-                TypeError,
-                ValueError,
-            ):  # no valid parameter: its error is told when it is posed
+            except (TypeError, ValueError):  # of a parameter: what it says is told when posed
                 reason = None
             if reason is None:
                 self._pose(parameters, whole)

@@ -52,7 +52,7 @@ _SPLITTINGS = (
 _DEAD = 1e-12
 
 # Size of the modes that descent starts with, in that of the largest one, where they are missing.
-SEED = 1e-2
+_SEED = 1e-2
 
 # Powers of singular values in a line search are cut off here, before they overflow.
 _LARGEST_POWER = 1e100
@@ -274,7 +274,7 @@ def _nuclear(problem, B=None):
 
 def seeded(W):
     """W (p, p) with small modes where it has none: what is missing at the start stays so."""
-    U, s, _ = np.linalg.svd(np.hstack([W, SEED * np.linalg.norm(W, 2) * np.eye(len(W))]))
+    U, s, _ = np.linalg.svd(np.hstack([W, _SEED * np.linalg.norm(W, 2) * np.eye(len(W))]))
     return U * s
 
 

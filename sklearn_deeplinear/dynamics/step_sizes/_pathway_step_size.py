@@ -74,16 +74,8 @@ def pathway_curvature(pathways, moments, max_iter, linear=True, noise=()):
     reach = reachable_norm(moments, max_iter)  # s
     sigma = moments.spectrum.sigma
     if linear:
-        coef = _finite_map(pathways)
+        coef, slope = _finite_map_and_slope(pathways, moments)
         reach = max(reach, spectral_norm(coef))
-        with np.errstate(over="ignore", invalid="ignore"):
-            residual = coef @ moments.input_factor.T - moments.output_factor.T
-            slope = residual @ moments.input_factor  # G
-        if not np.isfinite(slope).all():
-            raise ValueError(
-                "init gives a network whose gradient is not finite: use a smaller one, or X and y "
-                "in units in which they are of size 1."
-            )
         gradient = max(spectral_norm(moments.cross_moment), spectral_norm(slope))
         top = sigma.max(initial=0.0) ** 2 * np.prod(1 + np.asarray(noise))  # lambda
     else:
@@ -99,13 +91,19 @@ def pathway_curvature(pathways, moments, max_iter, linear=True, noise=()):
         return 2 * top * sum_of_squares + 2 * gradient * mixed
 
 
-def _finite_map(pathways):
-    """The end-to-end map of linear pathways."""
+def _finite_map_and_slope(pathways, moments):
+    """The end-to-end map of linear pathways, and half the slope of the loss at it, G."""
     with np.errstate(over="ignore", invalid="ignore"):
         coef = sum(np.linalg.multi_dot(W[::-1]) if len(W) > 1 else W[0] for W in pathways)
-    if not np.isfinite(coef).all():
-        raise ValueError("init gives a network whose output is not finite: use a smaller one.")
-    return coef
+        residual = coef @ moments.input_factor.T - moments.output_factor.T
+        slope = residual @ moments.input_factor
+    for what, values in (("output", coef), ("gradient", slope)):
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"init gives a network whose {what} is not finite: use a smaller one, or X and y "
+                "in units in which they are of size 1."
+            )
+    return coef, slope
 
 
 def reachable_norm(moments, max_iter):
