@@ -44,14 +44,13 @@ print(f"R2 on test data   {pipeline.score(X_test, y_test):.3f}")
 # trained on.
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-TrajectoryDisplay.from_estimator(network, ax=left, curve="gap", name="two layers")
-left.set_title("training reaches the minimum")
+TrajectoryDisplay.from_estimator(network, ax=left, curve="gap", name="training reaches the minimum")
 
 right.scatter(pipeline.predict(X_test), y_test, s=15, color="#0072B2", label="test patients")
 ends = np.array([y_test.min(), y_test.max()])
 right.plot(ends, ends, color="#D55E00", label="prediction = target")
 right.set(xlabel="predicted progression (score after one year)", ylabel="progression (score)")
-right.legend(loc="upper left")
+right.legend(loc="lower right")
 right.set_title(f"R2 {pipeline.score(X_test, y_test):.2f} on test data")
 plt.show()
 
