@@ -33,6 +33,8 @@ def best_refitted(search, X, y, param, fit_params=None):
         Fits at these values, the last steps of pipelines.
     """
     check_is_fitted(search, "cv_results_")
+    if getattr(search, "per_target", False):
+        raise ValueError("search must have per_target=False, for one network and its minimum.")
     results = search.cv_results_
     name = _full_name(results["params"], param)
     best: dict = {}
@@ -47,8 +49,6 @@ def best_refitted(search, X, y, param, fit_params=None):
 
 def _refit(search, row, X, y, fit_params):
     if isinstance(search, DeepLinearRegressorCV):
-        if search.per_target:
-            raise ValueError("search must have per_target=False, for one network and its minimum.")
         return search._network(row).fit_moments(search.moments_)
     if X is None or y is None:
         raise ValueError(f"X and y must be given, for {type(search).__name__} keeps no data.")

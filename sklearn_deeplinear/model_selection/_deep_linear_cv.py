@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial, reduce
+from functools import partial
 from numbers import Integral
-from operator import add
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin
 from sklearn.metrics import check_scoring, get_scorer_names
-from sklearn.model_selection import KFold, check_cv
+from sklearn.model_selection import check_cv
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
 
@@ -21,9 +20,7 @@ from sklearn_deeplinear._arrays import (
     linear_map,
     move_results,
     on_host,
-    read_data,
     read_inputs,
-    read_weight,
 )
 from sklearn_deeplinear._compat import (
     Interval,
@@ -35,19 +32,17 @@ from sklearn_deeplinear._compat import (
 )
 from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._parameters import check_real
-from sklearn_deeplinear._streamed import StreamedRegressor, is_streamed, learn_features, watched
+from sklearn_deeplinear._streamed import StreamedRegressor
 from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
-from sklearn_deeplinear.model_selection._data import Data
+from sklearn_deeplinear.model_selection._choice import choose, message_of
+from sklearn_deeplinear.model_selection._data import data_of
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
 from sklearn_deeplinear.model_selection._row_space import in_fewer_inputs
-from sklearn_deeplinear.model_selection._scores import results_table
 from sklearn_deeplinear.model_selection._single_samples import LeaveOneOutValidation
 from sklearn_deeplinear.model_selection._splits import SplitValidation, check_splits
 from sklearn_deeplinear.model_selection._stopping import TrainingValidation
-from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
-from sklearn_deeplinear.theory._distributed import is_dask
-from sklearn_deeplinear.theory._one_output import one_output
-from sklearn_deeplinear.theory._tally import consecutive_folds
+from sklearn_deeplinear.theory import GlobalMinimum, global_minimum
+from sklearn_deeplinear.theory._one_output import each_output
 
 
 class DeepLinearRegressorCV(
@@ -94,9 +89,11 @@ class DeepLinearRegressorCV(
         Scorer, the larger the better; None takes the negative mean squared error, averaged
         over outputs and weighted by the sample weights. With ``cv=None`` a scorer gets the
         left-out predictions of all samples at once.
-    per_target : bool, default=False
-        Give each output a network of its own, all of them of one setting. Leave-one-out then
-        has a closed form. One layer is the same either way. Of the solver "analytic" only.
+    per_target : bool or "setting", default=False
+        True gives each output a network of its own, all of them of one setting: leave-one-out
+        then has a closed form, and one layer is the same either way. "setting" chooses the
+        setting for each output, too, as `alpha_per_target` of
+        :class:`~sklearn.linear_model.RidgeCV` does. Of the solver "analytic" only.
     solver : {"analytic", "gd", "flow"}, default="analytic"
         "gd" trains every setting by gradient descent from "spectral" weights, all decays on all
         folds at once, and "flow" by the flow that it approximates, one after the other; `cv`
@@ -113,13 +110,15 @@ class DeepLinearRegressorCV(
 
     Attributes
     ----------
-    best_params_ : dict
-        The setting with the best score: "depth", "width", "noise" and "weight_decay".
-    best_score_ : float
+    best_params_ : dict, or list of dict
+        The setting with the best score: "depth", "width", "noise" and "weight_decay". Here and
+        in the next three one for each output with ``per_target="setting"`` and y of two
+        dimensions.
+    best_score_ : float, or ndarray of shape (n_targets,)
         Its mean score.
-    best_index_ : int
+    best_index_ : int, or ndarray of shape (n_targets,)
         Its place in `cv_results_`.
-    cv_results_ : dict of ndarray
+    cv_results_ : dict of ndarray, or list of dict
         One entry a setting, with the columns of GridSearchCV that concern scores. With
         ``cv=None`` the mean and standard deviation are over samples, and there are no scores
         of splits; a scorer's standard deviation is not known then, but NaN.
@@ -195,7 +194,7 @@ class DeepLinearRegressorCV(
         "fit_intercept": ["boolean"],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
-        "per_target": ["boolean"],
+        "per_target": ["boolean", StrOptions({"setting"})],
         "solver": [StrOptions({"analytic", "gd", "flow"})],
         "stopping": [StrOptions({"cv"}), None],
         "step_sizes": ["array-like"],
@@ -265,22 +264,16 @@ class DeepLinearRegressorCV(
         ValueError, TypeError
             If a parameter or the data are not valid; the message names the parameter.
         """
-        given = self._check_data(X, y, sample_weight)
+        given = data_of(self, X, y, sample_weight)
         data, self._inputs = in_fewer_inputs(given) if self.scoring is None else (given, None)
         validation = self._validation(data, given.X, params)
-        grid = self.depths, self.widths, self.noises, self.weight_decays
-        groups = candidates(*grid, data.moments)
-        if self.solver != "analytic":
-            steps = check_step_sizes(self.step_sizes)
-            groups = [replace(group, step_size=eta) for group in groups for eta in steps]
-        splits, mean, std = validation.scores(groups)
-        settings = [setting for group in groups for setting in group.params()]
-        self.cv_results_ = results_table(settings, mean, std, splits)
-        for name in ("stopping_path_", "estimator_"):  # of a former fit
+        for name in ("stopping_path_", "estimator_", "loo_residuals_"):  # of a former fit
             self.__dict__.pop(name, None)
-        self._choose(groups)
-        self.n_iter_ = 1 if self.solver == "analytic" else self.max_iter
-        self._refit(given, validation)
+        self.moments_, self.n_splits_ = given.moments, validation.n_splits
+        if self.solver == "analytic":
+            self._minimise(given.moments, validation)
+        else:
+            self._train(validation)
         move_results(self, Place.of(X))
         return self
 
@@ -365,38 +358,6 @@ class DeepLinearRegressorCV(
             router.add(scorer=self._scorer(), method_mapping=mapping)
         return router
 
-    def _is_read_in_blocks(self, X):
-        """Whether X are read in one pass, for moments of consecutive folds."""
-        if not is_streamed(X):
-            return False
-        plain = isinstance(self.cv, Integral) or (type(self.cv) is KFold and not self.cv.shuffle)
-        if is_dask(X) and not plain:
-            raise ValueError(
-                "cv must be a number of folds or KFold without shuffling with dask collections, "
-                f"got {self.cv!r}."
-            )
-        if is_dask(X) and self.scoring is not None:
-            raise ValueError(
-                "scoring must be None with dask collections, whose scores are made of moments; "
-                f"got {self.scoring!r}."
-            )
-        return plain and self.scoring is None
-
-    def _check_data(self, X, y, sample_weight):
-        if self._is_read_in_blocks(X):
-            X, n_folds = learn_features(self, X, y, reset=True), check_cv(self.cv).n_splits
-            arrays = watched(X, self), y, sample_weight
-            folds = consecutive_folds(*arrays, n_folds, center=self.fit_intercept)
-            moments = reduce(add, folds)
-            return Data(X, y, sample_weight, moments, self.per_target, folds)
-        options = {"multi_output": True, "y_numeric": True}
-        X, y = map(on_host, read_data(self, X, y, ensure_min_samples=2, **options))
-        if sample_weight is not None:
-            sample_weight = read_weight(sample_weight, X)
-        X, y = X.astype(np.float64, copy=False), y.astype(np.float64, copy=False)
-        moments = SecondMoments.from_data(X, y, sample_weight, center=self.fit_intercept)
-        return Data(X, y, sample_weight, moments, self.per_target)
-
     def _scorer(self):
         return None if self.scoring is None else check_scoring(self, scoring=self.scoring)
 
@@ -441,48 +402,62 @@ class DeepLinearRegressorCV(
         routed = process_routing(self, "fit", **weights, **params)
         return routed.splitter.split, {} if self.scoring is None else routed.scorer.score
 
-    def _choose(self, groups):
-        results = self.cv_results_
-        self.best_index_ = int(results["rank_test_score"].argmin())
-        self.best_params_ = results["params"][self.best_index_]
-        self.best_score_ = float(results["mean_test_score"][self.best_index_])
-        sizes = [len(group.weight_decays) for group in groups]
-        which = int(np.searchsorted(np.cumsum(sizes), self.best_index_, side="right"))
-        self._best = groups[which].only(self.best_params_["weight_decay"])
-        self.message_ = groups[which].end_reached(self.best_params_["weight_decay"])
-
-    def _refit(self, data, validation):
+    def _choose(self, validation):
+        """The best setting by the `validation`, a :class:`Choice`."""
+        grid = self.depths, self.widths, self.noises, self.weight_decays
+        groups = candidates(*grid, validation.data.moments)
         if self.solver != "analytic":
-            self._train(data, validation)
-            return
-        network = {**self._best.network, "weight_decay": self.best_params_["weight_decay"]}
-        self.moments_, self.n_splits_ = data.moments, validation.n_splits
-        minima: Any = [global_minimum(data.moments, **network)]
-        self.global_minimum_ = minima[0]
-        if self.per_target:
-            outputs = range(data.moments.n_outputs)
-            minima = [global_minimum(one_output(data.moments, j), **network) for j in outputs]
-            self.global_minimum_ = minima
+            steps = check_step_sizes(self.step_sizes)
+            groups = [replace(group, step_size=eta) for group in groups for eta in steps]
+        return choose(groups, validation)
+
+    def _minimise(self, moments, validation):
+        """Fit the best setting, or that of each output, at its minimum."""
+        if self.per_target == "setting":
+            parts = zip(each_output(moments), validation.of_each_output(), strict=True)
+            fits = [self._minimum(*part) for part in parts]
+        else:
+            fits = [self._minimum(moments, validation)]
+        choices, minima, held_out = zip(*fits, strict=True)
+        minima = [minimum for found in minima for minimum in found]
+        self._tell(choices, one=self.per_target != "setting" or moments.single_target)
+        self.global_minimum_ = minima if self.per_target else minima[0]
+        self.n_iter_ = 1
         coef = np.concatenate([minimum.coef for minimum in minima])
         intercept = np.concatenate([minimum.intercept for minimum in minima])
-        flat = data.moments.single_target
+        flat = moments.single_target
         self.coef_, self.intercept_ = (coef[0], float(intercept[0])) if flat else (coef, intercept)
-        self._held_out = validation.held_out(self._best)
-        self.__dict__.pop("loo_residuals_", None)  # of a former fit
+        self._held_out = HeldOutModels.side_by_side(held_out)
         if self.cv is None:
             residuals = self._held_out.residuals
             self.loo_residuals_ = residuals[:, 0] if flat else residuals
 
-    def _train(self, data, validation):
+    def _minimum(self, moments, validation):
+        """The best setting, its minima and its models of held-out data."""
+        choice = self._choose(validation)
+        networks = each_output(moments) if self.per_target else [moments]
+        minima = [global_minimum(network, **choice.network) for network in networks]
+        return choice, minima, validation.held_out(choice.best)
+
+    def _train(self, validation):
         """Train the best setting on all data until it is stopped."""
-        self.stopping_path_ = validation.path
-        self.cv_results_ |= validation.columns()
-        self.moments_, self.n_splits_ = data.moments, validation.n_splits
-        self.estimator_ = self._network(self.best_index_).fit_moments(data.moments)
+        choice = self._choose(validation)
+        choice.table.update(validation.columns())
+        self._tell([choice], one=True)
+        self.stopping_path_, self.n_iter_ = validation.path, self.max_iter
+        self.estimator_ = self._network(choice.index).fit_moments(self.moments_)
         self.coef_, self.intercept_ = self.estimator_.coef_, self.estimator_.intercept_
         self.global_minimum_ = self.estimator_.global_minimum_
         self._held_out = None
-        self.__dict__.pop("loo_residuals_", None)  # of a former fit
+
+    def _tell(self, choices, one):
+        """Show the choices of all outputs, or the one of all together."""
+        first = choices[0]
+        self.cv_results_ = first.table if one else [choice.table for choice in choices]
+        self.best_params_ = first.params if one else [choice.params for choice in choices]
+        self.best_index_ = first.index if one else np.array([c.index for c in choices])
+        self.best_score_ = first.score if one else np.array([c.score for c in choices])
+        self.message_ = message_of(choices)
 
     def _network(self, row):
         """The network of a row of `cv_results_`, not fitted yet."""

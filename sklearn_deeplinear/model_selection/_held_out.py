@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -47,6 +47,18 @@ class HeldOutModels:
             rows = np.flatnonzero(model_of == p)
             residuals[rows] -= data.X[rows] @ coef.T
         return cls(coefs, intercepts, model_of, residuals, data.weighted)
+
+    @classmethod
+    def side_by_side(cls, parts):
+        """The models of several outputs, one of each of the `parts`; None if they are."""
+        first = parts[0]
+        if len(parts) == 1 or first is None:
+            return first
+        names = "coefs", "intercepts", "residuals"
+        joined = {
+            name: np.concatenate([getattr(part, name) for part in parts], axis=1) for name in names
+        }
+        return replace(first, **joined)
 
     def interval(self, X, alpha):
         """Jackknife+ (CV+) bounds for the targets of X (q, d), both of shape (q, m).

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 import numpy as np
 
 from sklearn_deeplinear.model_selection._fold_moments import all_but_one
@@ -12,7 +10,7 @@ from sklearn_deeplinear.model_selection._scores import FixedPredictions, score_o
 from sklearn_deeplinear.theory import SecondMoments, deep_linear_path
 from sklearn_deeplinear.theory._leave_one_out import leave_one_out, left_out_maps
 from sklearn_deeplinear.theory._left_out_rows import LeftOutRows, shares_to_leave_out
-from sklearn_deeplinear.theory._one_output import one_output
+from sklearn_deeplinear.theory._one_output import each_output
 
 
 class LeaveOneOutValidation:
@@ -26,12 +24,20 @@ class LeaveOneOutValidation:
         at once.
     score_params : dict
         What the scorer gets besides.
+    rows : LeftOutRows, default=None
+        Those of the data with some target, if they are known.
     """
 
-    def __init__(self, data, scorer, score_params):
+    def __init__(self, data, scorer, score_params, rows=None):
         self.data, self.scorer, self.score_params = data, scorer, score_params
+        self._known_rows = rows
         self.n_splits = len(data.X)
         self.share = shares_to_leave_out(self.n_splits, data.sample_weight)
+
+    def of_each_output(self):
+        """Yield the validation of each output by itself."""
+        for data, rows in zip(self.data.of_each_output(), self._rows(), strict=True):
+            yield LeaveOneOutValidation(data, self.scorer, self.score_params, rows)
 
     def scores(self, groups):
         """No scores of single samples; their means and standard deviations, by setting."""
@@ -68,7 +74,7 @@ class LeaveOneOutValidation:
         """y less left-out predictions: for each group a list of an array (J, n) for each output."""
         closed = [group for group in groups if not self._is_joint(group)]
         settings = [(group.depth, group.log_decays, group.log_rho) for group in closed]
-        outputs = [leave_one_out(rows, settings) for rows in self._rows] if closed else []
+        outputs = [leave_one_out(rows, settings) for rows in self._rows()] if closed else []
         by_group = zip(*outputs, strict=True)
         return [
             self._refitted_residuals(group) if self._is_joint(group) else next(by_group)
@@ -91,7 +97,7 @@ class LeaveOneOutValidation:
             coefs, intercepts = (np.concatenate(part) for part in refits)
             return HeldOutModels.of(coefs, intercepts, model_of, self.data)
         setting = group.depth, group.log_decays[0], group.log_rho
-        outputs = [left_out_maps(rows, *setting) for rows in self._rows]
+        outputs = [left_out_maps(rows, *setting) for rows in self._rows()]
         residuals, coefs, intercepts = (
             np.stack(part, axis=1) for part in zip(*outputs, strict=True)
         )
@@ -101,14 +107,13 @@ class LeaveOneOutValidation:
         """Whether outputs share a network, for which no closed form is known."""
         return self.data.moments.n_outputs > 1 and group.depth > 1 and not self.data.per_target
 
-    @cached_property
     def _rows(self):
-        data, m = self.data, self.data.moments.n_outputs
-        singles = [one_output(data.moments, j) if m > 1 else data.moments for j in range(m)]
-        return [
-            LeftOutRows.of(single, data.X, y, data.sample_weight)
-            for single, y in zip(singles, data.outputs.T, strict=True)
-        ]
+        """Yield the rows with each of the outputs; not all at once, for each holds moments."""
+        data, rows = self.data, self._known_rows
+        for moments, y in zip(each_output(data.moments), data.outputs.T, strict=True):
+            if rows is None:
+                rows = LeftOutRows.of(moments, data.X, y, data.sample_weight)
+            yield rows.with_target(moments, y)
 
     def _refits(self, group):
         """Yield maps (J, m, d) and intercepts (J, m) without each sample."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 
 from sklearn_deeplinear._compat import _check_method_params
@@ -14,7 +16,7 @@ from sklearn_deeplinear.model_selection._scores import (
     spread,
 )
 from sklearn_deeplinear.theory import deep_linear_path
-from sklearn_deeplinear.theory._one_output import one_output
+from sklearn_deeplinear.theory._one_output import each_output, one_output
 
 
 def check_splits(splits):
@@ -57,6 +59,15 @@ class SplitValidation:
         self.train = [train for train, _ in moments]
         self.test = [test for _, test in moments]
 
+    def of_each_output(self):
+        """Yield the validation of each output by itself."""
+        train = map(list, zip(*map(each_output, self.train), strict=True))
+        for j, data in enumerate(self.data.of_each_output()):
+            single = copy(self)
+            single.data, single.train = data, next(train)
+            single.test = [one_output(moments, j) for moments in self.test]
+            yield single
+
     @property
     def n_splits(self):
         """Number of splits."""
@@ -85,8 +96,7 @@ class SplitValidation:
         options = {**group.network, "weight_decays": group.weight_decays, "prove": False}
         if not self.data.per_target:
             return deep_linear_path(moments, **options)[:2]
-        outputs = range(moments.n_outputs)
-        paths = [deep_linear_path(one_output(moments, j), **options)[:2] for j in outputs]
+        paths = [deep_linear_path(single, **options)[:2] for single in each_output(moments)]
         return tuple(np.concatenate(parts, axis=1) for parts in zip(*paths, strict=True))
 
     def held_out(self, group):

@@ -56,7 +56,7 @@ class TrainingValidation:
     """
 
     def __init__(self, data, splits, *, solver, max_iter, stopping):
-        self.moments, self.stopping = data.moments, stopping
+        self.data, self.stopping = data, stopping
         self.folds = moments_of_splits(data, splits)
         self.n_splits = len(self.folds)
         self.run = {"solver": solver, "max_iter": max_iter}
@@ -65,8 +65,9 @@ class TrainingValidation:
         """Scores of each split by setting, their means and their standard deviations."""
         from sklearn_deeplinear.model_selection._training_curves import training_curves  # torch
 
+        moments = self.data.moments
         curves = [
-            training_curves(group, self.folds, self.moments, step_size=group.step_size, **self.run)
+            training_curves(group, self.folds, moments, step_size=group.step_size, **self.run)
             for group in groups
         ]
         scores = -np.concatenate([curve.loss for curve in curves], axis=1)  # (n_records, J, K)

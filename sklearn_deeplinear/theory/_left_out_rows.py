@@ -22,7 +22,7 @@ the condition number of R_x: where it is as small as that, so are the digits of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -34,6 +34,9 @@ from sklearn_deeplinear.theory._moments import SecondMoments
 # Without a sample of share s the gradient at zero has 1 - s of its size: its square, which the
 # equation is about, is a difference that must keep ten digits.
 _DOMINANT = 0.999
+
+# What does not depend on the target.
+_OF_INPUTS = "a", "basis", "weighted_squares", "typical", "whole", "leverage"
 
 # Numbers of eigenvalues that are few enough, and what remains of a function that is rounding.
 _FEW, _NOTHING = 16, 1e-15
@@ -80,6 +83,12 @@ class LeftOutRows:
         V = spectrum.directions[:, :rank]
         u = ((X - moments.mean_x) @ V) / spectrum.sigma[:rank]
         return cls(moments, u, y - moments.mean_y[0], share)
+
+    def with_target(self, moments, y) -> LeftOutRows:
+        """The same rows with another target, of the `moments` of the same inputs."""
+        rows = replace(self, moments=moments, y=y - moments.mean_y[0])
+        vars(rows).update({name: getattr(self, name) for name in _OF_INPUTS})
+        return rows
 
     @property
     def sigma(self):

@@ -22,10 +22,11 @@ CONFIGURATIONS = [
     DeepLinearRegressorCV([1e-3, 0.1], cv=3),
     DeepLinearRegressorCV([1e-3, 0.1], [2], per_target=True, fit_intercept=False),
     DeepLinearRegressorCV([0.01], [1, 3], widths=[2], noises=[0.1], cv=2, scoring="r2"),
+    DeepLinearRegressorCV([1e-3, 0.1], [1, 2], per_target="setting"),
 ]
 
 
-@parametrize_with_checks([CONFIGURATIONS[i] for i in (0, 2, 3)])
+@parametrize_with_checks([CONFIGURATIONS[i] for i in (0, 2, 3, 4)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
