@@ -7,9 +7,10 @@ by five folds, as `MultiTaskLassoCV` (`LassoCV` for one output, none for more th
 takes minutes), `PLSRegression` in a grid search over the number of components, and
 `DeepLinearRegressorCV` over depths and decays, by five folds and by leaving out single samples; of
 several outputs with a network and a setting for each, and by five folds also with one network for
-all (but for 300 images of MNIST, where a fit takes minutes). The score is the share of the variance of all outputs together that is explained
-on the test samples; the best ridge regression is the one of the best mean. Inputs are scaled to
-unit variance, pixels are not. Times are those of the processor, one fit with all its validation.
+all (but for 300 images of MNIST, where a fit takes minutes). The score is the share of the variance
+of all outputs together that is explained on the test samples; the best ridge regression is the one
+of the best mean. Inputs are scaled to unit variance, pixels are not. Times are those of the
+processor, one fit with all its validation.
 
     python benchmarks/bench_real_data.py                    # long: MNIST takes most of it
     python benchmarks/bench_real_data.py --quick            # linnerud and diabetes, three splits
@@ -86,7 +87,7 @@ def contestants(X, y, depths):
         left_out = {
             "DeepLinearRegressorCV, left out by target": DeepLinearRegressorCV(**options),
             "DeepLinearRegressorCV, 5 folds by target": DeepLinearRegressorCV(
-                **options, cv=N_FOLDS
+                cv=N_FOLDS, **options
             ),
         }
     return {
