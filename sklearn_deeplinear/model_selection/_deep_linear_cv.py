@@ -89,11 +89,14 @@ class DeepLinearRegressorCV(
         Scorer, the larger the better; None takes the negative mean squared error, averaged
         over outputs and weighted by the sample weights. With ``cv=None`` a scorer gets the
         left-out predictions of all samples at once.
-    per_target : bool or "setting", default=False
+    per_target : bool, "setting" or "auto", default=False
         True gives each output a network of its own, all of them of one setting: leave-one-out
         then has a closed form, and one layer is the same either way. "setting" chooses the
         setting for each output, too, as `alpha_per_target` of
-        :class:`~sklearn.linear_model.RidgeCV` does. Of the solver "analytic" only.
+        :class:`~sklearn.linear_model.RidgeCV` does, which with few samples is worse than one
+        for all: "auto" takes whichever of the two predicts better where settings are chosen by
+        one half of the samples and tried on the other. It needs ``cv=None`` and
+        ``scoring=None``. All of them are of the solver "analytic" only.
     solver : {"analytic", "gd", "flow"}, default="analytic"
         "gd" trains every setting by gradient descent from "spectral" weights, all decays on all
         folds at once, and "flow" by the flow that it approximates, one after the other; `cv`
@@ -112,7 +115,7 @@ class DeepLinearRegressorCV(
     ----------
     best_params_ : dict, or list of dict
         The setting with the best score: "depth", "width", "noise" and "weight_decay". Here and
-        in the next three one for each output with ``per_target="setting"`` and y of two
+        in the next three one for each output where `per_target_` is "setting" and y has two
         dimensions.
     best_score_ : float, or ndarray of shape (n_targets,)
         Its mean score.
@@ -143,6 +146,8 @@ class DeepLinearRegressorCV(
         `per_target`.
     moments_ : SecondMoments
         Second moments of all data.
+    per_target_ : bool or "setting"
+        What `per_target` came to; only with the solver "analytic".
     n_splits_ : int
         Number of splits; n_samples with ``cv=None``.
     n_features_in_ : int
@@ -194,7 +199,7 @@ class DeepLinearRegressorCV(
         "fit_intercept": ["boolean"],
         "cv": ["cv_object"],
         "scoring": [StrOptions(set(get_scorer_names())), callable, None],
-        "per_target": ["boolean", StrOptions({"setting"})],
+        "per_target": ["boolean", StrOptions({"setting", "auto"})],
         "solver": [StrOptions({"analytic", "gd", "flow"})],
         "stopping": [StrOptions({"cv"}), None],
         "step_sizes": ["array-like"],
@@ -267,7 +272,12 @@ class DeepLinearRegressorCV(
         given = data_of(self, X, y, sample_weight)
         data, self._inputs = in_fewer_inputs(given) if self.scoring is None else (given, None)
         validation = self._validation(data, given.X, params)
-        for name in ("stopping_path_", "estimator_", "loo_residuals_"):  # of a former fit
+        for name in (
+            "stopping_path_",
+            "estimator_",
+            "loo_residuals_",
+            "per_target_",
+        ):  # of a former fit
             self.__dict__.pop(name, None)
         self.moments_, self.n_splits_ = given.moments, validation.n_splits
         if self.solver == "analytic":
@@ -373,13 +383,19 @@ class DeepLinearRegressorCV(
             self._check_training()
             options = {"solver": self.solver, "max_iter": self.max_iter}
             return TrainingValidation(data, splits, **options, stopping=self.stopping == "cv")
-        if self.stopping is not None:
-            raise ValueError('stopping must be None with solver="analytic", which trains nothing.')
+        self._check_none("stopping", why='with solver="analytic", which trains nothing')
+        if self.per_target == "auto":
+            self._check_none("cv", "scoring", why='with per_target="auto"')
         if self.cv is None:
             if split_params.get("groups") is not None:
                 raise ValueError("groups must come with a splitter in cv, got cv=None.")
             return LeaveOneOutValidation(data, self._scorer(), score_params)
         return SplitValidation(data, splits, self._scorer(), score_params)
+
+    def _check_none(self, *names, why):
+        for name in names:
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} must be None {why}, got {getattr(self, name)!r}.")
 
     def _check_training(self):
         for name, bad in (
@@ -402,46 +418,54 @@ class DeepLinearRegressorCV(
         routed = process_routing(self, "fit", **weights, **params)
         return routed.splitter.split, {} if self.scoring is None else routed.scorer.score
 
-    def _choose(self, validation):
-        """The best setting by the `validation`, a :class:`Choice`."""
+    def _groups(self, moments):
+        """All settings, of networks that are fitted to `moments`."""
         grid = self.depths, self.widths, self.noises, self.weight_decays
-        groups = candidates(*grid, validation.data.moments)
+        groups = candidates(*grid, moments)
         if self.solver != "analytic":
             steps = check_step_sizes(self.step_sizes)
             groups = [replace(group, step_size=eta) for group in groups for eta in steps]
-        return choose(groups, validation)
+        return groups
 
     def _minimise(self, moments, validation):
         """Fit the best setting, or that of each output, at its minimum."""
-        if self.per_target == "setting":
+        groups, flat = self._groups(validation.data.moments), moments.single_target
+        self.per_target_ = self.per_target
+        if self.per_target == "auto":
+            self.per_target_ = True
+            if moments.n_outputs > 1 and validation.one_each_is_better(groups):
+                self.per_target_ = "setting"
+        if self.per_target_ == "setting":
             parts = zip(each_output(moments), validation.of_each_output(), strict=True)
-            fits = [self._minimum(*part) for part in parts]
+            fits = [
+                self._minimum(single, part, self._groups(part.data.moments))
+                for single, part in parts
+            ]
         else:
-            fits = [self._minimum(moments, validation)]
+            fits = [self._minimum(moments, validation, groups)]
         choices, minima, held_out = zip(*fits, strict=True)
         minima = [minimum for found in minima for minimum in found]
-        self._tell(choices, one=self.per_target != "setting" or moments.single_target)
+        self._tell(choices, one=self.per_target_ != "setting" or flat)
         self.global_minimum_ = minima if self.per_target else minima[0]
         self.n_iter_ = 1
         coef = np.concatenate([minimum.coef for minimum in minima])
         intercept = np.concatenate([minimum.intercept for minimum in minima])
-        flat = moments.single_target
         self.coef_, self.intercept_ = (coef[0], float(intercept[0])) if flat else (coef, intercept)
         self._held_out = HeldOutModels.side_by_side(held_out)
         if self.cv is None:
             residuals = self._held_out.residuals
             self.loo_residuals_ = residuals[:, 0] if flat else residuals
 
-    def _minimum(self, moments, validation):
+    def _minimum(self, moments, validation, groups):
         """The best setting, its minima and its models of held-out data."""
-        choice = self._choose(validation)
+        choice = choose(groups, validation)
         networks = each_output(moments) if self.per_target else [moments]
         minima = [global_minimum(network, **choice.network) for network in networks]
         return choice, minima, validation.held_out(choice.best)
 
     def _train(self, validation):
         """Train the best setting on all data until it is stopped."""
-        choice = self._choose(validation)
+        choice = choose(self._groups(self.moments_), validation)
         choice.table.update(validation.columns())
         self._tell([choice], one=True)
         self.stopping_path_, self.n_iter_ = validation.path, self.max_iter

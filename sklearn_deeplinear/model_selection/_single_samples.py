@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_deeplinear.model_selection._fold_moments import all_but_one
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
+from sklearn_deeplinear.model_selection._pooling import one_each_is_better
 from sklearn_deeplinear.model_selection._scores import FixedPredictions, score_of
 from sklearn_deeplinear.theory import SecondMoments, deep_linear_path
 from sklearn_deeplinear.theory._leave_one_out import leave_one_out, left_out_maps
@@ -31,6 +32,7 @@ class LeaveOneOutValidation:
     def __init__(self, data, scorer, score_params, rows=None):
         self.data, self.scorer, self.score_params = data, scorer, score_params
         self._known_rows = rows
+        self._known_residuals: tuple = (None, None)
         self.n_splits = len(data.X)
         self.share = shares_to_leave_out(self.n_splits, data.sample_weight)
 
@@ -70,8 +72,17 @@ class LeaveOneOutValidation:
         errors *= errors
         return mean, unit * np.sqrt(errors @ self.share)
 
+    def one_each_is_better(self, groups):
+        """Whether the outputs do better with a setting each than with one for all."""
+        return one_each_is_better(self.residuals(groups), self.share)
+
     def residuals(self, groups):
         """y less left-out predictions: for each group a list of an array (J, n) for each output."""
+        if self._known_residuals[0] is not groups:
+            self._known_residuals = groups, self._residuals_of(groups)
+        return self._known_residuals[1]
+
+    def _residuals_of(self, groups):
         closed = [group for group in groups if not self._is_joint(group)]
         settings = [(group.depth, group.log_decays, group.log_rho) for group in closed]
         outputs = [leave_one_out(rows, settings) for rows in self._rows()] if closed else []
