@@ -243,8 +243,8 @@ def main():
             flush=True,
         )
     if is_gpu and not arguments.only:
-        rows = [{"device": card, "rates": rate}, *rows]
-        write_results("bench_gpu", rows, quick=arguments.quick)
+        found = {"device": card, "rates": rate, "cases": rows}
+        write_results("bench_gpu", found, quick=arguments.quick)
 
 
 if __name__ == "__main__":

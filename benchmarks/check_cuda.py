@@ -362,8 +362,9 @@ def main():
         print(f"{dtype}: {len(apart)} cases, median {middle:.0e}, largest {most:.0e} of {where}")
     print(f"{len(models)} models loaded on the CPU, {time.perf_counter() - start:.0f} s")
     if device.startswith("cuda") and not arguments.only:
-        about = {"device": torch.cuda.get_device_name(device), "models loaded": len(models)}
-        write_results("check_cuda", [about, *rows], quick=arguments.quick)
+        card = torch.cuda.get_device_name(device)
+        found = {"device": card, "models_loaded": len(models), "cases": rows}
+        write_results("check_cuda", found, quick=arguments.quick)
     sys.exit(wrong + len(others) > 0)
 
 
