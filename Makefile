@@ -60,7 +60,8 @@ bench: $(VENV)/.stamp-dev  ## run every benchmark at its small size, in less tha
 
 bench-gpu: $(VENV)/.stamp-dev  ## time and test on a CUDA device what only one can show
 	$(PY) benchmarks/bench_gpu.py
-	$(PY) -m pytest -q tests/estimators tests/dynamics -k cuda
+	$(PY) benchmarks/check_cuda.py
+	$(PY) -m pytest -q tests/estimators tests/dynamics tests/test_common.py -k cuda
 
 clean:  ## remove what these targets made, except the environments
 	rm -rf build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache demo_output \

@@ -180,6 +180,20 @@ TABLES = {
             "models/DeepLinearRegressorCV/standard_error": "standard error",
         },
     ),
+    "bench_gpu": (
+        "cases",
+        {
+            "case": "case",
+            "dtype": "precision",
+            "seconds/cpu": "CPU, s",
+            "seconds/device": "device, s",
+            "cpu_over_device": "CPU / device",
+            "difference": "difference of outcomes",
+            "floor/products": "products at full rate, s",
+            "floor/bytes": "arrays at full rate, s",
+            "floor/calls": "calls, s",
+        },
+    ),
     "check_nist": (
         "",
         {
@@ -322,7 +336,8 @@ def benchmark_tables():
             if all(value is None for value in column):
                 raise KeyError(f"{name}.json has no {key!r}")
         text += [question, "-" * len(question), ""]
-        text += [f"``benchmarks/{name}.py``. {environment(found)}.", ""]
+        card = f"{found['results']['device']}; " if part and "device" in found["results"] else ""
+        text += [f"``benchmarks/{name}.py``. {card}{environment(found)}.", ""]
         shown = [[_shown(value) for value in row] for row in cells]
         text += [list_table([tuple(columns.values()), *shown]), ""]
     return "\n".join(text)

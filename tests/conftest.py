@@ -20,6 +20,11 @@ settings.register_profile("repeatable", derandomize=True, deadline=None, max_exa
 settings.load_profile("repeatable")
 
 
+def pytest_configure(config):
+    """Let torch say that a thread of its backward passes was the first one to multiply on CUDA."""
+    config.addinivalue_line("filterwarnings", "ignore:Attempting to run cuBLAS, but there was no")
+
+
 def pytest_collection_finish():
     """Leave what is loaded and collected out of all further collections of garbage."""
     gc.collect()
@@ -31,6 +36,11 @@ DEVICES = {
     "cuda": torch.cuda.is_available(),
     "mps": torch.backends.mps.is_available(),
 }
+if DEVICES["cuda"]:
+    # Tests that name no device claim what holds in double precision, the default of the CPU.
+    from sklearn_deeplinear.estimators import _options
+
+    _options.default_device = lambda: torch.device("cpu")
 
 
 @pytest.fixture(params=[name for name, present in DEVICES.items() if present])

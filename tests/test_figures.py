@@ -274,12 +274,43 @@ def test_descent_and_flow_of_elkabetz_are_drawn(script, monkeypatch, tmp_path):
         module.main()
     assert (tmp_path / f"runs_{name}.png").stat().st_size > 10_000
     result = read(tmp_path, f"runs_{name}")
-    assert result["environment"]["dtype"] == "float32"
+    assert result["relu"]["environment"]["dtype"] == "float32"
     for name in module.NETS:
         curves = result[name]
         apart = [curves["distance"][r][-1] for r in ("2", "5", "10", "20")]
         assert np.all(np.diff(apart) > 0)
         assert apart[-1] < 0.1 * curves["distance_from_init"][-1]
+
+
+@pytest.mark.parametrize("name", ["conv_strided", "conv_max_pool"])
+def test_products_of_patches_are_the_convolutions_of_elkabetz(script, name):
+    """Loss and gradient, to rounding; what runs on a CUDA device."""
+    module = script("elkabetz2021_fig1")
+    torch = module.torch
+    X = torch.from_numpy(np.random.RandomState(0).standard_normal((20, 1, 28, 28)))
+    y, found = torch.arange(20) % 10, []
+    net = module.make_net(name, "float64")
+    for layers in (net, module.by_patches(module.make_net(name, "float64"))):
+        loss = torch.nn.functional.cross_entropy(layers(X), y)
+        slopes = torch.autograd.grad(loss, list(layers.parameters()))
+        found.append([loss.detach().numpy(), *(slope.numpy() for slope in slopes)])
+    assert len(found[0]) == 1 + len(list(net.parameters()))
+    for by_convolution, by_patches in zip(*found, strict=True):
+        atol = 1e-13 * np.abs(by_convolution).max()
+        np.testing.assert_allclose(by_patches, by_convolution, rtol=0, atol=atol)
+
+
+def test_networks_of_elkabetz_without_runs_keep_their_curves(script, monkeypatch, tmp_path):
+    module = script("elkabetz2021_fig1")
+    monkeypatch.setattr(module, "HERE", tmp_path / "runs")
+    line = [2.0, 1.0]
+    curves = {"iteration": [0, 4], "loss": {"1": line, "2": line}, "environment": {"device": "x"}}
+    curves |= {"distance_from_init": [0.0, 1.0], "distance": {"2": [0.0, 0.1]}}
+    (tmp_path / "runs_4.json").write_text(json.dumps({"linear": curves}))
+    monkeypatch.setattr("sys.argv", ["", "plot", "--steps", "4"])
+    module.main()
+    assert read(tmp_path, "runs_4") == {"linear": curves}
+    assert (tmp_path / "runs_4.png").stat().st_size > 10_000
 
 
 def test_a_stopped_run_of_elkabetz_goes_on(script, monkeypatch, tmp_path):

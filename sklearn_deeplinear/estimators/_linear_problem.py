@@ -273,7 +273,7 @@ class LinearProblem:
 
     def unstacked(self, batch, starts):
         """What each network of a batch is left with, units at rest among it."""
-        stacks = batch.unpacked(batch.state)["weights"]
+        stacks = batch.unpacked(batch.state.cpu())["weights"]  # one copy, in place of many
         for i, start in enumerate(starts):
             weights = [stack[i] for stack in stacks]
             yield Parameters({"weights": between(live_units(start), weights, self.shapes)})

@@ -17,7 +17,7 @@ def check_device(device, data_device=None):
     if isinstance(device, str) and device == "auto":
         if isinstance(data_device, torch.device):
             return data_device
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return default_device()
     try:
         resolved = torch.device(device)
         torch.zeros(1, device=resolved).cpu()
@@ -27,6 +27,11 @@ def check_device(device, data_device=None):
             f"got {device!r} ({str(error).splitlines()[0]})."
         ) from None
     return resolved
+
+
+def default_device():
+    """Where training runs if neither users nor their data say so."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def check_dtype(dtype, device):

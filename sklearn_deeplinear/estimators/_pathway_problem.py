@@ -281,10 +281,10 @@ class PathwayProblem:
 
     def unstacked(self, batch, starts):
         """What each network of a batch is left with."""
+        stacks = batch.unpacked(batch.state.cpu())["weights"] if self.linear else None
         for i in range(len(starts)):
-            if self.linear:
-                pathways = batch.unpacked(batch.state)["weights"]
-                yield Parameters({"weights": [[W[i] for W in path] for path in pathways]})
+            if stacks is not None:
+                yield Parameters({"weights": [[W[i] for W in path] for path in stacks]})
             else:
                 yield batch.part((i,))
 

@@ -197,7 +197,7 @@ class PerceptronProblem:
 
     def unstacked(self, batch, starts):
         """What each network of a batch is left with."""
-        stacks = batch.unpacked(batch.state)
+        stacks = batch.unpacked(batch.state.cpu())
         for i in range(len(starts)):
             yield Parameters({name: [part[i] for part in parts] for name, parts in stacks.items()})
 

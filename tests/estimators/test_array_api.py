@@ -225,8 +225,10 @@ def test_samples_stay_on_their_device(name, solver, device, monkeypatch):
     with dispatched(), HostCopies() as copies:
         model.fit(here(X), here(y))
     assert 0 < copies.largest <= 400  # a number for each of the 400 samples, as labels are
-    wanted = clone(model).set_params(device="cpu").fit(X, y)
-    assert_allclose(model.trajectory_.loss, wanted.trajectory_.loss, rtol=1e-4)
+    wanted = clone(model).set_params(device="cpu").fit(X, y).trajectory_.loss
+    # Steps of L-BFGS magnify rounding, by which 20 of them lead to 7e-6 of the first loss on CUDA.
+    atol = 3e-5 * wanted[0] if solver == "lbfgs" else 0
+    assert_allclose(model.trajectory_.loss, wanted, rtol=1e-4, atol=atol)
 
 
 def moments_cases():

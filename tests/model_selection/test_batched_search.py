@@ -2,11 +2,13 @@
 
 import pickle
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import loguniform
 from sklearn.base import clone
@@ -24,6 +26,7 @@ from sklearn_deeplinear import (
     HomogeneousMLPRegressor,
     MultiPathwayRegressor,
 )
+from sklearn_deeplinear.estimators._fit_together import stacks
 from sklearn_deeplinear.model_selection import BatchedGridSearchCV, BatchedRandomizedSearchCV
 from sklearn_deeplinear.model_selection._own_scores import r2_scores
 
@@ -178,6 +181,14 @@ def test_one_candidate_that_cannot_be_stacked_leaves_the_others_in_stacks(capsys
     assert "9 fits in a stack" in capsys.readouterr().out
     same(batched, GridSearchCV(model, grid, cv=3).fit(X, Y))
     assert (batched.cv_results_["mean_fit_time"] > 0).all()
+
+
+@pytest.mark.parametrize(("device", "sizes"), [("cpu", [1, 1, 1, 1, 1]), ("meta", [3, 2])])
+def test_caches_of_the_cpu_do_not_divide_what_trains_elsewhere(device, sizes):
+    """Members of 10 MB in 30 MB: one at a time is what the caches keep."""
+    options = SimpleNamespace(device=torch.device(device))
+    members = [SimpleNamespace(size=1e7, options=options) for _ in range(5)]
+    assert [len(part) for part in stacks(members, 3e7)] == sizes
 
 
 def test_last_steps_of_a_pipeline_may_be_searched():
