@@ -16,7 +16,7 @@ import time
 
 import numpy as np
 from _environment import write_results
-from _measure import in_turn, parser
+from _measure import in_turn, parser, row, show
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.linear_model import RidgeCV
 
@@ -66,36 +66,25 @@ def bench(name, repeats):
     ours = decays / top * np.linalg.norm(np.cov(X.T, y, bias=True)[-1, :-1])
     ways = {
         "ours": lambda: DeepLinearRegressorCV(ours, depths, cv=cv).fit(X, y),
-        "ridge_cv": lambda: RidgeCV(len(y) * decays, cv=cv).fit(X, y),
+        "RidgeCV": lambda: RidgeCV(len(y) * decays, cv=cv).fit(X, y),
     }
     timings = in_turn(ways, repeats or default, clock=time.process_time)
-    return {
-        "data": name,
-        "n_settings": len(depths) * N_DECAYS,
-        **{f"{way}_seconds": value for way, value in timings.medians().items()},
-        "ours_over_ridge_cv": timings.ratio("ours", "ridge_cv"),
-        **timings.figures(),
-        "largest_difference_from_refits": (
-            largest_difference(X, y, ours, depths) if cv is None else None
-        ),
-    }
+    return row(
+        name,
+        timings,
+        [("ours", "RidgeCV")],
+        agreement=largest_difference(X, y, ours, depths) if cv is None else None,
+        figures={"settings": len(depths) * N_DECAYS},
+    )
 
 
 def main():
-    """Time all cases, print one table and write the results."""
+    """Time all cases, print a line each and write the results."""
     quick = parser(__doc__, "diabetes only, three repeats").parse_args().quick
-    print(f"{'data':24}{'ours ms':>10}{'RidgeCV ms':>12}{'ratio':>8}{'difference':>12}")
     rows = []
     for name in list(CASES)[: 2 if quick else None]:
-        row = bench(name, 3 if quick else None)
-        rows.append(row)
-        difference = row["largest_difference_from_refits"]
-        print(
-            f"{name:24}{1e3 * row['ours_seconds']:10.1f}{1e3 * row['ridge_cv_seconds']:12.1f}"
-            f"{row['ours_over_ridge_cv']:8.2f}"
-            + ("" if difference is None else f"{difference:12.0e}"),
-            flush=True,
-        )
+        rows.append(bench(name, 3 if quick else None))
+        show(rows[-1])
     write_results("bench_cv", rows, quick=quick)
 
 

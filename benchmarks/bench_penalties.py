@@ -17,7 +17,7 @@ from importlib.util import find_spec
 
 import numpy as np
 from _environment import write_results
-from _measure import agreed, in_turn, parser
+from _measure import agreed, in_turn, parser, row, show
 
 from sklearn_deeplinear.datasets import make_linear_teacher
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
@@ -63,15 +63,16 @@ def bench(k, depth, repeats):
     timings = in_turn(ways, repeats, warm_up=1, clock=time.process_time)
     ours, theirs = (np.sort(timings.outcomes[way]) for way in ways)
     name = f"{k} modes, {depth} layers"
-    return {
-        "case": name,
-        "penalty": PENALTIES[depth],
-        "modes_alive": int(np.sum(theirs > 0)),
-        "difference": agreed(name, np.abs(ours - theirs).max() / strengths[0], AGREE),
-        "seconds": timings.medians(),
-        "ours_over_skglm": timings.ratio("ours", "skglm"),
-        **timings.figures(),
-    }
+    return row(
+        name,
+        timings,
+        [("ours", "skglm")],
+        agreement=agreed(name, np.abs(ours - theirs).max() / strengths[0], AGREE),
+        figures={
+            "penalty of skglm": PENALTIES[depth],
+            "modes alive": int(np.sum(theirs > 0)),
+        },
+    )
 
 
 def main():
@@ -85,7 +86,7 @@ def main():
     for k in SIZES[: 1 if quick else None]:
         for depth in PENALTIES:
             rows.append(bench(k, depth, 1 if quick else REPEATS))
-            print(rows[-1], flush=True)
+            show(rows[-1])
     write_results("bench_penalties", rows, quick=quick)
 
 

@@ -2,11 +2,11 @@
 
 Figures are read from benchmarks/results. In the words and figures of a claim
 
-    {bench_path:results/*/ridge_cv_over_sweep:.1f:min}
+    {bench_path:results/*/ratios/RidgeCV over sweep:.1f:min}
 
 is the least of what ``results/bench_path.json`` holds at that place, with one decimal. A star
-stands for all entries, ``data=linnerud`` for those with that value, ``ours over theirs`` for a
-quotient, and ``*1000`` behind the reduction multiplies. ``tests/test_claims.py`` finds the words
+stands for all entries, ``data=linnerud`` for those with that value, ``ours over theirs`` for what
+has this name or else a quotient, and ``*1000`` behind the reduction multiplies. ``tests/test_claims.py`` finds the words
 on the pages.
 """
 
@@ -86,9 +86,9 @@ def _found(value, path):
         modes = [[abs(strength) for strength in mode] for mode in zip(*last, strict=True)]
         yield from _found([max(mode) / sum(mode) for mode in modes], rest)
     elif part == "*":
-        for item in value:
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _found(item, rest)
-    elif " over " in part:
+    elif " over " in part and part not in value:
         above, below = part.split(" over ")
         yield value[above] / value[below]
     elif "=" in part:

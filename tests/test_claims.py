@@ -86,9 +86,9 @@ def test_what_checks_a_claim_exists(claims):
 
 
 def test_every_benchmark_of_the_pages_is_in_the_table(claims):
-    tables = importlib.import_module("_generated_tables")
+    table = importlib.import_module("table")
     checks = {claim["check"] for claim in each(claims)}
-    assert {f"benchmarks/{name}.py" for name in tables.TABLES} <= checks
+    assert {f"benchmarks/{name}.py" for name in table.scripts()} <= checks
 
 
 def test_measured_numbers_of_the_prose_are_in_the_table(claims):
@@ -117,3 +117,11 @@ def test_figures_are_found_reduced_and_formatted(claims, monkeypatch):
         claims.filled("{some:rows/name=d/x:.1f}")
     with pytest.raises(KeyError):
         claims.filled("{other:rows:.1f}")
+
+
+def test_ratios_are_those_that_stand_there_or_quotients(claims, monkeypatch):
+    row = {"seconds": {"a": 6.0, "b": 3.0}, "ratios": {"a over b": 2.5, "c over b": 4.0}}
+    monkeypatch.setattr(claims, "results_of", {"some": {"results": [row]}}.__getitem__)
+    assert claims.filled("{some:results/*/seconds/a over b:.1f}") == "2.0"
+    assert claims.filled("{some:results/*/ratios/a over b:.1f}") == "2.5"
+    assert claims.filled("{some:results/*/ratios/*:.1f:max}") == "4.0"

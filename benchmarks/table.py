@@ -1,0 +1,273 @@
+"""The tables of what was measured, from benchmarks/results: for the README there and the docs.
+
+    python benchmarks/table.py    # writes benchmarks/results/README.md, as `make bench` does
+
+Rows of the shape that `_measure.row` makes head their columns themselves. Other scripts have theirs
+in `COLUMNS`. Nothing is typed by hand: a column of which results hold nothing is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from _plan import PLAN
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+
+# Scripts that check have tables, too.
+CHECKS = ("check_certificates", "check_noise", "check_nist")
+
+# Results of another shape: the key of each column, a slash goes one level down, and its heading.
+COLUMNS = {
+    "bench_real_data": {
+        "data": "data",
+        "shape": "samples, inputs, targets",
+        "models/RidgeCV/score": "R2 of RidgeCV",
+        "models/DeepLinearRegressorCV/score": "R2 of DeepLinearRegressorCV",
+        "models/DeepLinearRegressorCV/less_best_ridge": "less the best ridge",
+        "models/DeepLinearRegressorCV/standard_error": "standard error",
+    },
+    "bench_scaling": {
+        "sweep": "what grows",
+        "sizes": "sizes",
+        "exponent_of_time": "exponent of time",
+        "predicted_for_time": "predicted",
+        "exponent_of_memory": "exponent of memory",
+        "predicted_for_memory": "predicted",
+    },
+    "check_certificates": {
+        "case": "problems",
+        "problems": "number",
+        "share_within_1e-8": "share within 1e-8 of a bound",
+        "share_within_1e-6": "within 1e-6",
+        "gap_quantiles/0.5": "median gap",
+        "gap_quantiles/1.0": "largest gap",
+        "cpu_seconds_quantiles/0.5": "median, s",
+        "cpu_seconds_quantiles/1.0": "longest, s",
+    },
+    "check_noise": {
+        "problems": "problems",
+        "share_certified": "share certified",
+        "gap_quantiles/0.5": "median gap",
+        "gap_quantiles/0.9": "gap of nine in ten at most",
+        "gap_quantiles/1.0": "largest gap",
+        "lower_by_more_than_1e-6": "minima of restarts that are lower by 1e-6",
+        "wide_gap_quantiles/0.5": "10 outputs, 50 units: median gap",
+        "wide_gap_quantiles/1.0": "largest",
+    },
+    "check_nist": {
+        "set": "set",
+        "exact": "exact",
+        "lstsq": "lstsq",
+        "lstsq_equal_columns": "lstsq, equal columns",
+        "global_minimum": "global_minimum",
+        "DeepLinearRegressor": "DeepLinearRegressor",
+        "DeepLinearRegressorCV": "DeepLinearRegressorCV",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of one part of a script, their first being the heading, and notes on some cases."""
+
+    title: str
+    rows: list[Sequence[str]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A script, its question, and for each file of results where and when it ran, and tables."""
+
+    script: str
+    question: str
+    runs: list[tuple[str, list[Table]]]
+
+
+def sections():
+    """What all scripts with results have measured, in the order of the plan."""
+    return [section(script) for script in scripts()]
+
+
+def scripts():
+    """Names of the scripts with results that have a table."""
+    return [name for name in (*PLAN, *CHECKS) if files_of(name)]
+
+
+def files_of(script):
+    """Results of a script: of its name, or of that and what was run."""
+    return [*RESULTS.glob(f"{script}.json"), *sorted(RESULTS.glob(f"{script}_*.json"))]
+
+
+def section(script):
+    """The section of one script."""
+    found = {path: json.loads(path.read_text(encoding="utf-8")) for path in files_of(script)}
+    runs = [(conditions(run), tables(path, run["results"])) for path, run in found.items()]
+    return Section(script, question(script), runs)
+
+
+def tables(path, results):
+    """Tables of one file of results."""
+    known = COLUMNS.get(path.stem)
+    if known:
+        return [Table("", columns(path.name, rows_of(results), known), [])]
+    parts = groupby(results, key=lambda row: row.get("part", ""))
+    return [measured(title, list(rows)) for title, rows in parts]
+
+
+def question(script):
+    """First line of what a script says of itself, without running it."""
+    source = (HERE / f"{script}.py").read_text(encoding="utf-8")
+    return ast.get_docstring(ast.parse(source)).split("\n")[0]
+
+
+def conditions(found):
+    """Date, versions and machine of a measurement in one line."""
+    where = found["environment"]
+    said = [found.get("date"), environment(found)]
+    said += [f"load {where['load']:.1f}"] if "load" in where else []
+    return "; ".join(filter(None, said))
+
+
+def environment(found):
+    """Versions and machine of a measurement."""
+    where = found["environment"]
+    versions = {"Python": where["python"], **where["packages"], **where.get("peers", {})}
+    threads = where["torch_threads"]
+    return (
+        f"{', '.join(f'{name} {version}' for name, version in versions.items())}; "
+        f"{where['machine']}, {where['cores']} cores, "
+        f"{threads} thread{'s' * (threads > 1)} of torch"
+    )
+
+
+# Rows of the common shape
+
+
+def measured(title, rows):
+    """Table of rows as `_measure.row` makes them; columns that no row fills are left out."""
+    of = "".join(f", {of}" for of in dict.fromkeys(row["of"] for row in rows if "of" in row))
+    heads = {("case",): "case"}
+    heads |= {("seconds", way): way + of for way in keys(rows, "seconds")}
+    heads |= {("ratios", key): key.replace(" over ", " / ") for key in keys(rows, "ratios")}
+    heads |= {("floor",): "times the floor", ("agreement",): "difference"}
+    heads |= {("figures", key): key.replace(" over ", " / ") for key in keys(rows, "figures")}
+    cells = {at: [cell(row, at) for row in rows] for at in heads}
+    filled = [at for at, column in cells.items() if set(column) != {"--"}]
+    lines = [[heads[at] for at in filled], *zip(*(cells[at] for at in filled), strict=True)]
+    return Table(title, lines, notes(rows))
+
+
+def notes(rows):
+    """Reasons that rows give, once each behind the cases that have them."""
+    cases = {}
+    for row in rows:
+        if "why" in row:
+            cases.setdefault(row["why"], []).append(row["case"])
+    said = [f"{'; '.join(names)}: {why}." for why, names in cases.items()]
+    best = ["Times are the best of the repeats, not medians, and ratios are those of the best."]
+    return said + best * any(row.get("best") for row in rows)
+
+
+def keys(rows, name):
+    """All keys of a dict that rows hold, in the order in which they come."""
+    return list(dict.fromkeys(key for row in rows for key in row.get(name, {})))
+
+
+def cell(row, at):
+    """One cell: of times, with their spread."""
+    value = at_path(row, at)
+    if value is None:
+        return "--"
+    if at[0] != "seconds":
+        return shown(value)
+    spread = (row.get("spread") or {}).get(at[1])
+    return time(value) + ("" if spread is None else f" ({100 * spread:.0f} %)")
+
+
+def time(seconds):
+    """Seconds in a unit of which there is at least one."""
+    units = (("s", 1), ("ms", 1e-3), ("us", 1e-6))
+    unit, size = next((pair for pair in units if seconds >= pair[1]), units[-1])
+    return f"{shown(seconds / size)} {unit}"
+
+
+# Results of other shapes
+
+
+def rows_of(results):
+    """Rows of a list, of cases by their names, or of a summary."""
+    if isinstance(results, list):
+        return results
+    if "summary" in results:
+        return [results["summary"]]
+    return [{"case": case, **row} for case, row in results.items()]
+
+
+def columns(name, rows, heads):
+    """Table of the chosen columns, all of which must hold something."""
+    cells = [[at_path(row, key.split("/")) for key in heads] for row in rows]
+    for key, column in zip(heads, zip(*cells, strict=True), strict=True):
+        if all(value is None for value in column):
+            raise KeyError(f"{name} has no {key!r}")
+    return [list(heads.values()), *([shown(value) for value in row] for row in cells)]
+
+
+def at_path(row, path):
+    """What lies at a path of keys; None where it ends before."""
+    for part in path:
+        row = row.get(part) if row else None
+    return row
+
+
+def shown(value):
+    """A number in three digits, a list of sizes as their product or from first to last."""
+    if value is None:
+        return "--"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, list):
+        few = len(value) <= 3
+        return " x ".join(map(shown, value)) if few else f"{shown(value[0])} to {shown(value[-1])}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+# The README of the results
+
+
+def markdown():
+    """All tables in Markdown."""
+    text = [HEAD]
+    for section in sections():
+        text += [f"## {section.question}", f"`{section.script}.py`."]
+        for where, tables in section.runs:
+            text.append(f"{where}.")
+            for table in tables:
+                text += [f"**{table.title}**"] if table.title else []
+                head, *rows = table.rows
+                lines = [head, ["---"] * len(head), *rows]
+                text.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+                text += table.notes
+    return "\n\n".join(text) + "\n"
+
+
+HEAD = """# What was measured
+
+Written by `python benchmarks/table.py` from the files beside it: medians, in brackets the distance
+between the quartiles in percent of them, where there were several turns. A ratio is that of the
+medians, "times the floor" how much longer a step takes than the machine needs at least, and
+"difference" the largest between what the contestants found."""
+
+
+if __name__ == "__main__":
+    (RESULTS / "README.md").write_text(markdown(), encoding="utf-8")
+    print(f"wrote {RESULTS / 'README.md'}")
