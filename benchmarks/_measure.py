@@ -39,7 +39,7 @@ class Timings:
         return Timings(seconds, self.outcomes)
 
     def named(self, names):
-        """The same of some contestants, by names that head columns."""
+        """The same of the contestants that `names` has, by the names that it gives them."""
         seconds = {name: self.seconds[way] for way, name in names.items()}
         return Timings(seconds, self.outcomes)
 

@@ -21,10 +21,9 @@ class Entry:
         """Whether `make bench` runs it in full, so that tables of the documentation are renewed."""
         return self.always_full or (self.full is not None and self.full <= LONGEST)
 
-    @property
-    def minutes(self):
-        """Of the run that `make bench` makes."""
-        return self.full if self.in_full else self.quick
+    def minutes_of(self, in_full):
+        """Of one kind of run."""
+        return self.full if in_full else self.quick
 
 
 PLAN = {

@@ -10,7 +10,7 @@
 
 The contestants run in turn; ratios are those of the medians.
 
-    python benchmarks/bench_latency.py            # about two minutes
+    python benchmarks/bench_latency.py            # some two minutes
     python benchmarks/bench_latency.py --quick    # two processes each
 """
 
@@ -44,7 +44,7 @@ PROCESSES = {
     },
 }
 FIRST = {"import": "sklearn.linear_model", "first fit": "Ridge"}
-N_PROCESSES, N_PREDICTIONS = 11, 301
+N_PROCESSES, N_PREDICTIONS = 7, 301
 # Penalty of Ridge, and the largest difference of predictions of size one.
 ALPHA, AGREE = 1.0, 1e-10
 

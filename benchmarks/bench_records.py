@@ -159,7 +159,7 @@ def main():
             continue
         timings = fits(models, *load(return_X_y=True), repeats)
         for name in models:
-            rows.append(row(name, timings.named({"fit": name}), part=f"default fits of {data}"))
+            rows.append(row(name, timings.named({name: "fit"}), part=f"default fits of {data}"))
             show(rows[-1])
     if not arguments.only:
         write_results("bench_records", rows, quick=arguments.quick)

@@ -152,7 +152,12 @@ def environment(found):
 
 
 def measured(title, rows):
-    """Table of rows as `_measure.row` makes them; columns that no row fills are left out."""
+    """Table of rows as `_measure.row` makes them; columns that no row fills are left out.
+
+    A row without a case says what all have in common.
+    """
+    said = [f"{key}: {value}." for row in rows if "case" not in row for key, value in row.items()]
+    rows = [row for row in rows if "case" in row]
     of = "".join(f", {of}" for of in dict.fromkeys(row["of"] for row in rows if "of" in row))
     heads = {("case",): "case"}
     heads |= {("seconds", way): way + of for way in keys(rows, "seconds")}
@@ -162,7 +167,7 @@ def measured(title, rows):
     cells = {at: [cell(row, at) for row in rows] for at in heads}
     filled = [at for at, column in cells.items() if set(column) != {"--"}]
     lines = [[heads[at] for at in filled], *zip(*(cells[at] for at in filled), strict=True)]
-    return Table(title, lines, notes(rows))
+    return Table(title, lines, said + notes(rows))
 
 
 def notes(rows):
@@ -268,6 +273,11 @@ medians, "times the floor" how much longer a step takes than the machine needs a
 "difference" the largest between what the contestants found."""
 
 
-if __name__ == "__main__":
+def write():
+    """Write the tables beside the results."""
     (RESULTS / "README.md").write_text(markdown(), encoding="utf-8")
     print(f"wrote {RESULTS / 'README.md'}")
+
+
+if __name__ == "__main__":
+    write()

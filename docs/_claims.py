@@ -6,8 +6,8 @@ Figures are read from benchmarks/results. In the words and figures of a claim
 
 is the least of what ``results/bench_path.json`` holds at that place, with one decimal. A star
 stands for all entries, ``data=linnerud`` for those with that value, ``ours over theirs`` for what
-has this name or else a quotient, and ``*1000`` behind the reduction multiplies. ``tests/test_claims.py`` finds the words
-on the pages.
+has this name or else a quotient, and ``*1000`` behind the reduction multiplies.
+``tests/test_claims.py`` finds the words on the pages.
 """
 
 import re
