@@ -25,14 +25,6 @@ CHECKS = ("check_certificates", "check_noise", "check_nist")
 
 # Results of another shape: the key of each column, a slash goes one level down, and its heading.
 COLUMNS = {
-    "bench_real_data": {
-        "data": "data",
-        "shape": "samples, inputs, targets",
-        "models/RidgeCV/score": "R2 of RidgeCV",
-        "models/DeepLinearRegressorCV/score": "R2 of DeepLinearRegressorCV",
-        "models/DeepLinearRegressorCV/less_best_ridge": "less the best ridge",
-        "models/DeepLinearRegressorCV/standard_error": "standard error",
-    },
     "bench_scaling": {
         "sweep": "what grows",
         "sizes": "sizes",
@@ -115,6 +107,8 @@ def section(script):
 
 def tables(path, results):
     """Tables of one file of results."""
+    if path.stem == "bench_real_data":
+        return [scored(results)]
     known = COLUMNS.get(path.stem)
     if known:
         return [Table("", columns(path.name, rows_of(results), known), [])]
@@ -214,6 +208,26 @@ def rows_of(results):
     if "summary" in results:
         return [results["summary"]]
     return [{"case": case, **row} for case, row in results.items()]
+
+
+def scored(rows):
+    """Table of test scores of models, beside that of the best ridge regression of each row."""
+    models = keys(rows, "models")
+    lines = [["data", "samples, inputs, targets", "R2 of RidgeCV", *models]]
+    for row in rows:
+        own = [row["models"].get(name) for name in models]
+        ridge = row["models"]["RidgeCV"]["score"]
+        lines.append([row["data"], shown(row["shape"]), shown(ridge), *map(difference, own)])
+    note = "Models: R2 on test data less that of the best ridge regression, mean and standard error"
+    return Table("", lines, [f"{note} over {rows[0]['n_splits']} splits, and time of a fit."])
+
+
+def difference(model):
+    """Score less that of the best ridge regression, with its standard error, and time."""
+    if model is None:
+        return "--"
+    least, error = (shown(model[key]) for key in ("less_best_ridge", "standard_error"))
+    return f"{least} +- {error} ({time(model['seconds'])})"
 
 
 def columns(name, rows, heads):

@@ -33,11 +33,12 @@ def test_all_results_of_benchmarks_are_in_the_tables(table):
 
 def test_results_say_where_and_how_they_were_measured(table):
     envelope = {"environment", "date", "quick", "seed", "repeats", "results"}
+    common = set(table.scripts()) - {*table.COLUMNS, "bench_real_data"}
     for script in table.scripts():
         for path in table.files_of(script):
             found = json.loads(path.read_text(encoding="utf-8"))
             assert found.keys() == envelope and not found["quick"], path
-            for row in found["results"] if script not in table.COLUMNS else []:
+            for row in found["results"] if script in common else []:
                 ways = row.get("seconds", {}).keys()
                 assert ways <= row.get("spread", row.get("seconds", {})).keys()
 
@@ -72,6 +73,15 @@ def test_results_of_another_shape_that_lack_a_column_are_an_error(table):
     assert table.columns("x.json", rows, heads) == lines
     with pytest.raises(KeyError, match="x.json has no 'no_such'"):
         table.columns("x.json", rows, {"no_such": "nothing"})
+
+
+def test_scores_are_told_beside_the_best_ridge_regression(table):
+    ridge = {"score": 0.5, "less_best_ridge": 0.0, "standard_error": 0.0, "seconds": 2e-3}
+    other = {"score": 0.25, "less_best_ridge": -0.25, "standard_error": 0.125, "seconds": 2}
+    row = {"data": "a", "shape": [20, 3, 1], "n_splits": 4}
+    found = table.scored([row | {"models": {"RidgeCV": ridge, "ours": other}}])
+    assert found.rows[0][2:] == ["R2 of RidgeCV", "RidgeCV", "ours"]
+    assert found.rows[1] == ["a", "20 x 3 x 1", "0.5", "0 +- 0 (2 ms)", "-0.25 +- 0.125 (2 s)"]
 
 
 @pytest.mark.parametrize(
