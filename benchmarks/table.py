@@ -2,8 +2,8 @@
 
     python benchmarks/table.py    # writes benchmarks/results/README.md, as `make bench` does
 
-Rows of the shape that `_measure.row` makes head their columns themselves. Other scripts have theirs
-in `COLUMNS`. Nothing is typed by hand: a column of which results hold nothing is an error.
+Rows of the shape that `_measure.row` makes head their columns themselves; other scripts have theirs
+in `_other_results.py`. Nothing is typed by hand: a column that results do not fill is an error.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from _cells import at_path, keys, shown, time
+from _other_results import COLUMNS, columns, rows_of, scored
 from _plan import PLAN
 
 HERE = Path(__file__).parent
@@ -22,47 +24,6 @@ RESULTS = HERE / "results"
 
 # Scripts that check have tables, too.
 CHECKS = ("check_certificates", "check_noise", "check_nist")
-
-# Results of another shape: the key of each column, a slash goes one level down, and its heading.
-COLUMNS = {
-    "bench_scaling": {
-        "sweep": "what grows",
-        "sizes": "sizes",
-        "exponent_of_time": "exponent of time",
-        "predicted_for_time": "predicted",
-        "exponent_of_memory": "exponent of memory",
-        "predicted_for_memory": "predicted",
-    },
-    "check_certificates": {
-        "case": "problems",
-        "problems": "number",
-        "share_within_1e-8": "share within 1e-8 of a bound",
-        "share_within_1e-6": "within 1e-6",
-        "gap_quantiles/0.5": "median gap",
-        "gap_quantiles/1.0": "largest gap",
-        "cpu_seconds_quantiles/0.5": "median, s",
-        "cpu_seconds_quantiles/1.0": "longest, s",
-    },
-    "check_noise": {
-        "problems": "problems",
-        "share_certified": "share certified",
-        "gap_quantiles/0.5": "median gap",
-        "gap_quantiles/0.9": "gap of nine in ten at most",
-        "gap_quantiles/1.0": "largest gap",
-        "lower_by_more_than_1e-6": "minima of restarts that are lower by 1e-6",
-        "wide_gap_quantiles/0.5": "10 outputs, 50 units: median gap",
-        "wide_gap_quantiles/1.0": "largest",
-    },
-    "check_nist": {
-        "set": "set",
-        "exact": "exact",
-        "lstsq": "lstsq",
-        "lstsq_equal_columns": "lstsq, equal columns",
-        "global_minimum": "global_minimum",
-        "DeepLinearRegressor": "DeepLinearRegressor",
-        "DeepLinearRegressorCV": "DeepLinearRegressorCV",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -108,10 +69,10 @@ def section(script):
 def tables(path, results):
     """Tables of one file of results."""
     if path.stem == "bench_real_data":
-        return [scored(results)]
-    known = COLUMNS.get(path.stem)
-    if known:
-        return [Table("", columns(path.name, rows_of(results), known), [])]
+        lines, note = scored(results)
+        return [Table("", lines, [note])]
+    if path.stem in COLUMNS:
+        return [Table("", columns(path.name, rows_of(results), COLUMNS[path.stem]), [])]
     parts = groupby(results, key=lambda row: row.get("part", ""))
     return [measured(title, list(rows)) for title, rows in parts]
 
@@ -175,11 +136,6 @@ def notes(rows):
     return said + best * any(row.get("best") for row in rows)
 
 
-def keys(rows, name):
-    """All keys of a dict that rows hold, in the order in which they come."""
-    return list(dict.fromkeys(key for row in rows for key in row.get(name, {})))
-
-
 def cell(row, at):
     """One cell: of times, with their spread."""
     value = at_path(row, at)
@@ -189,75 +145,6 @@ def cell(row, at):
         return shown(value)
     spread = (row.get("spread") or {}).get(at[1])
     return time(value) + ("" if spread is None else f" ({100 * spread:.0f} %)")
-
-
-def time(seconds):
-    """Seconds in a unit of which there is at least one."""
-    units = (("s", 1), ("ms", 1e-3), ("us", 1e-6))
-    unit, size = next((pair for pair in units if seconds >= pair[1]), units[-1])
-    return f"{shown(seconds / size)} {unit}"
-
-
-# Results of other shapes
-
-
-def rows_of(results):
-    """Rows of a list, of cases by their names, or of a summary."""
-    if isinstance(results, list):
-        return results
-    if "summary" in results:
-        return [results["summary"]]
-    return [{"case": case, **row} for case, row in results.items()]
-
-
-def scored(rows):
-    """Table of test scores of models, beside that of the best ridge regression of each row."""
-    models = keys(rows, "models")
-    lines = [["data", "samples, inputs, targets", "R2 of RidgeCV", *models]]
-    for row in rows:
-        own = [row["models"].get(name) for name in models]
-        ridge = row["models"]["RidgeCV"]["score"]
-        lines.append([row["data"], shown(row["shape"]), shown(ridge), *map(difference, own)])
-    note = "Models: R2 on test data less that of the best ridge regression, mean and standard error"
-    return Table("", lines, [f"{note} over {rows[0]['n_splits']} splits, and time of a fit."])
-
-
-def difference(model):
-    """Score less that of the best ridge regression, with its standard error, and time."""
-    if model is None:
-        return "--"
-    least, error = (shown(model[key]) for key in ("less_best_ridge", "standard_error"))
-    return f"{least} +- {error} ({time(model['seconds'])})"
-
-
-def columns(name, rows, heads):
-    """Table of the chosen columns, all of which must hold something."""
-    cells = [[at_path(row, key.split("/")) for key in heads] for row in rows]
-    for key, column in zip(heads, zip(*cells, strict=True), strict=True):
-        if all(value is None for value in column):
-            raise KeyError(f"{name} has no {key!r}")
-    return [list(heads.values()), *([shown(value) for value in row] for row in cells)]
-
-
-def at_path(row, path):
-    """What lies at a path of keys; None where it ends before."""
-    for part in path:
-        row = row.get(part) if row else None
-    return row
-
-
-def shown(value):
-    """A number in three digits, a list of sizes as their product or from first to last."""
-    if value is None:
-        return "--"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, list):
-        few = len(value) <= 3
-        return " x ".join(map(shown, value)) if few else f"{shown(value[0])} to {shown(value[-1])}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 # The README of the results

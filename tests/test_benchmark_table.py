@@ -79,9 +79,9 @@ def test_scores_are_told_beside_the_best_ridge_regression(table):
     ridge = {"score": 0.5, "less_best_ridge": 0.0, "standard_error": 0.0, "seconds": 2e-3}
     other = {"score": 0.25, "less_best_ridge": -0.25, "standard_error": 0.125, "seconds": 2}
     row = {"data": "a", "shape": [20, 3, 1], "n_splits": 4}
-    found = table.scored([row | {"models": {"RidgeCV": ridge, "ours": other}}])
-    assert found.rows[0][2:] == ["R2 of RidgeCV", "RidgeCV", "ours"]
-    assert found.rows[1] == ["a", "20 x 3 x 1", "0.5", "0 +- 0 (2 ms)", "-0.25 +- 0.125 (2 s)"]
+    found, _ = table.scored([row | {"models": {"RidgeCV": ridge, "ours": other}}])
+    assert found[0][2:] == ["R2 of RidgeCV", "RidgeCV", "ours"]
+    assert found[1] == ["a", "20 x 3 x 1", "0.5", "0 +- 0 (2 ms)", "-0.25 +- 0.125 (2 s)"]
 
 
 @pytest.mark.parametrize(
