@@ -5,7 +5,7 @@ as many evaluations of the loss and its gradient. Its gap, the lowest loss so fa
 minimum, is told in units of the gap at the start, after 1, 2, 5, 10, ... evaluations, for the step
 size of a few that ends lowest. An optimiser of your own is one more entry of `OPTIMISERS`.
 
-    python benchmarks/ground_truth.py            # about a minute
+    python benchmarks/ground_truth.py            # two minutes on one core
     python benchmarks/ground_truth.py --quick    # a tenth of the evaluations
 """
 
@@ -91,7 +91,7 @@ def main():
                 "step_size": lr,
                 "relative_gap": [run[min(k, len(run)) - 1] / run[0] for k in told],
             }
-            figures[f"gap of {optimiser}"] = runs[optimiser]["relative_gap"][-1]
+            figures[f"gap of {optimiser} over first"] = runs[optimiser]["relative_gap"][-1]
         figures["evaluations"] = evaluations
         rows.append(row(name, None, figures=figures, told_after=told, runs=runs))
         show(rows[-1])
