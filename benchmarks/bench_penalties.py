@@ -161,7 +161,8 @@ def main():
         for case in cases:
             rows.append(case(repeats))
             show(rows[-1])
-    write_results("bench_penalties", rows, quick=quick)
+    if rows:
+        write_results("bench_penalties", rows, quick=quick)
 
 
 if __name__ == "__main__":
