@@ -33,6 +33,16 @@ class Timings:
         """Distance between the quartiles, in medians; None of a single turn."""
         return {way: spread(seconds) for way, seconds in self.seconds.items()}
 
+    def each(self, count):
+        """The same for one of `count` steps or epochs that each turn has made."""
+        seconds = {way: [turn / count for turn in turns] for way, turns in self.seconds.items()}
+        return Timings(seconds, self.outcomes)
+
+    def named(self, names):
+        """The same of the contestants that `names` has, by the names that it gives them."""
+        seconds = {name: self.seconds[way] for way, name in names.items()}
+        return Timings(seconds, self.outcomes)
+
     def figures(self):
         """What every row of results says of its medians."""
         turns = {len(seconds) for seconds in self.seconds.values()}
@@ -45,6 +55,47 @@ def spread(values):
         return None
     low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
     return float((high - low) / middle)
+
+
+def row(case, timings, ratios=(), *, agreement=None, floor=None, figures=None, **others):
+    """What results say of one case, in the shape that `table.py` reads.
+
+    Parameters
+    ----------
+    case : str
+        What was done, told apart from other rows of its part.
+    timings : Timings or None
+        Of the contestants, by the names that head their columns; None where nothing is timed.
+    ratios : sequence of pairs of str
+        Contestants whose medians are divided, the first by the second.
+    agreement : float or None
+        Largest difference between what the contestants found.
+    floor : float or None
+        How many times as long as the machine needs at least the first contestant takes.
+    figures : dict or None
+        Further numbers, by the words that head their columns.
+    others : dict
+        ``part``, rows of which make one table; ``of``, such as "epoch", where seconds are of one of
+        several that were timed; ``why``, a note below the table; and what the table leaves out.
+    """
+    found = {"case": case}
+    if timings is not None:
+        over = {f"{way} over {other}": timings.ratio(way, other) for way, other in ratios}
+        found |= {"seconds": timings.medians(), **timings.figures(), "ratios": over}
+    found |= {"floor": floor, "agreement": agreement, "figures": figures or {}, **others}
+    return {key: value for key, value in found.items() if value is not None and value != {}}
+
+
+def show(row):
+    """Print a row in one line."""
+    cells = [f"{way} {1e3 * value:.4g} ms" for way, value in row.get("seconds", {}).items()]
+    for kind in ("ratios", "figures"):
+        cells += [
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in row.get(kind, {}).items()
+        ]
+    cells += [f"{kind} {row[kind]:.2g}" for kind in ("floor", "agreement") if kind in row]
+    print(f"{row['case']}: {', '.join(cells)}", flush=True)
 
 
 def in_turn(ways, repeats, *, warm_up=0, primed=False, clock=time.perf_counter):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import agreed, chosen, in_turn, parser
+from _measure import agreed, chosen, in_turn, parser, row, show
 
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
@@ -164,41 +164,31 @@ def run_case(name, steps, records, repeats):
     if name == "ends":
         ends = np.random.RandomState(1).randint(1, steps + 1, BATCH)
     ways = {
-        "batch": lambda: batch_run(make, case, iterations, ends),
-        "single": lambda: single_runs(make, case, iterations, ends),
+        "at once": lambda: batch_run(make, case, iterations, ends),
+        "one by one": lambda: single_runs(make, case, iterations, ends),
     }
     timings = in_turn(ways, repeats)
     states, own = timings.outcomes.values()
     error = agreed(name, (states - own).abs().max(), 1e-10)
-    return {
-        "case": name,
-        **dict(zip("ndmhL", CASES[name][1:], strict=False)),
-        "networks": int(np.prod(BATCH)),
-        "steps": steps,
-        "records": len(iterations),
-        "batch_seconds": timings.median("batch"),
-        "single_seconds": timings.median("single"),
-        "ratio": timings.ratio("single", "batch"),
-        **timings.figures(),
-        "weight_error": error,
-    }
+    return row(
+        name,
+        timings,
+        [("one by one", "at once")],
+        agreement=error,
+        figures={"networks": int(np.prod(BATCH)), "steps": steps, "records": len(iterations)},
+        sizes=dict(zip("ndmhL", CASES[name][1:], strict=False)),
+    )
 
 
 def main():
     """Run all cases and print one line each."""
     arguments = parser(__doc__, "a tenth of the steps", only="cases").parse_args()
-    print(f"{'case':28} {'steps':>5} {'records':>7} {'batch':>9} {'single':>9} {'ratio':>8}")
     rows = []
     for name in chosen(CASES, arguments.only):
         steps = max(20, CASES[name][6] // 10) if arguments.quick else CASES[name][6]
         for records in (1, steps):
-            row = run_case(name, steps, records, 1 if arguments.quick else 3)
-            rows.append(row)
-            print(
-                f"{name:28} {steps:5} {row['records']:7} {row['batch_seconds']:8.3f}s "
-                f"{row['single_seconds']:8.3f}s {row['ratio']:7.1f}x",
-                flush=True,
-            )
+            rows.append(run_case(name, steps, records, 1 if arguments.quick else 3))
+            show(rows[-1])
     if not arguments.only:
         write_results("bench_batch", rows, quick=arguments.quick)
 

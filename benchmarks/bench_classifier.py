@@ -18,7 +18,7 @@ import warnings
 
 import numpy as np
 from _environment import write_results
-from _measure import in_turn, parser
+from _measure import in_turn, parser, row, show
 from sklearn.datasets import load_breast_cancer, make_classification
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from sklearn_deeplinear import DeepLinearClassifier
 
+PEER = "LogisticRegressionCV"
 DEPTHS = (1, 2, 3)
 N_DECAYS, N_FOLDS, N_NETWORKS, REPEATS = 20, 5, 10, 3
 CASES = {
@@ -80,7 +81,7 @@ def ways(X, y):
     logistic = LogisticRegressionCV(
         Cs=penalties, max_iter=1000, l1_ratios=(0,), use_legacy_attributes=False, **settings
     )
-    found = {"logistic_cv": lambda: logistic.fit(X, y)}
+    found = {PEER: lambda: logistic.fit(X, y)}
     for solver in ("lbfgs", "analytic"):
         for depth in DEPTHS:
             model = DeepLinearClassifier(depth, 10, solver=solver)
@@ -93,17 +94,11 @@ def measure(name, repeats):
     """Check and time all ways on one data set."""
     X, y = CASES[name]()
     X = StandardScaler().fit_transform(X)
-    row = {
-        "data": name,
-        "difference_from_logistic_regression": agreement(X, y, 0.01),
-        "minima": [bracket(X, y, depth, 0.01) for depth in DEPTHS],
-    }
+    error = agreement(X, y, 0.01)
+    minima = [bracket(X, y, depth, 0.01) for depth in DEPTHS]
     timings = in_turn(ways(X, y), repeats, clock=time.process_time)
-    return row | {
-        "seconds": timings.medians(),
-        "over_logistic_cv": {way: timings.ratio(way, "logistic_cv") for way in timings.seconds},
-        **timings.figures(),
-    }
+    ratios = [(way, PEER) for way in timings.seconds if way != PEER]
+    return row(name, timings, ratios, agreement=error, minima=minima)
 
 
 def main():
@@ -112,7 +107,7 @@ def main():
     results = []
     for name in list(CASES)[: 1 if quick else None]:
         results.append(measure(name, 1 if quick else REPEATS))
-        print(results[-1])
+        show(results[-1])
     write_results("bench_classifier", results, quick=quick)
 
 

@@ -19,7 +19,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import agreed, chosen, in_turn, parser
+from _measure import agreed, chosen, in_turn, parser, row, show
 from scipy.sparse.linalg import eigsh
 
 from sklearn_deeplinear import DeepLinearRegressor
@@ -109,16 +109,16 @@ def bench(name, repeats):
         way: agreed(f"{name}, {way}", abs(value / known - 1), AGREE)
         for way, value in timings.outcomes.items()
     }
-    return {
-        "case": name,
+    return row(
+        name,
+        timings,
+        [(way, "ours") for way in ways if way != "ours"],
+        agreement=max(errors.values()),
+        figures={"weights": n_weights},
         **dict(zip(("n", "d", "m", "h", "depth"), CASES[name], strict=True)),
-        "n_weights": n_weights,
-        "sharpness": float(known),
-        "seconds": timings.medians(),
-        "over_ours": {way: timings.ratio(way, "ours") for way in ways},
-        "errors": errors,
-        **timings.figures(),
-    }
+        sharpness=float(known),
+        errors=errors,
+    )
 
 
 def main():
@@ -129,13 +129,8 @@ def main():
         print("curvlinops is not installed: its column is left out")
     rows = []
     for name in chosen(QUICK if arguments.quick else CASES, arguments.only):
-        row = bench(name, 1 if arguments.quick else REPEATS)
-        rows.append(row)
-        cells = "".join(
-            f"  {way} {1e3 * t:.1f} ms ({row['over_ours'][way]:.1f}x)"
-            for way, t in row["seconds"].items()
-        )
-        print(f"{name:16}{row['n_weights']:7} weights{cells}", flush=True)
+        rows.append(bench(name, 1 if arguments.quick else REPEATS))
+        show(rows[-1])
     if not arguments.only:
         write_results("bench_curvature", rows, quick=arguments.quick)
 

@@ -20,7 +20,7 @@ import dask.array as da
 import numpy as np
 import psutil
 from _environment import write_results
-from _measure import parser, spread
+from _measure import Timings, parser, row, show
 from distributed import Client, LocalCluster
 from threadpoolctl import threadpool_limits
 
@@ -93,20 +93,16 @@ def measure(name, path, n, workers):
             one = timed(JOBS[name], stored(path, n), own)
         two = timed(JOBS[name], lazy(path, n), workers)
         runs.append([*one[1:], *two[1:]])
-    wall, cpu, wall_two, cpu_two = np.min(runs, axis=0).tolist()
-    walls = {"one_process": [own[0] for own in runs], "workers": [own[2] for own in runs]}
-    return {
-        "case": f"{name}, {n:,} x {N_INPUTS}, float32",
-        "one_process_seconds": wall,
-        "workers_seconds": wall_two,
-        "speed_up": wall / wall_two,
-        "one_process_processor_seconds": cpu,
-        "workers_processor_seconds": cpu_two,
-        "difference": difference(two[0], one[0]),
-        "repeats": N_REPEATS,
-        "spread": {way: spread(seconds) for way, seconds in walls.items()},
-        "load": os.getloadavg()[0],
-    }
+    wall, cpu, wall_two, cpu_two = np.transpose(runs).tolist()
+    ways = ("one process", "two workers")
+    return row(
+        f"{name}, {n:,} x {N_INPUTS}, float32",
+        Timings(dict(zip(ways, (wall, wall_two), strict=True)), {}),
+        [ways],
+        agreement=difference(two[0], one[0]),
+        figures={"load": os.getloadavg()[0]},
+        processor_seconds=Timings(dict(zip(ways, (cpu, cpu_two), strict=True)), {}).medians(),
+    )
 
 
 def main():
@@ -126,15 +122,8 @@ def main():
             workers = [psutil.Process(pid) for pid in client.run(os.getpid).values()]
             JOBS["moments"](lazy(path, min(n, 2 * CHUNK)))  # loads what workers need
             rows = [measure(name, path, n, workers) for name in JOBS]
-    for row in rows:
-        print(
-            f"{row['case']:38} {row['one_process_seconds']:6.2f} s in one process, "
-            f"{row['workers_seconds']:6.2f} s on {N_WORKERS} workers, "
-            f"{row['speed_up']:.2f} times as fast; processor time "
-            f"{row['one_process_processor_seconds']:.2f} and "
-            f"{row['workers_processor_seconds']:.2f} s, load {row['load']:.1f}, "
-            f"difference {row['difference']:.0e}"
-        )
+    for found in rows:
+        show(found)
     if not options.rows:
         write_results("bench_dask", rows, quick=options.quick)
 

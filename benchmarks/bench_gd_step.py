@@ -35,7 +35,7 @@ import numpy as np
 import torch
 from _environment import write_results
 from _floors import floor
-from _measure import agreed, chosen, in_turn, largest_difference, parser
+from _measure import Timings, agreed, chosen, in_turn, largest_difference, parser, row, show
 from sklearn.neural_network import MLPRegressor
 from skorch import NeuralNet
 
@@ -291,19 +291,19 @@ def run_case(name, share, repeats):
     X, y, weights = make_case(case)
     eta = whole_fit(X, y, weights, case, 2).step_size_  # also warms up
     peers = {
-        "bare": loop(X, y, weights, eta, False),
+        "torch loop": loop(X, y, weights, eta, False),
         "skorch": skorch_net(X, y, weights, eta),
-        "mlp": perceptron(X, y, weights, eta),
+        "MLPRegressor": perceptron(X, y, weights, eta),
     }
     if case.compiled and share == 1:
-        peers["compiled"] = loop(X, y, weights, eta, True)
-    fewer = steps_of_peers(peers["bare"], steps)
+        peers["compiled loop"] = loop(X, y, weights, eta, True)
+    fewer = steps_of_peers(peers["torch loop"], steps)
     least = floor_of(case)
     many = max(steps, int(share * STEP_SECONDS / max(least.seconds, LEAST_STEP)))
     fit = partial(whole_fit, X, y, weights, case, step_size=eta)
     ways = {way: partial(run, fewer) for way, run in peers.items()}
     ways |= {
-        "fit": lambda: fit(steps),
+        "ours": lambda: fit(steps),
         "many_steps": lambda: fit(many, record_every=many),
         "one_step": lambda: fit(1),
     }
@@ -314,49 +314,41 @@ def run_case(name, share, repeats):
         for way in peers
     }
     seconds = timings.medians()
-    scaled = {way: seconds[way] * steps / fewer for way in peers}
     step = (seconds["many_steps"] - seconds["one_step"]) / (many - 1)
-    return {
-        "case": name,
-        **asdict(case),
-        "steps": steps,
-        "steps_of_peers": fewer,
-        "records": len(timings.outcomes["fit"].trajectory_),
-        "fit_seconds": seconds["fit"],
-        "bare_seconds": scaled["bare"],
-        "peer_seconds": scaled,
-        "ratio": scaled["bare"] / seconds["fit"],
-        "over_fit": {way: value / seconds["fit"] for way, value in scaled.items()},
-        "step_us": 1e6 * step,
-        "floor_us": {part: 1e6 * value for part, value in asdict(least).items()},
-        "floor": least.binding,
-        "over_floor": step / least.seconds,
-        "why": WHY.get(name) if step > FAR * least.seconds else None,
-        "weight_errors": errors,
-        **timings.figures(),
-    }
+    # Peers make fewer steps, ours all.
+    whole = timings.each(fewer / steps).seconds | {"ours": timings.seconds["ours"]}
+    return row(
+        name,
+        Timings({way: whole[way] for way in ("ours", *peers)}, {}),
+        [(way, "ours") for way in peers],
+        agreement=max(errors.values()),
+        floor=step / least.seconds,
+        figures={
+            "samples": case.n,
+            "inputs": case.d,
+            "outputs": case.m,
+            "width": case.h,
+            "layers": case.depth,
+            "step, us": 1e6 * step,
+        },
+        **asdict(case) | {"steps": steps},
+        steps_of_peers=fewer,
+        records=len(timings.outcomes["ours"].trajectory_),
+        floor_us={part: 1e6 * value for part, value in asdict(least).items()},
+        binding=least.binding,
+        why=WHY.get(name) if step > FAR * least.seconds else None,
+        weight_errors=errors,
+    )
 
 
 def main():
     """Run all cases and print one line each."""
     arguments = parser(__doc__, "few steps, one repeat", only="cases").parse_args()
     warnings.simplefilter("ignore")
-    print(
-        f"{'case':32}{'fit s':>9}  times it: {'bare':>7}{'skorch':>8}{'mlp':>8}{'compiled':>9}"
-        f"{'step us':>10}{'floors: flops':>15}{'bytes':>8}{'calls':>8}{'over':>7}"
-    )
     rows = []
     for name in chosen(CASES, arguments.only):
-        row = run_case(name, *((0.05, 1) if arguments.quick else (1, REPEATS)))
-        rows.append(row)
-        over, least = row["over_fit"], row["floor_us"]
-        compiled = f"{over['compiled']:9.1f}" if "compiled" in over else f"{'-':>9}"
-        print(
-            f"{name:32}{row['fit_seconds']:9.4f}{over['bare']:19.1f}{over['skorch']:8.1f}"
-            f"{over['mlp']:8.1f}{compiled}{row['step_us']:10.2f}{least['flops']:15.2f}"
-            f"{least['bytes']:8.2f}{least['calls']:8.2f}{row['over_floor']:7.1f}",
-            flush=True,
-        )
+        rows.append(run_case(name, *((0.05, 1) if arguments.quick else (1, REPEATS))))
+        show(rows[-1])
     if not arguments.only:
         write_results("bench_gd_step", rows, quick=arguments.quick)
 

@@ -20,7 +20,7 @@ import warnings
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import agreed, in_turn, largest_difference, parser
+from _measure import agreed, in_turn, largest_difference, parser, row, show
 from sklearn.datasets import load_digits, load_wine
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
@@ -74,21 +74,12 @@ def bench_gd(quick):
     )
     ways = {
         "ours": lambda: model.fit(X, Y).weights_,
-        "bare": lambda: bare_loop(X, Y, weights, step_size, steps),
+        "torch loop": lambda: bare_loop(X, Y, weights, step_size, steps),
     }
     timings = in_turn(ways, repeats, warm_up=1)
     error = agreed("weights", largest_difference(*timings.outcomes.values()), 1e-8)
-    row = {
-        "case": "gd",
-        "steps": steps,
-        **{f"{name}_seconds": t for name, t in timings.medians().items()},
-        "ours_over_bare": timings.ratio("ours", "bare"),
-        "claimed_ours_over_bare": 1.1,
-        "weight_error": error,
-        **timings.figures(),
-    }
-    print("gd       ours/bare {ours_over_bare:.2f}  (claim: at most 1.1)".format(**row), flush=True)
-    return row
+    case, ratios = f"full batch, {steps} steps", [("ours", "torch loop")]
+    return row(case, timings, ratios, agreement=error, part="full batch")
 
 
 def skorch_digits(epochs):
@@ -126,25 +117,12 @@ def bench_adam(quick):
             solver="adam", dtype="float32", device="cpu", tol=0, **options
         ),
         "skorch": lambda: skorch_digits(epochs),
-        "sklearn": lambda: MLPClassifier((100, 100), n_iter_no_change=epochs, **options),
+        "MLPClassifier": lambda: MLPClassifier((100, 100), n_iter_no_change=epochs, **options),
     }
     ways = {name: lambda make=make: make().fit(X, y) for name, make in contestants.items()}
     timings = in_turn(ways, repeats, warm_up=1)
-    row = {
-        "case": "adam",
-        "epochs": epochs,
-        **{f"{name}_seconds": t for name, t in timings.medians().items()},
-        "ours_over_skorch": timings.ratio("ours", "skorch"),
-        "claimed_ours_over_skorch": 1.0,
-        "ours_over_sklearn": timings.ratio("ours", "sklearn"),
-        **timings.figures(),
-    }
-    print(
-        "adam     ours/skorch {ours_over_skorch:.2f}  (claim: at most 1)  ours/sklearn "
-        "{ours_over_sklearn:.2f}".format(**row),
-        flush=True,
-    )
-    return row
+    ratios = [("ours", "skorch"), ("ours", "MLPClassifier")]
+    return row(f"digits, {epochs} epochs", timings, ratios, part="mini-batches, adam")
 
 
 def bench_accuracy(quick):
@@ -152,24 +130,20 @@ def bench_accuracy(quick):
     rows = []
     for name, load in {"digits": load_digits, "wine": load_wine}.items():
         X, y = load(return_X_y=True)
-        scores = {"ours": [], "sklearn": []}
+        scores = {"ours": [], "MLPClassifier": []}
         for seed in range(2 if quick else 5):
             X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=seed, stratify=y)
             options = {**ADAM, "random_state": seed}
             models = {
                 "ours": HomogeneousMLPClassifier(solver="adam", **options),
-                "sklearn": MLPClassifier((100, 100), **options),
+                "MLPClassifier": MLPClassifier((100, 100), **options),
             }
             for contestant, model in models.items():
                 fitted = make_pipeline(StandardScaler(), model).fit(X_train, y_train)
                 scores[contestant].append(100 * fitted.score(X_test, y_test))
         mean = {contestant: float(np.mean(values)) for contestant, values in scores.items()}
-        rows.append({"case": "accuracy", "data": name, "accuracies": scores, **mean})
-        print(
-            f"accuracy {name:6} ours {mean['ours']:.2f}  sklearn {mean['sklearn']:.2f}  "
-            "(claim: at most one point lower)",
-            flush=True,
-        )
+        part = "accuracy on test data, %"
+        rows.append(row(name, None, figures=mean, part=part, accuracies=scores))
     return rows
 
 
@@ -178,6 +152,8 @@ def main():
     quick = parser(__doc__, "less of everything").parse_args().quick
     warnings.simplefilter("ignore")
     rows = [bench_gd(quick), bench_adam(quick), *bench_accuracy(quick)]
+    for found in rows:
+        show(found)
     write_results("bench_homogeneous", rows, quick=quick)
 
 

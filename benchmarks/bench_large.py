@@ -28,7 +28,7 @@ import warnings
 import numpy as np
 import scipy.sparse
 from _environment import RESULTS, write_results
-from _measure import parser, spread
+from _measure import Timings, parser, row, show
 from sklearn.linear_model import LogisticRegression, Ridge, RidgeCV
 from sklearn.preprocessing import normalize
 
@@ -139,19 +139,19 @@ def one(data, way, norm, quick):
     before, start = peak(), time.process_time()
     model.fit(X, y)
     seconds = time.process_time() - start
-    row = {"first_seconds": seconds, "memory_mb": peak() - before}
+    found = {"first_seconds": seconds, "memory_mb": peak() - before}
     seconds = [seconds]
     while len(seconds) < 4 and seconds[0] < SHORT:
         start = time.process_time()
         model.fit(X, y)
         seconds.append(time.process_time() - start)
     # The first fit also pays for memory and code that later ones find ready.
-    row |= {"seconds": statistics.median(seconds[1:] or seconds)}
-    row |= {"score": model.score(X_test, y_test)}
+    found |= {"seconds": statistics.median(seconds[1:] or seconds)}
+    found |= {"score": model.score(X_test, y_test)}
     minimum = None if data == "classes" else getattr(model, "global_minimum_", None)
     if minimum is not None:
-        row |= {"kind": minimum.kind, "bracket": minimum.objective - minimum.lower_bound}
-    print(json.dumps(row))
+        found |= {"kind": minimum.kind, "bracket": minimum.objective - minimum.lower_bound}
+    print(json.dumps(found))
 
 
 def measure(data, quick):
@@ -163,14 +163,16 @@ def measure(data, quick):
         for way, rows in found.items():
             command = [*here, "--one", data, way, norm]
             rows.append(json.loads(subprocess.check_output(command, text=True)))
-    peer = statistics.median(row["seconds"] for row in next(iter(found.values())))
+    seconds = {way: [fit["seconds"] for fit in fits] for way, fits in found.items()}
+    first = next(iter(found))
     results = []
-    for way, rows in found.items():
-        seconds = [row["seconds"] for row in rows]
-        own = {"seconds": statistics.median(seconds), "repeats": len(rows)}
-        results.append({"data": data, "way": way, **rows[0], **own, "spread": spread(seconds)})
-        results[-1] |= {"over_first": own["seconds"] / peer}
-        print(results[-1], flush=True)
+    for way, fits in found.items():
+        took = Timings({"fit": seconds[way], first: seconds[first]}, {})
+        own = {key: fits[0][key] for key in ("first_seconds", "kind", "bracket") if key in fits[0]}
+        figures = {"memory, MB": fits[0]["memory_mb"], "score": fits[0]["score"]}
+        made = row(way, took.named({"fit": "fit"}), figures=figures, part=data, **own)
+        results.append(made | {"ratios": {f"fit over {first}": took.ratio("fit", first)}})
+        show(results[-1])
     return results
 
 
@@ -192,7 +194,7 @@ def main():
         results += measure(data, options.quick)
     if options.only and not options.quick:
         old = json.loads((RESULTS / "bench_large.json").read_text())["results"]
-        results = [row for row in old if row["data"] != options.only] + results
+        results = [known for known in old if known["part"] != options.only] + results
     write_results("bench_large", results, quick=options.quick)
 
 

@@ -10,7 +10,7 @@
 
 The contestants run in turn; ratios are those of the medians.
 
-    python benchmarks/bench_latency.py            # about two minutes
+    python benchmarks/bench_latency.py            # some two minutes
     python benchmarks/bench_latency.py --quick    # two processes each
 """
 
@@ -18,12 +18,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from functools import partial
 
 import numpy as np
 from _environment import write_results
-from _measure import Timings, agreed, in_turn, parser
+from _measure import Timings, agreed, in_turn, parser, row, show
 from sklearn.linear_model import Ridge
 
 from sklearn_deeplinear import DeepLinearRegressor
@@ -45,7 +44,7 @@ PROCESSES = {
     },
 }
 FIRST = {"import": "sklearn.linear_model", "first fit": "Ridge"}
-N_PROCESSES, N_PREDICTIONS = 11, 301
+N_PROCESSES, N_PREDICTIONS = 7, 301
 # Penalty of Ridge, and the largest difference of predictions of size one.
 ALPHA, AGREE = 1.0, 1e-10
 
@@ -70,7 +69,7 @@ def processes(case, repeats):
             elapsed = call()
             if turn >= 0:
                 seconds[way].append(elapsed)
-    return row(case, Timings(seconds, {}), FIRST[case])
+    return beside(case, Timings(seconds, {}), FIRST[case], part=case)
 
 
 def predictions(n_rows, n_features, repeats):
@@ -86,36 +85,27 @@ def predictions(n_rows, n_features, repeats):
     models = {"Ridge": ridge, "DeepLinearRegressor": one_layer, "two layers": two_layers}
     ways = {way: partial(model.predict, rows) for way, model in models.items()}
     timings = in_turn(ways, repeats, warm_up=1)
-    name = f"predict {n_rows:,} x {n_features}"
+    name = f"{n_rows:,} x {n_features}"
     ours, theirs = (timings.outcomes[way] for way in ("DeepLinearRegressor", "Ridge"))
     error = agreed(name, np.abs(ours - theirs).max(), AGREE)
-    return row(name, timings, "Ridge") | {"difference": error}
+    return beside(name, timings, "Ridge", agreement=error, part="predict")
 
 
-def row(case, timings, first):
-    """Figures of a case: milliseconds, and times those of the first contestant."""
-    return {
-        "case": case,
-        "milliseconds": {way: 1e3 * value for way, value in timings.medians().items()},
-        "first": first,
-        "over_first": {way: timings.ratio(way, first) for way in timings.seconds},
-        **timings.figures(),
-    }
+def beside(case, timings, first, **others):
+    """The row of a case, whose ratios are those to the first contestant."""
+    ratios = [(way, first) for way in timings.seconds if way != first]
+    return row(case, timings, ratios, **others)
 
 
 def main():
     """Run all cases and print a line a contestant."""
     quick = parser(__doc__, "two processes each").parse_args().quick
-    begin, rows = time.perf_counter(), []
-    rows += [processes(case, 2 if quick else N_PROCESSES) for case in PROCESSES]
+    rows = [processes(case, 2 if quick else N_PROCESSES) for case in PROCESSES]
     for n_features in (10, 100):
         for n_rows in (1, 10_000):
             rows.append(predictions(n_rows, n_features, 31 if quick else N_PREDICTIONS))
     for found in rows:
-        for way, value in found["milliseconds"].items():
-            over = found["over_first"][way]
-            print(f"{found['case']:24}{way:24}{value:10.3f} ms{over:8.2f} times {found['first']}")
-    print(f"{time.perf_counter() - begin:.0f} s")
+        show(found)
     write_results("bench_latency", rows, quick=quick)
 
 

@@ -29,7 +29,7 @@ from importlib.util import find_spec
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import in_turn, parser
+from _measure import Timings, in_turn, parser, row, show
 from sklearn.datasets import load_diabetes, load_linnerud
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV
@@ -47,6 +47,8 @@ from sklearn_deeplinear.theory import (
 )
 
 N_DECAYS = 60
+
+DIFFERENCES = ("most_above_fista", "most_below_fista", "largest_difference_from_cvxpy")
 
 # From the decay at which two layers collapse down to a thousandth of it.
 WEAKEST = 1e-3
@@ -159,22 +161,26 @@ def path_of_two(name, repeats):
     ridge = RidgeCV(alphas=decays * len(X))
     ways = {
         "path": lambda: deep_linear_path(X, Y, weight_decays=decays, depth=2),
-        "ridge_cv": lambda: ridge.fit(X, Y),
+        "RidgeCV": lambda: ridge.fit(X, Y),
     }
     timings = in_turn(ways, repeats or default, warm_up=1, clock=time.process_time)
     path = timings.outcomes["path"]
     problems = [Nuclear(moments, g) for g in decays]
     bounds = np.array([p.dual(M) for p, M in zip(problems, path.coefs, strict=True)])
     gaps = (path.objectives - bounds) / path.objectives
-    row = {
-        "data": name,
-        **{f"{way}_seconds": value for way, value in timings.medians().items()},
-        "path_over_ridge_cv": timings.ratio("path", "ridge_cv"),
-        **timings.figures(),
-        "share_certified": float(np.mean(gaps <= CERTIFIED)),
-        "largest_gap": float(gaps.max()),
-    }
-    return row | against_others(moments, problems, path, range(0, N_DECAYS, EVERY), solvable)
+    others = against_others(moments, problems, path, range(0, N_DECAYS, EVERY), solvable)
+    return row(
+        name,
+        timings,
+        [("path", "RidgeCV")],
+        agreement=max(value for key, value in others.items() if key in DIFFERENCES),
+        figures={
+            "share certified": float(np.mean(gaps <= CERTIFIED)),
+            "largest gap": float(gaps.max()),
+        },
+        part="two layers, 60 decays",
+        **others,
+    )
 
 
 def against_others(moments, problems, path, chosen, solvable):
@@ -206,14 +212,18 @@ def path_of_three(name):
     closed = np.array(gaps) <= CERTIFIED
     # What one singular value decomposition leaves open the search may have closed by branching.
     searched = [global_minimum(moments, depth=3, weight_decay=g) for g in decays[~closed]]
-    return {
-        "data": name,
-        "seconds": seconds,
-        "share_closed_by_certify": float(np.mean(closed)),
-        "largest_gap_of_certify": float(max(gaps)),
-        "share_certified": float(np.mean(closed))
-        + sum(minimum.kind == "certified" for minimum in searched) / N_DECAYS,
+    proven = sum(minimum.kind == "certified" for minimum in searched) / N_DECAYS
+    figures = {
+        "share closed by certify": float(np.mean(closed)),
+        "largest gap of certify": float(max(gaps)),
+        "share certified": float(np.mean(closed)) + proven,
     }
+    return row(name, once("path", seconds), figures=figures, part="three layers, 60 decays")
+
+
+def once(way, seconds):
+    """Timings of what ran once."""
+    return Timings({way: [seconds]}, {})
 
 
 def single_fits(name):
@@ -226,8 +236,10 @@ def single_fits(name):
             solve = partial(global_minimum, moments, depth=depth, weight_decay=share * top)
             seconds, minimum = cpu_seconds(solve)
             gap = 1 - minimum.lower_bound / minimum.objective
-            row = {"data": name, "depth": depth, "share": share, "seconds": seconds}
-            rows.append(row | {"kind": minimum.kind, "gap": gap})
+            case = f"{name}, {depth} layers, {share:g} of the decay of collapse"
+            figures = {"kind": minimum.kind, "gap": gap}
+            took = once("global_minimum", seconds)
+            rows.append(row(case, took, figures=figures, part="single minima"))
     return rows
 
 
@@ -240,7 +252,9 @@ def grid_search():
         "deeplinearregressor__weight_decay": [1e-3, 1e-2, 0.1, 1.0],
     }
     search = GridSearchCV(make_pipeline(StandardScaler(), network), grid, cv=5)
-    return {"settings": 12, "fits": 61, "seconds": cpu_seconds(lambda: search.fit(X, Y))[0]}
+    took = once("search", cpu_seconds(lambda: search.fit(X, Y))[0])
+    figures = {"settings": 12, "fits": 61}
+    return row("linnerud, GridSearchCV", took, figures=figures, part="grid search")
 
 
 def main():
@@ -248,23 +262,17 @@ def main():
     quick = parser(__doc__, "small data only, one repeat").parse_args().quick
     torch.set_num_threads(1)
     names = list(CASES)
-    results = {
-        "conditions": "one thread, seconds of the process",
-        "cvxpy": bool(find_spec("cvxpy")),
-        "two_layers": [],
-    }
-    if not results["cvxpy"]:
-        print("cvxpy is not installed: its column is left out")
+    if not find_spec("cvxpy"):
+        print("cvxpy is not installed: nothing is compared with it")
+    rows = []
     for name in names[: N_QUICK if quick else None]:
-        results["two_layers"].append(path_of_two(name, 1 if quick else None))
-        print(results["two_layers"][-1], flush=True)
+        rows.append(path_of_two(name, 1 if quick else None))
+        show(rows[-1])
     tens = [name for name in names if "10 outputs" in name]
-    results["three_layers"] = [path_of_three(name) for name in (names[:N_QUICK] if quick else tens)]
-    results["single_fits"] = [] if quick else single_fits("random, 2000 x 100, 100 outputs")
-    results["linnerud_grid_search"] = grid_search()
-    for name in ("three_layers", "single_fits", "linnerud_grid_search"):
-        print(name, results[name])
-    write_results("bench_minima", results, quick=quick)
+    rows += [path_of_three(name) for name in (names[:N_QUICK] if quick else tens)]
+    rows += [] if quick else single_fits("random, 2000 x 100, 100 outputs")
+    rows.append(grid_search())
+    write_results("bench_minima", rows, quick=quick)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 `SecondMoments.from_data` is timed against the products Z^T Z of the same rows in float64, read
 in the same blocks, and their Cholesky factor: what one writes oneself, without means and with
 half of the digits where columns are nearly dependent. Wide data, which are kept as they are,
-are timed against X X^T. The ways run in turn; ratios are those of the best times. Before,
+are timed against X X^T. The ways run in turn; ratios are those of the medians. Before,
 both moments must agree.
 
     python benchmarks/bench_moments.py            # about a minute; writes 2 GB to a folder
@@ -21,7 +21,7 @@ import numpy as np
 import scipy.linalg
 import scipy.sparse
 from _environment import write_results
-from _measure import agreed, in_turn, parser
+from _measure import agreed, in_turn, parser, row, show
 
 from sklearn_deeplinear.theory import SecondMoments
 
@@ -94,17 +94,16 @@ def main():
         for name, (n, d, kind, repeats) in (QUICK if quick else CASES).items():
             X, y = data(n, d, kind, folder)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            ways = {"seconds": SecondMoments.from_data, "products": products}
+            ways = {"moments": SecondMoments.from_data, "products": products}
             timings = in_turn({w: partial(call, X, y) for w, call in ways.items()}, repeats)
-            ours, plain = map(min, timings.seconds.values())
-            row = {"case": name, "seconds": ours, "products": plain, "ratio": ours / plain}
-            row |= timings.figures()
-            row["difference"] = difference(X, y) if kind != "memmap" else None
-            if row["difference"] is not None:
-                agreed(name, row["difference"], AGREE)
-            row["memory_mb"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024
-            rows.append(row)
-            print(f"{name:36} {ours:8.3f} s, {plain:8.3f} s of products, ratio {ours / plain:.2f}")
+            error = difference(X, y) if kind != "memmap" else None
+            if error is not None:
+                agreed(name, error, AGREE)
+            grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak) / 1024
+            figures = {"memory, MB": grown}
+            ratios = [("moments", "products")]
+            rows.append(row(name, timings, ratios, agreement=error, figures=figures))
+            show(rows[-1])
             del X, y
     write_results("bench_moments", rows, quick=quick)
 

@@ -3,8 +3,8 @@
 Each case runs in a process of its own. Its memory is the growth of the peak of the resident set
 (VmHWM) over what the process held before (VmRSS), pages of the memory map included. Its time is
 compared with the bare pass of `bench_moments.py`: products Z^T Z of the same rows in float64,
-read in blocks. Bare pass and fit run in turn; ratios are those of the best of three, of wall time
-and of processor time.
+read in blocks. Bare pass and fit run in turn; ratios are those of the medians of three, of
+wall time and of processor time.
 
     python benchmarks/bench_out_of_core.py            # writes 6 GB to a folder
     python benchmarks/bench_out_of_core.py --quick    # 60 MB
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 from _environment import write_results
-from _measure import parser, spread
+from _measure import Timings, parser, row, show
 from bench_moments import products
 
 from sklearn_deeplinear import DeepLinearRegressor, DeepLinearRegressorCV
@@ -81,13 +81,24 @@ def measure(job, folder, n, dtype):
     JOBS[job](np.asarray(X[:1000]), np.asarray(y[:1000]))  # loads what it needs
     before = memory("VmRSS")
     JOBS[job](X, y)
-    row = {"memory_mb": memory("VmHWM") - before}
+    grown = memory("VmHWM") - before
     runs = [(clocks(JOBS[job], X, y), clocks(products, X, y)) for _ in range(N_REPEATS)]
-    (wall, cpu), (bare_wall, bare_cpu) = np.min(runs, axis=0).tolist()
-    spreads = {way: spread([turn[i][0] for turn in runs]) for i, way in enumerate(("fit", "bare"))}
-    row |= {"repeats": N_REPEATS, "spread": spreads}
-    row |= {"seconds": wall, "bare_seconds": bare_wall, "ratio": wall / bare_wall}
-    return row | {"processor_seconds": cpu, "processor_ratio": cpu / bare_cpu}
+    ways = ("fit", "bare pass")
+    wall, cpu = (
+        Timings({way: [turn[i][clock] for turn in runs] for i, way in enumerate(ways)}, {})
+        for clock in (0, 1)
+    )
+    return row(
+        f"{job}, {n:,} x {N_INPUTS}, {dtype}",
+        wall,
+        [ways],
+        figures={
+            "processor time over bare pass": cpu.ratio(*ways),
+            "memory, MB": grown,
+            "load": os.getloadavg()[0],
+        },
+        processor_seconds=cpu.medians(),
+    )
 
 
 def main():
@@ -105,13 +116,8 @@ def main():
             for job in JOBS:
                 command = [sys.executable, __file__, "--case", job, folder, str(n), dtype]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
-                row = {"case": f"{job}, {n:,} x {N_INPUTS}, {dtype}", **json.loads(done.stdout)}
-                row["load"] = os.getloadavg()[0]
-                rows.append(row)
-                print(
-                    f"{row['case']:40} {row['memory_mb']:6.0f} MB {row['seconds']:7.2f} s, "
-                    f"ratio {row['ratio']:.2f}, of processor time {row['processor_ratio']:.2f}"
-                )
+                rows.append(json.loads(done.stdout))
+                show(rows[-1])
             for name in ("X", "y"):
                 (Path(folder) / f"{name}_{dtype}").unlink()
     write_results("bench_out_of_core", rows, quick=options.quick)

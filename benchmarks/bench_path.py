@@ -16,7 +16,7 @@ import warnings
 
 import numpy as np
 from _environment import write_results
-from _measure import in_turn, parser
+from _measure import in_turn, parser, row, show
 from sklearn.datasets import load_diabetes, make_regression
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import RidgeCV
@@ -54,7 +54,11 @@ def ways(X, y, decays):
         for depth in DEPTHS:
             deep_linear_path(X, y, weight_decays=decays, depth=depth)
 
-    return {"sweep": sweep, "ridge_cv": lambda: ridge.fit(X, y), "mlp": lambda: mlp.fit(X, y)}
+    return {
+        "sweep": sweep,
+        "RidgeCV": lambda: ridge.fit(X, y),
+        "MLPRegressor": lambda: mlp.fit(X, y),
+    }
 
 
 def largest_difference(X, y, decays):
@@ -77,31 +81,19 @@ def bench(name, repeats):
     top = np.linalg.norm(SecondMoments.from_data(X, y).cross_moment)
     decays = top * np.geomspace(1e-6, 1, N_DECAYS)
     timings = in_turn(ways(X, y, decays), repeats or default, primed=True)
-    return {
-        "data": name,
-        **{f"{way}_seconds": value for way, value in timings.medians().items()},
-        "ridge_cv_over_sweep": timings.ratio("ridge_cv", "sweep"),
-        "mlp_over_sweep": timings.ratio("mlp", "sweep"),
-        **timings.figures(),
-        "largest_relative_difference": largest_difference(X, y, decays),
-    }
+    ratios = [(peer, "sweep") for peer in ("RidgeCV", "MLPRegressor")]
+    return row(name, timings, ratios, agreement=largest_difference(X, y, decays))
 
 
 def main():
-    """Time all cases, print one table and write the results."""
+    """Time all cases, print a line each and write the results."""
     quick = parser(__doc__, "diabetes only, three repeats").parse_args().quick
     # An lbfgs run that stops at max_iter only flatters the peer.
     warnings.simplefilter("ignore", ConvergenceWarning)
-    print(f"{'data':22}{'sweep ms':>10}{'RidgeCV ms':>12}{'MLP ms':>10}{'ratios':>16}{'diff':>10}")
     rows = []
     for name in list(CASES)[: 1 if quick else None]:
-        row = bench(name, 3 if quick else None)
-        rows.append(row)
-        print(
-            f"{name:22}{1e3 * row['sweep_seconds']:10.2f}{1e3 * row['ridge_cv_seconds']:12.2f}"
-            f"{1e3 * row['mlp_seconds']:10.1f}{row['ridge_cv_over_sweep']:8.1f}"
-            f"{row['mlp_over_sweep']:8.1f}{row['largest_relative_difference']:10.0e}"
-        )
+        rows.append(bench(name, 3 if quick else None))
+        show(rows[-1])
     write_results("bench_path", rows, quick=quick)
 
 

@@ -15,14 +15,13 @@ steps, records), where that is short.
 
 from __future__ import annotations
 
-import statistics
 import time
 import warnings
 
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import agreed, chosen, parser, spread
+from _measure import Timings, agreed, chosen, parser, row, show
 
 from sklearn_deeplinear.datasets._hierarchical import make_hierarchical
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
@@ -158,49 +157,36 @@ def run_case(name, share, repeats):
     for _ in range(repeats):
         loops.append(obvious_loop(X, Y, weights, steps)[0])
         mine.append(our_steps(X, Y, weights, steps, compression)[0])
-    row = {
-        "case": name,
-        "depth": depth,
-        "width": WIDTH,
-        "init": kind,
-        "compression": compression,
-        "steps": steps,
-        "loop_ms_per_step": 1e3 * statistics.median(loops),
-        "our_ms_per_step": 1e3 * statistics.median(mine),
-        "ratio": statistics.median(loops) / statistics.median(mine),
-        "claimed_ratio": claim,
-        "map_error": error,
-        "repeats": repeats,
-        "spread": {"loop": spread(loops), "ours": spread(mine)},
-    }
+    figures, others = {"layers": depth, "init": kind, "compression": compression}, {}
     if fit_steps and share == 1:
         seconds, model = whole_fit(X, Y, weights, fit_steps, compression)
-        row |= {
-            "fit_steps": fit_steps,
-            "fit_seconds": seconds,
+        figures |= {"whole fit, s": seconds, "its steps": fit_steps}
+        others |= {
             "fit_records": len(model.trajectory_),
             "fit_compression_error": model.compression_error_,
         }
-    return row
+    return row(
+        name,
+        Timings({"ours": mine, "torch loop": loops}, {}),
+        [("torch loop", "ours")],
+        agreement=error,
+        figures=figures,
+        of="a step",
+        width=WIDTH,
+        steps=steps,
+        claimed_ratio=claim,
+        **others,
+    )
 
 
 def main():
     """Run all cases and print one line each."""
     arguments = parser(__doc__, "a fifth of the steps", only="cases").parse_args()
     warnings.simplefilter("ignore")
-    print(
-        f"{'case':20} {'loop':>10} {'ours':>10} {'ratio':>8} {'claim':>6} {'error':>8} {'fit':>9}"
-    )
     rows = []
     for name in chosen(CASES, arguments.only):
-        row = run_case(name, *((0.2, 1) if arguments.quick else (1.0, 5)))
-        rows.append(row)
-        fit = f"{row['fit_seconds']:8.2f}s" if "fit_seconds" in row else ""
-        print(
-            f"{name:20} {row['loop_ms_per_step']:8.3f}ms {row['our_ms_per_step']:8.3f}ms "
-            f"{row['ratio']:7.1f}x {row['claimed_ratio']:5}x {row['map_error']:8.0e} {fit}",
-            flush=True,
-        )
+        rows.append(run_case(name, *((0.2, 1) if arguments.quick else (1.0, 5))))
+        show(rows[-1])
     if not arguments.only:
         write_results("bench_pathways", rows, quick=arguments.quick)
 

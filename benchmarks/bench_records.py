@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 from _environment import write_results
-from _measure import chosen, in_turn, parser
+from _measure import chosen, in_turn, parser, row, show
 from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.neural_network import MLPClassifier, MLPRegressor
@@ -134,19 +134,15 @@ def share(name, repeats):
     data, model = SHARES[name]
     iterations = model.max_iter
     bare = type(model)(**{**model.get_params(), "record_every": iterations})
-    timings = fits({"default": model, "bare": bare}, *data, repeats)
-    seconds = timings.medians()
-    added = seconds["default"] - seconds["bare"]
-    return {
-        "case": name,
-        "iterations": iterations,
+    timings = fits({"default records": model, "none between": bare}, *data, repeats)
+    added = timings.median("default records") - timings.median("none between")
+    figures = {
+        "steps or epochs": iterations,
         "records": len(model.trajectory_),
-        "seconds": seconds["default"],
-        "bare_seconds": seconds["bare"],
-        "milliseconds_per_record": 1e3 * added / max(1, len(model.trajectory_) - 2),
-        "share": added / seconds["bare"],
-        **timings.figures(),
+        "ms a record": 1e3 * added / max(1, len(model.trajectory_) - 2),
+        "share of measuring": added / timings.median("none between"),
     }
+    return row(name, timings, figures=figures, part="share of measuring")
 
 
 def main():
@@ -155,23 +151,16 @@ def main():
     warnings.simplefilter("ignore")
     repeats, rows = 2 if arguments.quick else 5, []
     for name in chosen(list(SHARES)[:: 3 if arguments.quick else 1], arguments.only):
-        row = share(name, repeats)
-        rows.append(row)
-        print(
-            "{case:32} {records:5} records of {iterations:5} {bare_seconds:7.4f} s + "
-            "{milliseconds_per_record:6.3f} ms each = {share:5.2f}".format(**row),
-            flush=True,
-        )
+        rows.append(share(name, repeats))
+        show(rows[-1])
     defaults = {"diabetes": (load_diabetes, REGRESSORS), "iris": (load_iris, CLASSIFIERS)}
     for data, (load, models) in defaults.items():
         if arguments.only and arguments.only != "default":
             continue
         timings = fits(models, *load(return_X_y=True), repeats)
-        for name, t in timings.medians().items():
-            own = {"repeats": repeats, "spread": timings.spreads()[name]}
-            row = {"case": "default", "data": data, "model": name, "milliseconds": 1e3 * t}
-            rows.append(row | own)
-            print(f"{data:10} {name:32} {1e3 * t:8.2f} ms", flush=True)
+        for name in models:
+            rows.append(row(name, timings.named({name: "fit"}), part=f"default fits of {data}"))
+            show(rows[-1])
     if not arguments.only:
         write_results("bench_records", rows, quick=arguments.quick)
 

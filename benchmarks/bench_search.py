@@ -13,7 +13,6 @@ sixth of the candidates, times six.
 
 from __future__ import annotations
 
-import statistics
 import time
 import warnings
 from functools import partial
@@ -21,7 +20,7 @@ from functools import partial
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import agreed, in_turn, parser
+from _measure import Timings, agreed, in_turn, parser, row, show
 from sklearn.datasets import load_diabetes
 from sklearn.model_selection import GridSearchCV
 from sklearn.preprocessing import scale
@@ -40,6 +39,7 @@ REPEATS = 3
 AGREE = 1e-8
 # Of so many candidates one is trained by skorch, whose time grows with their number.
 SKORCH_SHARE = 6
+WHY = f"skorch trains one in {SKORCH_SHARE} candidates, and its time is {SKORCH_SHARE} times that"
 GRID = {"weight_decay": np.geomspace(1e-3, 1, 12), "step_size": [0.01, 0.02, 0.03]}
 RUN = {"max_iter": 300, "tol": 0, "random_state": 0}
 CASES = {
@@ -54,19 +54,15 @@ CASES = {
 
 def measure(name, model, X, y, repeats, compiled):
     """Agreement of the scores, and seconds of both searches."""
-    kinds = {"batched": BatchedGridSearchCV, "one_by_one": GridSearchCV}
+    kinds = {"at once": BatchedGridSearchCV, "one by one": GridSearchCV}
     searches = {way: kind(model, GRID, cv=3, refit=False) for way, kind in kinds.items()}
     ways = {way: partial(search.fit, X, y) for way, search in searches.items()}
     timings = in_turn(ways, repeats, clock=time.process_time)
     batched, single = (s.cv_results_["mean_test_score"] for s in searches.values())
-    return {
-        "case": name,
-        "compiled_steps": compiled,
-        "largest_difference_of_scores": agreed(name, np.abs(batched - single).max(), AGREE),
-        "seconds": timings.medians(),
-        "one_by_one_over_batched": timings.ratio("one_by_one", "batched"),
-        **timings.figures(),
-    }
+    error = agreed(name, np.abs(batched - single).max(), AGREE)
+    case = name if compiled else f"{name}, no compiled steps"
+    ratios = [("one by one", "at once")]
+    return row(case, timings, ratios, agreement=error, compiled_steps=compiled)
 
 
 class Linear(torch.nn.Sequential):
@@ -98,8 +94,8 @@ def beside_skorch(X, y):
     # Their penalty is weight_decay / 2 times the squared norm.
     theirs = {"optimizer__weight_decay": 2 * few, "lr": GRID["step_size"]}
     searches = {
-        "batched": (BatchedGridSearchCV, model, GRID, y),
-        "one_by_one": (GridSearchCV, model, GRID, y),
+        "at once": (BatchedGridSearchCV, model, GRID, y),
+        "one by one": (GridSearchCV, model, GRID, y),
         "skorch": (GridSearchCV, net, theirs, y[:, None]),
     }
     seconds, scores = {}, {}
@@ -110,21 +106,21 @@ def beside_skorch(X, y):
             found = kind(estimator, grid, cv=3, refit=False).fit(X, targets)
             own.append(time.process_time() - begin)
         # The first one of each loads what the others find.
-        seconds[way], scores[way] = statistics.median(own[1:]), found.cv_results_["mean_test_score"]
-    shared = np.reshape(scores["batched"], (len(GRID["step_size"]), -1))[:, ::SKORCH_SHARE].ravel()
+        seconds[way], scores[way] = own[1:], found.cv_results_["mean_test_score"]
+    shared = np.reshape(scores["at once"], (len(GRID["step_size"]), -1))[:, ::SKORCH_SHARE].ravel()
     differences = [
-        np.abs(scores["batched"] - scores["one_by_one"]).max(),
+        np.abs(scores["at once"] - scores["one by one"]).max(),
         np.abs(shared - scores["skorch"]).max(),
     ]
-    seconds["skorch"] *= SKORCH_SHARE
-    return {
-        "case": "linear, 10-16-16-1, from given weights, beside skorch",
-        "compiled_steps": True,
-        "largest_difference_of_scores": float(max(differences)),
-        "seconds": seconds,
-        "one_by_one_over_batched": seconds["one_by_one"] / seconds["batched"],
-        "skorch_over_batched": seconds["skorch"] / seconds["batched"],
-    }
+    seconds["skorch"] = [SKORCH_SHARE * own for own in seconds["skorch"]]
+    return row(
+        "linear, 10-16-16-1, from given weights, beside skorch",
+        Timings(seconds, scores),
+        [("one by one", "at once"), ("skorch", "at once")],
+        agreement=float(max(differences)),
+        compiled_steps=True,
+        why=WHY,
+    )
 
 
 def main():
@@ -137,11 +133,11 @@ def main():
         for name, model in CASES.items():
             if compiled or "linear," in name:
                 results.append(measure(name, model, X, y, 1 if quick else REPEATS, compiled))
-                print(results[-1])
+                show(results[-1])
     _compiled_steps.find_spec = find
     if not quick:
         results.append(beside_skorch(X, y))
-        print(results[-1])
+        show(results[-1])
     write_results("bench_search", results, quick=quick)
 
 

@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import agreed, in_turn, parser
+from _measure import agreed, in_turn, parser, row, show
 from sklearn.datasets import make_regression
 from sklearn.model_selection import GridSearchCV
 
@@ -55,17 +55,18 @@ def measure(name, repeats):
         return GridSearchCV(model, DECAYS, cv=3, **options).fit(X, y).cv_results_
 
     search(2)
-    timings = in_turn({n_jobs: partial(search, n_jobs) for n_jobs in (1, 2)}, repeats)
+    jobs = {"one process": 1, "two processes": 2}
+    timings = in_turn({way: partial(search, n_jobs) for way, n_jobs in jobs.items()}, repeats)
     found = timings.outcomes
-    one, two = (found[n_jobs]["mean_test_r2"] for n_jobs in (1, 2))
-    return {
-        "case": name,
-        "largest_difference_of_scores": agreed(name, np.abs(one - two).max(), AGREE),
-        "torch_threads": {k: float(r["mean_test_threads"].max()) for k, r in found.items()},
-        "seconds": timings.medians(),
-        "one_job_over_two": timings.ratio(1, 2),
-        **timings.figures(),
-    }
+    one, two = (found[way]["mean_test_r2"] for way in jobs)
+    return row(
+        name,
+        timings,
+        [tuple(jobs)],
+        agreement=agreed(name, np.abs(one - two).max(), AGREE),
+        figures={"load": os.getloadavg()[0]},
+        torch_threads={way: float(r["mean_test_threads"].max()) for way, r in found.items()},
+    )
 
 
 def main():
@@ -74,8 +75,7 @@ def main():
     results = []
     for name in CASES:
         results.append(measure(name, 1 if quick else REPEATS))
-        results[-1]["load_average"] = os.getloadavg()[0]
-        print(results[-1])
+        show(results[-1])
     write_results("bench_workers", results, quick=quick)
 
 

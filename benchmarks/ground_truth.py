@@ -5,7 +5,7 @@ as many evaluations of the loss and its gradient. Its gap, the lowest loss so fa
 minimum, is told in units of the gap at the start, after 1, 2, 5, 10, ... evaluations, for the step
 size of a few that ends lowest. An optimiser of your own is one more entry of `OPTIMISERS`.
 
-    python benchmarks/ground_truth.py            # about a minute
+    python benchmarks/ground_truth.py            # two minutes on one core
     python benchmarks/ground_truth.py --quick    # a tenth of the evaluations
 """
 
@@ -16,7 +16,7 @@ import math
 import numpy as np
 import torch
 from _environment import write_results
-from _measure import chosen, parser
+from _measure import chosen, parser, row, show
 
 from sklearn_deeplinear.datasets import ground_truth_problems
 
@@ -80,19 +80,21 @@ def main():
     arguments = parser(__doc__, "a tenth of the evaluations", only="problems").parse_args()
     torch.set_num_threads(1)
     evaluations = EVALUATIONS // (10 if arguments.quick else 1)
-    print(f"{'gap after':16}{evaluations:6}" + "".join(f"{name:>22}" for name in OPTIMISERS))
     rows = []
     problems = {problem.name: problem for problem in ground_truth_problems()}
     for name in chosen(problems, arguments.only):
-        row = {"problem": name, "minimum": problems[name].minimum, "evaluations": at(evaluations)}
-        cells = ""
+        told, figures = at(evaluations), {"minimum": problems[name].minimum}
+        runs = {}
         for optimiser in OPTIMISERS:
             lr, run = best(problems[name], optimiser, evaluations)
-            told = [run[min(k, len(run)) - 1] / run[0] for k in row["evaluations"]]
-            row[optimiser] = {"step_size": lr, "relative_gap": told}
-            cells += f"{told[-1]:12.0e} (lr {lr:5})"
-        rows.append(row)
-        print(f"{name:22}{cells}", flush=True)
+            runs[optimiser] = {
+                "step_size": lr,
+                "relative_gap": [run[min(k, len(run)) - 1] / run[0] for k in told],
+            }
+            figures[f"gap of {optimiser} over first"] = runs[optimiser]["relative_gap"][-1]
+        figures["evaluations"] = evaluations
+        rows.append(row(name, None, figures=figures, told_after=told, runs=runs))
+        show(rows[-1])
     if not arguments.only:
         write_results("ground_truth", rows, quick=arguments.quick, repeats=1)
 

@@ -2,12 +2,14 @@
 
 Figures are read from benchmarks/results. In the words and figures of a claim
 
-    {bench_path:results/*/ridge_cv_over_sweep:.1f:min}
+    {bench_path:results/*/ratios/RidgeCV over sweep:.1f:min}
 
 is the least of what ``results/bench_path.json`` holds at that place, with one decimal. A star
-stands for all entries, ``data=linnerud`` for those with that value, ``ours over theirs`` for a
-quotient, and ``*1000`` behind the reduction multiplies. ``tests/test_claims.py`` finds the words
-on the pages.
+stands for all entries, ``data=linnerud`` for those with that value, ``ours over theirs`` for what
+has this name or else a quotient, and ``*1000`` behind the reduction multiplies.
+``tests/test_claims.py`` finds the words on the pages.
+
+    python docs/_claims.py    # puts the figures of new results into the words of the pages
 """
 
 import re
@@ -20,6 +22,7 @@ from _generated_tables import list_table, results_of
 HERE = Path(__file__).parent
 
 FIGURE = re.compile(r"\{([\w/]+):([^:{}]+):([^:{}]*)(?::([^:{}]*))?\}")
+NUMBER = r"([-+]?\d[\d,.]*(?:e-?\d+)?)"
 REDUCE = {"": lambda values: _only(values), "min": min, "max": max, "median": median, "len": len}
 
 
@@ -67,6 +70,38 @@ def filled(text):
     return FIGURE.sub(_figure, text)
 
 
+def renewed(text, words):
+    """The text of a page with the figures that results hold now, where it has these words."""
+    literals = [r"\s+".join(map(re.escape, re.split(r"\s+", part))) for part in _around(words)]
+    figures = [_figure(match) for match in FIGURE.finditer(words)]
+
+    def put(match):
+        found, begin = "", match.start()
+        for number, figure in enumerate(figures, 1):
+            found += text[begin : match.start(number)] + figure
+            begin = match.end(number)
+        return found + text[begin : match.end()]
+
+    return re.sub(NUMBER.join(literals), put, text)
+
+
+def _around(words):
+    """The text before, between and behind the figures."""
+    return FIGURE.sub("\0", words).split("\0")
+
+
+def renew():
+    """Write the pages whose words hold figures that have changed."""
+    for claim in (claim for rows in claims().values() for claim in rows):
+        for page in claim["pages"] if FIGURE.search(claim["words"]) else []:
+            path = (HERE.parent if page == "README.md" else HERE) / page
+            before = path.read_text(encoding="utf-8")
+            after = renewed(before, claim["words"])
+            if after != before:
+                path.write_text(after, encoding="utf-8")
+                print(f"wrote {path}")
+
+
 def _figure(match):
     name, path, form, how = match.groups(default="")
     reduction, _, factor = how.partition("*")
@@ -86,9 +121,9 @@ def _found(value, path):
         modes = [[abs(strength) for strength in mode] for mode in zip(*last, strict=True)]
         yield from _found([max(mode) / sum(mode) for mode in modes], rest)
     elif part == "*":
-        for item in value:
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _found(item, rest)
-    elif " over " in part:
+    elif " over " in part and part not in value:
         above, below = part.split(" over ")
         yield value[above] / value[below]
     elif "=" in part:
@@ -103,3 +138,7 @@ def _found(value, path):
 def _only(values):
     [value] = values
     return value
+
+
+if __name__ == "__main__":
+    renew()

@@ -9,6 +9,7 @@ import importlib
 import inspect
 import json
 import pkgutil
+import sys
 from pathlib import Path
 
 import sklearn_deeplinear
@@ -16,199 +17,12 @@ from sklearn_deeplinear import results
 
 HERE = Path(__file__).parent
 BENCHMARKS = HERE.parent / "benchmarks"
+sys.path.append(str(BENCHMARKS))
 
-# Benchmark: the part of its results, and its columns, key in the JSON and heading. A slash goes
-# one level down.
-TABLES = {
-    "bench_gd_step": (
-        "",
-        {
-            "case": "case",
-            "n": "samples",
-            "d": "inputs",
-            "h": "width",
-            "depth": "depth",
-            "ratio": "torch loop / fit",
-            "over_fit/skorch": "skorch / fit",
-            "over_fit/mlp": "MLPRegressor / fit",
-            "step_us": "step, us",
-            "over_floor": "step / floor",
-        },
-    ),
-    "bench_path": (
-        "",
-        {
-            "data": "data",
-            "sweep_seconds": "sweep, s",
-            "ridge_cv_seconds": "RidgeCV, s",
-            "ridge_cv_over_sweep": "RidgeCV / sweep",
-        },
-    ),
-    "bench_cv": (
-        "",
-        {
-            "data": "data",
-            "n_settings": "settings",
-            "ours_seconds": "ours, s",
-            "ridge_cv_seconds": "RidgeCV, s",
-            "ours_over_ridge_cv": "ours / RidgeCV",
-        },
-    ),
-    "bench_search": (
-        "",
-        {
-            "case": "case",
-            "seconds/batched": "at once, s",
-            "seconds/one_by_one": "one by one, s",
-            "one_by_one_over_batched": "one by one / at once",
-            "largest_difference_of_scores": "difference of scores",
-        },
-    ),
-    "bench_minibatch": (
-        "",
-        {
-            "case": "case",
-            "solver": "solver",
-            "ours_seconds_per_epoch": "ours, s an epoch",
-            "bare_seconds_per_epoch": "torch loop, s an epoch",
-            "ours_over_bare": "ours / loop",
-            "skorch_over_ours": "skorch / ours",
-        },
-    ),
-    "bench_pathways": (
-        "",
-        {
-            "case": "case",
-            "init": "init",
-            "compression": "compression",
-            "loop_ms_per_step": "torch loop, ms a step",
-            "our_ms_per_step": "ours, ms a step",
-            "ratio": "loop / ours",
-        },
-    ),
-    "bench_large": (
-        "",
-        {
-            "data": "data",
-            "way": "way",
-            "seconds": "s",
-            "memory_mb": "memory, MB",
-            "score": "score",
-            "over_first": "times the first",
-        },
-    ),
-    "bench_moments": (
-        "",
-        {
-            "case": "case",
-            "seconds": "s",
-            "products": "matrix products, s",
-            "ratio": "moments / products",
-        },
-    ),
-    "bench_out_of_core": (
-        "",
-        {
-            "case": "case",
-            "memory_mb": "memory, MB",
-            "processor_ratio": "processor time / bare pass",
-            "ratio": "wall time / bare pass",
-            "load": "load",
-        },
-    ),
-    "bench_dask": (
-        "",
-        {
-            "case": "case",
-            "one_process_seconds": "one process, s",
-            "workers_seconds": "two workers, s",
-            "speed_up": "times as fast",
-            "load": "load",
-        },
-    ),
-    "bench_minima": (
-        "two_layers",
-        {
-            "data": "data",
-            "path_seconds": "60 decays, s",
-            "ridge_cv_seconds": "RidgeCV, s",
-            "path_over_ridge_cv": "ours / RidgeCV",
-            "share_certified": "share certified",
-            "largest_gap": "largest gap",
-        },
-    ),
-    "bench_penalties": (
-        "",
-        {
-            "case": "case",
-            "penalty": "of skglm",
-            "seconds/ours": "ours, s",
-            "seconds/skglm": "skglm, s",
-            "ours_over_skglm": "ours / skglm",
-            "difference": "difference of strengths",
-        },
-    ),
-    "bench_curvature": (
-        "",
-        {
-            "case": "case",
-            "n_weights": "weights",
-            "seconds/ours": "estimator, s",
-            "over_ours/module": "torch module / it",
-            "over_ours/curvlinops": "curvlinops / it",
-            "over_ours/dense": "dense Hessian / it",
-        },
-    ),
-    "bench_classifier": (
-        "",
-        {
-            "data": "data",
-            "seconds/logistic_cv": "LogisticRegressionCV, s",
-            "over_logistic_cv/analytic, depth 1": "exact, depth 1 / it",
-            "over_logistic_cv/analytic, depth 2": "depth 2 / it",
-            "over_logistic_cv/analytic, depth 3": "depth 3 / it",
-        },
-    ),
-    "bench_real_data": (
-        "",
-        {
-            "data": "data",
-            "shape": "samples, inputs, targets",
-            "models/RidgeCV/score": "R2 of RidgeCV",
-            "models/DeepLinearRegressorCV/score": "R2 of DeepLinearRegressorCV",
-            "models/DeepLinearRegressorCV/less_best_ridge": "less the best ridge",
-            "models/DeepLinearRegressorCV/standard_error": "standard error",
-        },
-    ),
-    "bench_gpu": (
-        "cases",
-        {
-            "case": "case",
-            "dtype": "precision",
-            "seconds/cpu": "CPU, s",
-            "seconds/device": "device, s",
-            "cpu_over_device": "CPU / device",
-            "difference": "difference of outcomes",
-            "floor/products": "products at full rate, s",
-            "floor/bytes": "arrays at full rate, s",
-            "floor/calls": "calls, s",
-        },
-    ),
-    "check_nist": (
-        "",
-        {
-            "set": "set",
-            "exact": "exact",
-            "lstsq": "lstsq",
-            "lstsq_equal_columns": "lstsq, equal columns",
-            "global_minimum": "global_minimum",
-            "DeepLinearRegressor": "DeepLinearRegressor",
-            "DeepLinearRegressorCV": "DeepLinearRegressorCV",
-        },
-    ),
-}
+import table  # noqa: E402
 
-# Cases of bench_out_of_core in the words of the page.
+# Figures and ratios, and cases, of bench_out_of_core in the words of the page.
+CPU, WALL = "processor time over bare pass", "fit over bare pass"
 OUT_OF_CORE = {
     "moments": "moments",
     "fit": "``DeepLinearRegressor``, analytic",
@@ -237,17 +51,6 @@ def docstring_of(script):
     """Docstring of a script in benchmarks, without running it."""
     source = (BENCHMARKS / f"{script}.py").read_text(encoding="utf-8")
     return ast.get_docstring(ast.parse(source))
-
-
-def environment(found):
-    """Versions and machine of a measurement in one line."""
-    where = found["environment"]
-    versions = ", ".join(f"{name} {version}" for name, version in where["packages"].items())
-    threads = where["torch_threads"]
-    return (
-        f"Python {where['python']}, {versions}; {where['machine']}, {where['cores']} cores, "
-        f"{threads} thread{'s' * (threads > 1)} of torch"
-    )
 
 
 # The API reference
@@ -300,7 +103,7 @@ def cost_curves():
 def out_of_core():
     """Memory and times of fits from a memory map, beside those of a bare pass."""
     measured = {
-        row["case"].rpartition(", 10,000,000 x 50, ")[::2]: row
+        row["case"].rpartition(", 10,000,000 x 50, ")[::2]: row | row["figures"]
         for row in results_of("bench_out_of_core")["results"]
     }
     kinds = ("float32", "float64")
@@ -311,8 +114,8 @@ def out_of_core():
         cells.append(
             (
                 name,
-                *(f"{row['memory_mb']:.0f} MB" for row in rows),
-                *(f"{row['processor_ratio']:.2f} (wall {row['ratio']:.2f})" for row in rows),
+                *(f"{row['memory, MB']:.0f} MB" for row in rows),
+                *(f"{row[CPU]:.2f} (wall {row['ratios'][WALL]:.2f})" for row in rows),
             )
         )
     return list_table(cells, (32, 17, 17, 17, 17))
@@ -325,35 +128,14 @@ def _exponent(found, predicted):
 
 
 def benchmark_tables():
-    """A section for each benchmark of ``TABLES``: its question, its environment, its numbers."""
+    """A section for each benchmark with results: its question, and where and what it measured."""
     text = []
-    for name, (part, columns) in TABLES.items():
-        found = results_of(name)
-        rows = found["results"][part] if part else found["results"]
-        question = docstring_of(name).split("\n")[0].replace("`", "``")
-        cells = [[_value(row, key) for key in columns] for row in rows]
-        for key, column in zip(columns, zip(*cells, strict=True), strict=True):
-            if all(value is None for value in column):
-                raise KeyError(f"{name}.json has no {key!r}")
-        text += [question, "-" * len(question), ""]
-        card = f"{found['results']['device']}; " if part and "device" in found["results"] else ""
-        text += [f"``benchmarks/{name}.py``. {card}{environment(found)}.", ""]
-        shown = [[_shown(value) for value in row] for row in cells]
-        text += [list_table([tuple(columns.values()), *shown]), ""]
+    for section in table.sections():
+        question = section.question.replace("`", "``")
+        text += [question, "-" * len(question), "", f"``benchmarks/{section.script}.py``.", ""]
+        for where, tables in section.runs:
+            text += [f"{where}.", ""]
+            for found in tables:
+                text += [f"**{found.title}**", ""] if found.title else []
+                text += [list_table(found.rows), "", *(f"{note}\n" for note in found.notes)]
     return "\n".join(text)
-
-
-def _value(row, key):
-    for part in key.split("/"):
-        row = row.get(part) if row else None
-    return row
-
-
-def _shown(value):
-    if value is None:
-        return "--"
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
-    if isinstance(value, list):
-        return " x ".join(map(_shown, value))
-    return f"{value:,}" if type(value) is int else str(value)

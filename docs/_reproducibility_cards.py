@@ -6,7 +6,8 @@ longer says stops the build.
 
 from math import log
 
-from _generated_tables import docstring_of, environment, list_table, results_of
+from _generated_tables import docstring_of, list_table, results_of
+from table import environment
 
 # A map is zero that explains less of the targets, a network has collapsed whose loss is above so
 # much of that of saying nothing, log 10: as in the scripts.

@@ -74,6 +74,49 @@ def test_every_script_has_a_name_and_a_question(script):
     assert all(script("run").question(path) for path in known.values())
 
 
+def test_the_plan_has_every_benchmark_and_takes_less_than_half_an_hour(script):
+    """So do the modes: what is short runs in full, and only then are tables made anew."""
+    plan, run = script("_plan").PLAN, script("run")
+    assert {path.stem for path in FOLDER.glob("bench_*.py")} | {"ground_truth"} == plan.keys()
+    jobs = run.jobs([], None)
+    assert jobs["gd_step"] and jobs["path"] and not jobs["large"] and not jobs["real_data"]
+    assert run.total(jobs) < 30
+    assert set(run.jobs([], "quick").values()) == {False} and run.jobs(["cv"], None) == {"cv": True}
+    assert run.jobs(["check_nist"], "quick") == {"check_nist": False}
+
+
+@pytest.mark.parametrize("status", [0, 3], ids=["ends well", "fails"])
+@pytest.mark.parametrize("mode", ["--quick", "--full"])
+def test_a_script_that_fails_does_not_stop_the_others(script, monkeypatch, capsys, status, mode):
+    run, ran, written = script("run"), [], []
+
+    def made(name, in_full):
+        ran.append((name, in_full))
+        took = {"seconds": 30.0, "processor_seconds": 20.0, "full": in_full}
+        return {"script": name, "status": status if name == "cv" else 0, **took}
+
+    monkeypatch.setattr(sys, "argv", ["run.py", "path", "cv", "moments", mode])
+    monkeypatch.setattr(run, "run", made)
+    monkeypatch.setattr(run, "write_results", lambda *args, **kwargs: None)
+    monkeypatch.setattr(run, "write", lambda: written.append(True))
+    with pytest.raises(SystemExit) as end:
+        run.main()
+    out, in_full = capsys.readouterr().out, mode == "--full"
+    assert ran == [(name, in_full) for name in ("path", "cv", "moments")]
+    assert end.value.code == (1 if status else 0) and bool(written) == in_full
+    assert ("failed: cv" in out) == bool(status)
+    assert "== 3 of 3: moments" in out and "1.0 minutes since the start" in out
+
+
+def test_the_exit_status_of_a_script_is_told(script, monkeypatch, tmp_path):
+    run = script("run")
+    (tmp_path / "bench_bad.py").write_text("import sys; sys.exit(len(sys.argv) + 1)")
+    monkeypatch.setattr(run, "HERE", tmp_path)
+    monkeypatch.setattr(run, "scripts", lambda: {"bad": "bench_bad"})
+    quick, full = run.run("bad", False), run.run("bad", True)
+    assert (quick["status"], quick["full"], full["status"], full["full"]) == (3, False, 2, True)
+
+
 def test_an_unknown_name_is_an_error(script, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["run.py", "no_such"])
     with pytest.raises(SystemExit):

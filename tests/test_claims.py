@@ -86,9 +86,9 @@ def test_what_checks_a_claim_exists(claims):
 
 
 def test_every_benchmark_of_the_pages_is_in_the_table(claims):
-    tables = importlib.import_module("_generated_tables")
+    table = importlib.import_module("table")
     checks = {claim["check"] for claim in each(claims)}
-    assert {f"benchmarks/{name}.py" for name in tables.TABLES} <= checks
+    assert {f"benchmarks/{name}.py" for name in table.scripts()} <= checks
 
 
 def test_measured_numbers_of_the_prose_are_in_the_table(claims):
@@ -117,3 +117,32 @@ def test_figures_are_found_reduced_and_formatted(claims, monkeypatch):
         claims.filled("{some:rows/name=d/x:.1f}")
     with pytest.raises(KeyError):
         claims.filled("{other:rows:.1f}")
+
+
+def test_ratios_are_those_that_stand_there_or_quotients(claims, monkeypatch):
+    row = {"seconds": {"a": 6.0, "b": 3.0}, "ratios": {"a over b": 2.5, "c over b": 4.0}}
+    monkeypatch.setattr(claims, "results_of", {"some": {"results": [row]}}.__getitem__)
+    assert claims.filled("{some:results/*/seconds/a over b:.1f}") == "2.0"
+    assert claims.filled("{some:results/*/ratios/a over b:.1f}") == "2.5"
+    assert claims.filled("{some:results/*/ratios/*:.1f:max}") == "4.0"
+
+
+def test_new_figures_are_put_into_the_words_of_a_page(claims, monkeypatch):
+    rows = [{"s": 2.5, "mb": 1234.0}, {"s": 4e-10, "mb": 5.0}]
+    monkeypatch.setattr(claims, "results_of", {"some": rows}.__getitem__)
+    words = "took {some:*/s:.1f:max} s and {some:*/mb:,.0f:max} MB, {some:*/s:.0e:min}"
+    page = "It took 1.52 s\n  and 905 MB, 3e-9. It took long, 1 s."
+    new = "It took 2.5 s\n  and 1,234 MB, 4e-10. It took long, 1 s."
+    assert claims.renewed(page, words) == claims.renewed(new, words) == new
+    assert claims.renewed("took a while", words) == "took a while"
+
+
+def test_figures_of_all_pages_are_renewed(claims, monkeypatch):
+    """Others are put there, and the right ones back."""
+    for claim in each(claims):
+        for page in claim["pages"] if claims.FIGURE.search(claim["words"]) else []:
+            text = ((ROOT if page == "README.md" else DOCS) / page).read_text(encoding="utf-8")
+            with monkeypatch.context() as other:
+                other.setattr(claims, "_figure", lambda match: "9.75e-7")
+                wrong = claims.renewed(text, claim["words"])
+            assert wrong != text and claims.renewed(wrong, claim["words"]) == text
