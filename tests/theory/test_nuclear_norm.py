@@ -138,7 +138,7 @@ def test_paths_of_weak_decays_do_not_need_the_factored_iteration(monkeypatch):
     def other(*arguments):
         raise AssertionError("the splitting has not closed the gap")
 
-    monkeypatch.setattr(_schatten.SchattenProblem, "minimise", other)
+    monkeypatch.setattr(_schatten, "settled_modes", other)
     random = np.random.default_rng(0)
     X = random.normal(size=(200, 40))
     Y = X @ random.normal(size=(40, 40)) + random.normal(size=(200, 40))
