@@ -7,6 +7,7 @@ import numpy as np
 from sklearn_deeplinear.theory._branch_and_bound import branch
 from sklearn_deeplinear.theory._certificate import certificate, safely_below
 from sklearn_deeplinear.theory._mode_costs import everything
+from sklearn_deeplinear.theory._mode_descent import lower_and_lower, settled_modes
 
 # Gap, relative to the objective, below which no other start is tried.
 _CLOSED = 1e-11
@@ -20,9 +21,9 @@ _MAX_BOXES = 32
 # Beyond so many outputs the semidefinite programs, of p (p + 1) / 2 unknowns, take too long.
 _MOST_MODES = 12
 
-# A start whose descent ends this near the best one has found the same minimum.
-_SAME = 1e-9
-_SLOW = 1e-11
+# A start whose descent ends this near the best one has found the same minimum, and relative gain
+# of a step at which it ends.
+_SAME, _SLOW = 1e-9, 1e-11
 
 
 class CertifiedSearch:
@@ -63,12 +64,14 @@ class CertifiedSearch:
         return self
 
     def _descend(self, start):
-        W = self.problem.descended(start, _SLOW)
-        if self.problem.value(W) < self.value * (1 - _SAME):
-            W = self.problem.minimise([W])
-            if self.problem.value(W) < self.value:
-                self.W, self.value = W, self.problem.value(W)
-                self._look()
+        for W in lower_and_lower(self.problem, start, _SLOW):
+            if self.problem.value(W) < self.value * (1 - _SAME):
+                W = settled_modes(self.problem, W)
+                if self.problem.value(W) < self.value:
+                    self.W, self.value = W, self.problem.value(W)
+                    self._look()
+            if self.gap <= _CLOSED:
+                return
 
     def _look(self):
         """What the output directions of the best point prove."""

@@ -6,18 +6,17 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_deeplinear.theory._mode_descent import descend_modes, mode_gains
+from sklearn_deeplinear.theory._mode_descent import alive, descend_modes, lower_and_lower
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily
 from sklearn_deeplinear.theory._schatten import (
-    alive,
     normalised,
     normalised_log_decay,
     ridge,
     seeded,
 )
 
-# Relative decrease of a step at which descents end, and that makes another minimum lower.
-_LIKELY, _LOWER = 1e-10, 1e-9
+# Relative decrease of a step at which descents end.
+_LIKELY = 1e-10
 
 
 class LikelySearch:
@@ -43,10 +42,9 @@ class LikelySearch:
 
         Two layers wide enough have no minimum but the global one: one descent will do, in which
         no mode is missing. Others start at the best modes for two choices of output directions,
-        and at a map `start`, for instance the minimum at a decay a little smaller. As the decay
-        grows modes die, but each alone is a local minimum for a while after its death would gain,
-        so that the weakest ones are taken from where the last descent ends while that gains. Zero
-        is a candidate, too. Along ten paths of 31 decays (digits, 32 outputs; depth 2 to 4, with
+        and at a map `start`, for instance the minimum at a decay a little smaller, from which
+        the weakest modes are taken while that gains (:func:`lower_and_lower`). Zero is a
+        candidate, too. Along ten paths of 31 decays (digits, 32 outputs; depth 2 to 4, with
         and without bottlenecks) no result was more than 1e-8 above what L-BFGS in W reaches from
         such starts, and four were 1e-5 to 2.5e-4 below.
         """
@@ -59,10 +57,9 @@ class LikelySearch:
             starts = [seeded(problem.factor(B, p))]
         else:
             starts = [problem.factor(B, rank) for B in self._best_modes(log_g, rank)]
-            starts += [] if given is None else [problem.factor(given, rank)]
         ends = [descend_modes(problem, W, _LIKELY) for W in starts]
         if given is not None and not self._is_convex(p, rank):
-            ends[-1] = _with_fewer_modes(problem, ends[-1])
+            ends += lower_and_lower(problem, problem.factor(given, rank), _LIKELY)
         W = min([*ends, np.zeros((p, 0))], key=problem.value)
         return problem.coordinates(alive(W)) @ basis.T * scale
 
@@ -93,16 +90,3 @@ class LikelySearch:
             gain = np.sum(targets**2, axis=1)[:, None] - excess - penalty
             found.append((directions, families, x, gain))
         return found
-
-
-def _with_fewer_modes(problem, W):
-    """The minimum W (p, r), or a lower one that descents without its weakest modes lead to."""
-    while True:
-        W = alive(W)
-        if W.shape[1] < 2:
-            return W
-        weakest = np.argmin(mode_gains(problem, W))
-        fewer = descend_modes(problem, np.delete(W, weakest, axis=1), _LIKELY)
-        if problem.value(fewer) >= (1 - _LOWER) * problem.value(W):
-            return W
-        W = fewer

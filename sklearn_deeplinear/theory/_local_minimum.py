@@ -16,9 +16,8 @@ _SLOW = 1e-5
 _HANDED_OVER = 1e-11
 
 # Newton's method: length of the differences that stand for the Hessian, in the root mean square
-# of weights of at least this norm; and how well its steps are solved for.
-_DIFFERENCE, _LEAST_SIZE = 1e-4, 1e-3
-_MINRES = {"rtol": 1e-5, "maxiter": 200}
+# of weights of at least this norm; and products with it that a step may take.
+_DIFFERENCE, _LEAST_SIZE, _MAX_PRODUCTS = 1e-4, 1e-3, 200
 
 
 def local_minimum(function, start):
@@ -41,7 +40,7 @@ def local_minimum(function, start):
         Of the shapes of `start`.
     """
     found = descend(function, start)
-    w = _newton(lambda w: packed(function(unpacked(w, start))[1]), packed(found))
+    w = newton(lambda w: packed(function(unpacked(w, start))[1]), packed(found))
     return unpacked(w, start)
 
 
@@ -82,12 +81,12 @@ def descend(function, start, ftol=0.0, max_iter=None):
     return unpacked(result.x, start)
 
 
-def _newton(gradient, w, max_iter=10):
+def newton(gradient, w, rtol=1e-5, max_iter=10):
     """Newton steps towards a zero of `gradient`, while they at least halve it.
 
     The Hessian enters through central differences along directions, whose error of about
     1e-8 slows the quadratic convergence only at its end. It may be singular, as it is
-    along rotations of a hidden space, so the steps come from MINRES.
+    along rotations of a hidden space, so the steps come from MINRES, solved for to `rtol`.
     """
     from scipy.sparse.linalg import LinearOperator, minres
 
@@ -102,7 +101,7 @@ def _newton(gradient, w, max_iter=10):
             return (gradient(w + h * v.ravel()) - gradient(w - h * v.ravel())) / (2 * h)
 
         H = LinearOperator((w.size, w.size), matvec=product, dtype=float)
-        new = w + minres(H, -current, **_MINRES)[0]
+        new = w + minres(H, -current, rtol=rtol, maxiter=_MAX_PRODUCTS)[0]
         proposed = gradient(new)
         if not np.linalg.norm(proposed) < 0.5 * np.linalg.norm(current):
             break

@@ -103,6 +103,8 @@ class _Extrapolation:
             return V + step
         moved, changed = np.array(self._moved), np.array(self._changed)
         G = changed @ changed.T
+        if not np.trace(G) > 0:  # steps that do not change tell nothing
+            return V + step
         G += _RIDGE * np.trace(G) * np.eye(len(G))
         share = np.linalg.solve(G, changed @ step.ravel())
         return V + step - (share @ (moved + changed)).reshape(V.shape)

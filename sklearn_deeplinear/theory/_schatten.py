@@ -25,8 +25,8 @@ import numpy as np
 
 from sklearn_deeplinear.theory._certified_search import CertifiedSearch
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
-from sklearn_deeplinear.theory._local_minimum import best_local_minimum, descend
 from sklearn_deeplinear.theory._mode_costs import ModeCosts
+from sklearn_deeplinear.theory._mode_descent import settled_modes
 from sklearn_deeplinear.theory._nuclear_norm import nuclear_minimum
 from sklearn_deeplinear.theory._scalar_family import best_modes
 from sklearn_deeplinear.theory._singular_modes import leading_modes
@@ -54,12 +54,6 @@ _DEAD = 1e-12
 # Size of the modes that descent starts with, in that of the largest one, where they are missing.
 _SEED = 1e-2
 
-# Powers of singular values in a line search are cut off here, before they overflow.
-_LARGEST_POWER = 1e100
-
-# At most about so many ranks are tried as starting points of the non-convex problem.
-_MAX_RANKS = 12
-
 
 @dataclass(frozen=True, eq=False)
 class SchattenProblem:
@@ -81,16 +75,6 @@ class SchattenProblem:
     Y: np.ndarray
     g: float
     depth: int
-
-    def objective(self, W):
-        """F(W) and its gradient."""
-        s, U, kept, y = self._modes(W)
-        D = self.depth - 1
-        K = self.sigma[:, None] * y * kept
-        # Divided differences of s -> s^D carry the gradient from (W W^T)^D to W W^T.
-        Phi = sum(s[:, None] ** j * s ** (D - 1 - j) for j in range(D))
-        gradient = 2 * D * W - 2 * U @ ((K.T @ K * Phi) @ (U.T @ W))
-        return np.sum(y**2 * kept) + D * np.sum(W**2), gradient
 
     def coordinates(self, W):
         """The map B (k, p) with the best first layer for W, of no more modes than W (p, r)."""
@@ -115,22 +99,10 @@ class SchattenProblem:
         targets = self.Y, self.sigma[:, None] * self.Y
         return [np.linalg.svd(T, full_matrices=False)[2].T for T in targets]
 
-    def minimise(self, starts):
-        """Best stationary point reached from the starts, without modes that died out."""
-        (W,) = best_local_minimum(self._of_matrices, [[W] for W in starts])
-        return alive(W)
-
-    def descended(self, start, ftol):
-        """Where descent from W ends whose steps gain less than `ftol`, relatively."""
-        return descend(self._of_matrices, [start], ftol=ftol)[0]
-
-    def _of_matrices(self, matrices):
-        value, gradient = self.objective(*matrices)
-        return value, [gradient]
-
     def value(self, W):
         """Objective, g F(W), in units of ||Y||_F^2."""
-        return self.g * float(self.objective(W)[0])
+        _, kept, y = self._modes(W)
+        return self.g * float(np.sum(y**2 * kept) + (self.depth - 1) * np.sum(W**2))
 
     def dual_value(self, W):
         """Lower bound on the objective for L = 2, from the residuals R = Y - diag(sigma) B.
@@ -138,18 +110,17 @@ class SchattenProblem:
         c R is dual feasible while ``c ||diag(sigma) R||_2 <= g``; its dual value is
         ``2 c <R, Y> - c^2 ||R||^2``.
         """
-        _, _, kept, y = self._modes(W)
+        _, kept, y = self._modes(W)
         R = self.g * y * kept
         inner, square = np.sum(R * y), np.sum(R**2)
         c = min(inner / square, self.g / np.linalg.norm(self.sigma[:, None] * R, 2))
         return float(2 * c * inner - c**2 * square)
 
     def _modes(self, W):
-        """Eigenvalues and vectors of W W^T, 1 / (sigma_i^2 s_j^D + g), and Y in that basis."""
+        """Eigenvectors of W W^T, 1 / (sigma_i^2 s_j^D + g), and Y in that basis."""
         s, U = np.linalg.eigh(W @ W.T)
-        s = np.clip(s, 0.0, _LARGEST_POWER ** (1 / (self.depth - 1)))
-        kept = 1 / (self.sigma[:, None] ** 2 * s ** (self.depth - 1) + self.g)
-        return s, U, kept, self.Y @ U
+        power = np.clip(s, 0.0, None) ** (self.depth - 1)
+        return U, 1 / (self.sigma[:, None] ** 2 * power + self.g), self.Y @ U
 
 
 def schatten_minimum(spectrum, log_g, depth, rank, start=None):
@@ -204,7 +175,7 @@ def descended_map(spectrum, log_g, depth, rank, start):
     problem, basis, unit = normalised(spectrum, log_g, depth)
     scale = unit / spectrum.sigma[0]
     W = problem.factor(start @ basis / scale, rank)
-    return problem.coordinates(problem.minimise([W])) @ basis.T * scale
+    return problem.coordinates(settled_modes(problem, W)) @ basis.T * scale
 
 
 def whitened_minimum(spectrum, log_g, depth, rank):
@@ -237,12 +208,6 @@ def log_units(spectrum, log_g):
     return float(abs(log_g) + 2 * abs(log_unit) + abs(log_sigma))
 
 
-def alive(W):
-    """W without modes that died out in an iteration."""
-    U, s, _ = leading_modes(W, rtol=np.sqrt(_DEAD))
-    return U * s
-
-
 def normalised(spectrum, log_g, depth):
     """The problem in its own units, the basis (m, p) of its outputs, and the unit of y."""
     U, s, Vt = leading_modes(spectrum.targets)
@@ -268,7 +233,7 @@ def _nuclear(problem, B=None):
             if value - dual <= CERTIFIED_GAP * value:
                 return W, dual
     W = problem.factor(B, p)
-    W = problem.minimise([seeded(W)])
+    W = settled_modes(problem, seeded(W))
     return W, problem.dual_value(W)
 
 
@@ -306,13 +271,6 @@ def _starts(search):
         W = problem.start_at(directions, rank)
         if W is not None:
             yield W
-    U, s, Vt = leading_modes(problem.Y)
-    ranks = np.unique(np.geomspace(1, rank, _MAX_RANKS).round().astype(int))
-    ranks = range(rank, 0, -1) if rank <= _MAX_RANKS else ranks[::-1]
-    for r in ranks:
-        least_squares = (U[:, :r] * s[:r]) @ Vt[:r] / problem.sigma[:, None]
-        yield problem.factor(least_squares, r)
-        yield problem.factor(ridge(problem), r)
-    nuclear, _ = _nuclear(SchattenProblem(problem.sigma, problem.Y, problem.g, 2))
-    if nuclear.shape[1]:
-        yield nuclear[:, :rank]
+    # And all modes of others, from which the search takes those that do not pay.
+    for B in (problem.Y / problem.sigma[:, None], ridge(problem)):
+        yield problem.factor(B, rank)

@@ -104,6 +104,15 @@ def test_few_steps_decide_where_the_map_collapses(seed, off, monkeypatch):
     assert objective(sigma, Y, g, B) <= 1 + 1e-14
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-170, 1.0])
+def test_steps_that_do_not_change_are_not_extrapolated(size):
+    memory, V, step = _nuclear_norm._Extrapolation(), np.eye(2), np.full((2, 2), size)
+    for _ in range(4):
+        new = memory.next(V, step)
+        assert_allclose(new, V + step, rtol=0)
+        V = new
+
+
 @pytest.mark.parametrize("shape", [(7, 3), (3, 7), (4, 4)])
 def test_shrinking_takes_the_threshold_off_singular_values(shape):
     M = RNG.normal(size=shape)
@@ -138,7 +147,7 @@ def test_paths_of_weak_decays_do_not_need_the_factored_iteration(monkeypatch):
     def other(*arguments):
         raise AssertionError("the splitting has not closed the gap")
 
-    monkeypatch.setattr(_schatten.SchattenProblem, "minimise", other)
+    monkeypatch.setattr(_schatten, "settled_modes", other)
     random = np.random.default_rng(0)
     X = random.normal(size=(200, 40))
     Y = X @ random.normal(size=(40, 40)) + random.normal(size=(200, 40))
