@@ -1,4 +1,4 @@
-"""Units of the data in which a perceptron can be trained, or what is wrong with them.
+"""Units of the data in which networks of rectifying units can be trained, or what is wrong.
 
 Inputs of size x and targets of size y are fitted by L layers of the size c = (y / x)^(1/L). What
 a run computes is then of the sizes of x and y, of c and its square, and of
@@ -48,34 +48,37 @@ def check_units(problem, X, Y):
         return  # zero is so in all units
     regression = problem.loss == "squared_error"
     named = "X and y" if regression else "X"
-    sizes = f"inputs of the size of {x:.1g} and targets of the size of {y:.1g}"
-    if vanished or not _are_numbers(x, y, depth, problem.X.dtype):
-        raise ValueError(
-            f"{named} must be in units nearer to 1: with {sizes}, gradients, steps or squares on "
-            f"the way of training are no {problem.X.dtype} numbers."
-        )
+    check_numbers(0.0 if vanished else x, y, depth, problem.X.dtype, named)
     inputs = min(x, 2 ** (np.log2(y) - (np.log2(y) - np.log2(x)) / depth))
     if problem.fit_bias and inputs < _LEAST:
         how = "Standardise X (sklearn.preprocessing.StandardScaler)"
         how += ", and scale y (sklearn.compose.TransformedTargetRegressor)" * regression
         raise ValueError(
-            f"{named} must be in larger units, or fit_bias=False: with {sizes}, a layer gets "
+            f"{named} must be in larger units, or fit_bias=False: with {_told(x, y)}, a layer gets "
             f"inputs of the size of {inputs:.1g} beside the constant 1 that biases multiply, and "
             f"training would move nothing but biases. {how}."
         )
 
 
-def _are_numbers(x, y, depth, dtype):
-    """Whether all that a run computes is within the numbers of a precision."""
-    if not (np.isfinite(x) and np.isfinite(y)):
-        return False
-    x, y = np.log2(x), np.log2(y)
-    c, limits = (y - x) / depth, torch.finfo(dtype)
-    slopes = y, y + (depth - 1) * c, y - c
-    step = 2 * (c - y)
-    sizes = [x, c, 2 * y, step, -step, *slopes, *(step + slope for slope in slopes)]
+def check_numbers(x, y, depth, dtype, named="X and y"):
+    """Raise a ValueError unless all that a run computes is within the numbers of a precision."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_x, log_y = np.log2([x, y])
+        c = (log_y - log_x) / depth
+        slopes = log_y, log_y + (depth - 1) * c, log_y - c
+        step = 2 * (c - log_y)
+        sizes = [log_x, c, 2 * log_y, step, -step, *slopes, *(step + slope for slope in slopes)]
+    limits = torch.finfo(dtype)
     low, high = np.log2(limits.tiny) + _MARGIN, np.log2(limits.max) - _MARGIN
-    return low < min(sizes) and max(*sizes, 2 * c) < high
+    if not (low < min(sizes) and max(*sizes, 2 * c) < high):
+        raise ValueError(
+            f"{named} must be in units nearer to 1: with {_told(x, y)}, gradients, steps or "
+            f"squares on the way of training are no {dtype} numbers."
+        )
+
+
+def _told(x, y):
+    return f"inputs of the size of {x:.1g} and targets of the size of {y:.1g}"
 
 
 def _size(values, shares):

@@ -105,6 +105,16 @@ def test_linear_pathways_are_the_same_in_all_units(init, depth):
     assert all(is_alike(model, plain, *pair) for pair in UNITS)
 
 
+@pytest.mark.parametrize("depth", [2, 3])
+def test_rectifying_pathways_are_the_same_in_all_units(depth):
+    model = MultiPathwayRegressor(
+        depth, 4, activation="relu", init="balanced", max_iter=8, random_state=0
+    )
+    plain = clone(model).fit(*make_data())
+    refused = {pair for pair in UNITS if not is_alike(model, plain, *pair)}
+    assert refused == (set() if depth == 2 else {(480, -480), (-480, 480)})
+
+
 @pytest.mark.parametrize("solver", ["gd", "momentum", "flow", "sgd"])
 def test_deep_linear_classifiers_are_the_same_in_all_units_of_the_inputs(solver):
     X, Y = make_data()
