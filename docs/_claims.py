@@ -20,7 +20,14 @@ from _generated_tables import list_table, results_of
 HERE = Path(__file__).parent
 
 FIGURE = re.compile(r"\{([\w/]+):([^:{}]+):([^:{}]*)(?::([^:{}]*))?\}")
-REDUCE = {"": lambda values: _only(values), "min": min, "max": max, "median": median, "len": len}
+REDUCE = {
+    "": lambda values: _only(values),
+    "min": min,
+    "max": max,
+    "median": median,
+    "len": len,
+    "sum": sum,
+}
 
 
 def claims():
