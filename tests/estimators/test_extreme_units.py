@@ -58,15 +58,15 @@ def is_alike(model, plain, x, y, solved=1e-9):
     return True
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize(
-    ("solver", "activation"),
+    ("solver", "activation", "depth"),
     [
-        ("gd", "relu"),
-        ("gd", "identity"),
-        ("momentum", "relu"),
-        ("flow", "identity"),
-        ("lbfgs", "relu"),
+        ("gd", "relu", 1),
+        ("gd", "relu", 2),
+        ("gd", "relu", 3),
+        ("momentum", "relu", 2),
+        ("flow", "identity", 3),
+        ("lbfgs", "relu", 3),
     ],
 )
 def test_perceptrons_without_biases_are_the_same_in_all_units(solver, activation, depth):
@@ -89,16 +89,16 @@ def test_perceptrons_without_biases_predict_in_any_units():
         assert_allclose(model.predict(X * 2.0**power) / 2.0**power, model.predict(X), rtol=1e-12)
 
 
-@pytest.mark.parametrize("depth", [1, 2, 3, 4])
-@pytest.mark.parametrize("solver", ["gd", "momentum", "flow"])
+@pytest.mark.parametrize(
+    ("solver", "depth"), [("gd", 1), ("gd", 3), ("gd", 4), ("momentum", 3), ("flow", 3)]
+)
 def test_deep_linear_regressors_are_the_same_in_all_units(solver, depth):
     model = DeepLinearRegressor(depth, 4, solver=solver, max_iter=8)
     plain = clone(model).fit(*make_data())
     assert all(is_alike(model, plain, *pair) for pair in UNITS)
 
 
-@pytest.mark.parametrize("init", ["spectral", "balanced"])
-@pytest.mark.parametrize("depth", [2, 3])
+@pytest.mark.parametrize(("init", "depth"), [("spectral", 2), ("balanced", 3)])
 def test_linear_pathways_are_the_same_in_all_units(init, depth):
     model = MultiPathwayRegressor(depth, 4, init=init, max_iter=8, random_state=0)
     plain = clone(model).fit(*make_data())
@@ -171,7 +171,7 @@ def test_biases_are_trained_as_in_extended_precision_or_refused(depth):
     X, Y = make_data()
     model = HomogeneousMLPRegressor(depth, 4, max_iter=20, tol=0, random_state=0)
     small, trained = set(), set()
-    for x, y in itertools.product((-480, -24, 0, 240, 480), repeat=2):
+    for x, y in itertools.product((-480, -24, 0, 480), repeat=2):
         data = X * 2.0**x, Y * 2.0**y
         end = attempt(clone(model).fit, *data)
         if isinstance(end, str):
@@ -183,7 +183,7 @@ def test_biases_are_trained_as_in_extended_precision_or_refused(depth):
         predicted = end.predict(data[0]) / 2.0**y
         assert_allclose(predicted, expected.astype(float), rtol=1e-9, atol=1e-9)
         trained.add((x, y))
-    assert {(0, 0), (240, 0), (480, 0), (0, 480), (240, 480), (480, 480)} <= trained
+    assert {(0, 0), (480, 0), (0, 480), (480, 480)} <= trained
     least = {pair: min(pair[0], pair[1] - (pair[1] - pair[0]) / depth) for pair in small | trained}
     assert all(least[pair] < -18 for pair in small)
     assert all(least[pair] > -22 for pair in trained)
@@ -192,7 +192,7 @@ def test_biases_are_trained_as_in_extended_precision_or_refused(depth):
 SMALL = [(2.0**-240, 1.0), (1e-7, 1.0), (2.0**-240, 2.0**240)]
 
 
-@pytest.mark.parametrize(("x_unit", "y_unit"), [*SMALL, (1.0, 1e-10), (1.0, 2.0**-240)])
+@pytest.mark.parametrize(("x_unit", "y_unit"), [*SMALL, (1.0, 1e-10)])
 def test_units_beside_which_only_biases_would_move_are_refused(x_unit, y_unit):
     X, Y = make_data()
     data = X * x_unit, Y * y_unit
