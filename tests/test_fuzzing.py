@@ -46,6 +46,9 @@ ONCE_FOUND = {
     "scores of probabilities": Case(
         "DeepLinearRegressorCV", {"scoring": "neg_brier_score"}, Data()
     ),
+    "the least decay left out": Case(
+        "DeepLinearRegressorCV", {"weight_decays": (0.0, 5e-324, 0.001)}, Data()
+    ),
     "the least decay": Case(
         "MultiPathwayRegressor", {"weight_decay": 5e-324}, Data(change="zero X")
     ),
