@@ -7,6 +7,7 @@ case that shows it, and exits with 1 if there is any.
 
     python benchmarks/check_fuzz.py                        # 20,000 sets, about 20 minutes
     python benchmarks/check_fuzz.py --sets 500 --seed 3    # others, and fewer
+    python benchmarks/check_fuzz.py --only BatchedGridSearchCV  # those of one estimator among them
 
 An interrupt ends it after the set at hand, with the table of the sets so far.
 """
@@ -27,7 +28,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 sys.path.append(str(Path(__file__).parents[1]))
 
 from benchmarks._environment import write_results  # noqa: E402
-from tests.fuzzing import cases, kind_of, outcome, simplified  # noqa: E402
+from tests.fuzzing import ESTIMATORS, cases, kind_of, outcome, simplified  # noqa: E402
 
 # Refusals by reason in the results: the most frequent ones.
 _REASONS = 40
@@ -36,20 +37,34 @@ _REASONS = 40
 def main():
     """Run the sets, print findings and a table; exit with 1 if there are findings."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sets", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sets", type=int, default=20_000, help="of each seed")
+    parser.add_argument("--seed", type=int, nargs="+", default=[0])
+    parser.add_argument("--only", choices=[*ESTIMATORS], help="the sets of one estimator alone")
     parser.add_argument("--raw", action="store_true", help="do not simplify what is found")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    counts, reasons, findings = defaultdict(Counter), Counter(), Counter()
-    start = time.process_time()
     interrupts = []
     # Raised inside a fit, KeyboardInterrupt would end that alone.
     signal.signal(signal.SIGINT, lambda *call: interrupts.append(call))
+    rows = []
+    for number in arguments.seed:
+        if not interrupts:
+            rows.append(draw(number, arguments, interrupts))
+    if arguments.only is None:
+        write_results("check_fuzz", rows, seed=arguments.seed)
+    return int(any(row["findings"] for row in rows))
+
+
+def draw(number, arguments, interrupts):
+    """Draw and run the sets of a seed, print what is found and a table; a row of the results."""
+    counts, reasons, findings = defaultdict(Counter), Counter(), Counter()
+    start = time.process_time()
 
     def run(case):
         if interrupts:
             raise KeyboardInterrupt
+        if arguments.only not in (None, case.name):
+            return
         verdict, text = outcome(case)
         counts[case.name][verdict] += 1
         if verdict == "refused":
@@ -69,7 +84,7 @@ def main():
         "suppress_health_check": list(HealthCheck),
     }
     try:
-        seed(arguments.seed)(settings(**options)(given(cases())(run)))()
+        seed(number)(settings(**options)(given(cases())(run)))()
     except KeyboardInterrupt:
         print("interrupted: what follows is of the sets so far")
     seconds = time.process_time() - start
@@ -78,19 +93,18 @@ def main():
     for name, count in sorted(counts.items()):
         print(f"{name:28}" + "".join(f"{count[verdict]:10}" for verdict in verdicts))
     total = sum(sum(count.values()) for count in counts.values())
-    print(f"{sum(findings.values())} findings in {total} sets; {seconds:.0f} s of one core")
+    found = f"{sum(findings.values())} findings in {total} sets"
+    print(f"{found} of seed {number}; {seconds:.0f} s of one core", flush=True)
     for kind, count in findings.most_common():
         print(f"{count:8}  {kind}")
-    row = {
+    return {
         "sets": total,
-        "seed": arguments.seed,
+        "seed": number,
         "cpu_seconds": round(seconds),
         "by_estimator": {name: dict(count) for name, count in sorted(counts.items())},
         "refused_by_reason": dict(reasons.most_common(_REASONS)),
         "findings": dict(findings),
     }
-    write_results("check_fuzz", [row])
-    return int(bool(findings))
 
 
 if __name__ == "__main__":

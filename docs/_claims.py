@@ -23,7 +23,14 @@ HERE = Path(__file__).parent
 
 FIGURE = re.compile(r"\{([\w/]+):([^:{}]+):([^:{}]*)(?::([^:{}]*))?\}")
 NUMBER = r"([-+]?\d[\d,.]*(?:e-?\d+)?)"
-REDUCE = {"": lambda values: _only(values), "min": min, "max": max, "median": median, "len": len}
+REDUCE = {
+    "": lambda values: _only(values),
+    "min": min,
+    "max": max,
+    "median": median,
+    "len": len,
+    "sum": sum,
+}
 
 
 def claims():

@@ -339,8 +339,18 @@ _ALLOWED = (ConvergenceWarning, DataConversionWarning, FitFailedWarning)
 _KNOWN_WARNINGS = re.compile(
     r"fitted one by one|test scores are non-finite|least populated class|with less than two samples"
 )
-# What a search says of fits that all failed holds the trace of each, which names X and y.
-_OF_FITS = re.compile(r"^[\w.]*Error: (.*(?:\n(?!-{5}|Traceback).*)*)", re.MULTILINE)
+# What a search says of fits that all failed holds the trace of each, which names X and y, after
+# a line of dashes; its last error is what was raised, others are causes of that.
+_BETWEEN_FITS = re.compile(r"^-{5,}$", re.MULTILINE)
+_OF_A_FIT = re.compile(r"^[\w.]*Error: (.*(?:\n(?!Traceback).*)*)", re.MULTILINE)
+
+
+def _messages(text):
+    """What was raised: of a search whose fits all failed, in each kind of fit."""
+    if "fits failed" not in text:
+        return [text]
+    _, *traces = _BETWEEN_FITS.split(text)
+    return [["", *_OF_A_FIT.findall(trace)][-1] for trace in traces]
 
 
 def _named(case, message):
@@ -349,8 +359,10 @@ def _named(case, message):
     # Early stopping holds out a share that is another parameter.
     held_out = ["validation_fraction"] if "early_stopping" in given else []
     names = [re.compile(_name_of(name)) for name in [*given, *held_out, "partial_fit"]]
-    parts = _OF_FITS.findall(message) if "fits failed" in message else [message]
-    return all(_OF_DATA.search(part) or any(name.search(part) for name in names) for part in parts)
+    return all(
+        _OF_DATA.search(part) or any(name.search(part) for name in names)
+        for part in _messages(message)
+    )
 
 
 def _name_of(parameter):
@@ -473,4 +485,6 @@ def simplified(case):
 
 def kind_of(text):
     """A text without its numbers, by which findings are told apart."""
-    return re.sub(r"-?\d[\d.e+-]*|nan|inf", "#", text.split("\n")[0])[:160]
+    first = " | ".join(sorted(message.split("\n")[0] for message in _messages(text)))
+    failed = "fits failed: " if "fits failed" in text else ""
+    return re.sub(r"-?\d[\d.e+-]*|nan|inf", "#", failed + first)[:160]

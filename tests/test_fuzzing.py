@@ -46,6 +46,9 @@ ONCE_FOUND = {
     "scores of probabilities": Case(
         "DeepLinearRegressorCV", {"scoring": "neg_brier_score"}, Data()
     ),
+    "the least decay left out": Case(
+        "DeepLinearRegressorCV", {"weight_decays": (0.0, 5e-324, 0.001)}, Data()
+    ),
     "the least decay": Case(
         "MultiPathwayRegressor", {"weight_decay": 5e-324}, Data(change="zero X")
     ),
@@ -106,6 +109,9 @@ ONCE_FOUND = {
     "folds without weight": search(
         "HomogeneousMLPRegressor", {"depth": [2, 3]}, Data(weight="one")
     ),
+    "folds that leave no weight to hold out": search(
+        "HomogeneousMLPRegressor", {"early_stopping": [True]}, Data(n=4, weight="one")
+    ),
 }
 
 
@@ -134,9 +140,15 @@ def test_refusals_must_name_what_was_given():
     case = Case("DeepLinearRegressor", {"loss": 1, "weight_decay": -1.0}, Data())
     for text in ("loss must be", "the 'loss' parameter", "weight_decay is", "X must be"):
         assert _named(case, text)
-    trace = "All the 2 fits failed.\nTraceback\n  fit(X, y)\nValueError: {}\n"
-    assert _named(case, trace.format("loss must be a str."))
-    for text in ("the loss is not finite", "depth must be 2", trace.format("cannot unpack")):
+    start = f"All the 2 fits failed.\n{'-' * 80}\n2 fits failed with the following error:\n"
+    trace = start + "Traceback\n  fit(X, y)\nValueError: {}\n"
+    caused = trace.format("nothing is left.\n\nThe above exception was the cause of another:\n")
+    caused += "\nTraceback\n  fit(X, y)\nValueError: {}\n"
+    for refusal in (trace, caused):
+        assert _named(case, refusal.format("loss must be a str."))
+        assert not _named(case, refusal.format("cannot unpack"))
+    two = trace.format("loss must be a str.") + trace.format("cannot unpack")
+    for text in ("the loss is not finite", "depth must be 2", two):
         assert not _named(case, text)
 
 

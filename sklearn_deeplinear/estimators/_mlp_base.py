@@ -14,6 +14,7 @@ from sklearn_deeplinear.estimators._base import TrainedNetwork
 from sklearn_deeplinear.estimators._constraints import SHARED
 from sklearn_deeplinear.estimators._perceptron_problem import PerceptronProblem
 from sklearn_deeplinear.estimators._tensors import like, through_torch
+from sklearn_deeplinear.estimators._units import check_units
 from sklearn_deeplinear.nn._activations import ACTIVATIONS, HOMOGENEOUS
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
 from sklearn_deeplinear.theory._location import shares_of
@@ -131,7 +132,10 @@ class HomogeneousMLP(TrainedNetwork):
         return X, y, sample_weight
 
     def _problem_of(self, X, y, sample_weight, options):
-        return self._problem_with(X, self._targets(y), self._shares(y, sample_weight), options)
+        targets = self._targets(y)  # which tell the weights of classes
+        problem = self._problem_with(X, targets, self._shares(y, sample_weight), options)
+        check_units(problem, X, targets)
+        return problem
 
     def _problem_on(self, X, y, sample_weight, options):
         return self._problem_with(

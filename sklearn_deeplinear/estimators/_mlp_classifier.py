@@ -45,7 +45,9 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
     fit_bias : bool, default=True
         Fit biases b_1, ..., b_L, which are not decayed. A hidden bias counts as one more
         incoming weight of its unit in the balance. The constant 1 that a bias multiplies has no
-        units: inputs, and targets of regression, much smaller than 1 are learnt slowly beside it.
+        units: inputs, and targets of regression, much smaller than 1 are learnt slowly beside it,
+        and below a millionth, or where that is what a layer gets, they are refused
+        (:ref:`units-of-the-data`).
     solver : {"gd", "momentum", "lbfgs", "flow", "sgd", "adam"}, default="gd"
         "gd" is full-batch gradient descent, "momentum" that of a heavy ball; "lbfgs" is scipy's
         quasi-Newton method, for those who want the fitted network only; "flow" follows the
@@ -93,8 +95,9 @@ class HomogeneousMLPClassifier(ClassTargets, ClassifierMixin, HomogeneousMLP):
     init_scale : float or sequence of L floats, default=None
         For "normal" the standard deviation, for "balanced" the Frobenius norm of the product of
         the layers, else a factor on the weights (on the map, for "spectral"). None follows the
-        units of the data: :ref:`initial-scale`. One per layer is for the names that draw layers
-        by themselves: all but "balanced" and "spectral".
+        units of the data (:ref:`initial-scale`): "balanced" exactly, so that fits without biases
+        are alike in all units; other starts differ between units by a factor. One per
+        layer is for the names that draw layers by themselves: all but "balanced" and "spectral".
     warm_start : bool, default=False
         Start from the network of the previous fit; iterations count from 0 again.
     random_state : int, RandomState instance or None, default=None

@@ -122,7 +122,8 @@ class MultiPathwayRegressor(NetworkRegressor):
         For "normal" the standard deviation, for "balanced" the Frobenius norm of the map of a
         pathway, else a factor on the weights (on the map, for "spectral"). None follows the units
         of the data, and starts "normal" and "balanced" small enough for a race:
-        :ref:`initial-scale`.
+        :ref:`initial-scale`. These two and "spectral" do so exactly, so that fits of linear and
+        rectifying pathways are alike in all units; other starts differ between them by a factor.
     warm_start : bool, default=False
         Start from the network of the previous fit; iterations count from 0 again.
     random_state : int, RandomState instance or None, default=None

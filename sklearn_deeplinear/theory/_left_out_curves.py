@@ -18,6 +18,7 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 CELL = 0.25
+_LARGEST = 700.0  # logarithm of a number that a float still is
 POINTS = chebyshev.chebpts1(8)
 _TO_COEFFICIENTS = np.linalg.inv(np.vander(POINTS, increasing=True))
 
@@ -87,7 +88,7 @@ class Block:
         p = dropped(rows, x)
         kept = 1 - p
         # Where all is dropped what is kept must have its digits, too.
-        kept = np.where(p > 0.5, rows.a * np.exp(-x)[:, None] * p, kept)
+        kept = np.where(p > 0.5, rows.a * _inverse(x)[:, None] * p, kept)
         F, G, Q = self.sums(np.stack([p, p * kept, p * kept * (kept - p)]))
         return self.curve(slice(None), F, G, Q[..., None])
 
@@ -109,7 +110,12 @@ class Block:
 
 def dropped(rows, x):
     """Shares tau / (sigma_k^2 + tau), of shape (..., k) for x (...)."""
-    return 1 / (1 + rows.a * np.exp(-x)[..., None])
+    return 1 / (1 + rows.a * _inverse(x)[..., None])
+
+
+def _inverse(x):
+    """sigma_1^2 / tau, cut off where it overflows: what is dropped is then nothing anyway."""
+    return np.exp(np.minimum(-x, _LARGEST))
 
 
 def _polynomial(c, z):

@@ -405,7 +405,7 @@ def pathway_fit(index, seed):
 def perceptron_fit(index, seed):
     """A fit of a homogeneous perceptron, every second one a classifier; None without classes."""
     rng = np.random.RandomState([seed, index, 3])
-    data, X, y = _draw_data(rng, index // 2, [-6, -2, 2, 6])
+    data, X, y = _draw_data(rng, index // 2, [-5, -2, 2, 6])
     depth = int(rng.choice([1, 2, 3, 4]))
     width = [int(h) for h in rng.choice([1, 2, 3, 7, 33], size=depth - 1)]
     classes = _labels(rng, y) if index % 2 else None

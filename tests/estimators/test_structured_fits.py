@@ -140,7 +140,7 @@ def test_linear_fits_without_inputs(model, solver, data):
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "leaky_relu"])
-@pytest.mark.parametrize("unit", [1e-6, 0.1, 1e3])
+@pytest.mark.parametrize("unit", [1e-5, 0.1, 1e3])
 @pytest.mark.parametrize("depth", [1, 2, 4])
 def test_the_automatic_step_knows_the_biases(depth, unit, activation):
     """On centred inputs the outputs of the first network are orthogonal to what b_L moves."""

@@ -77,18 +77,20 @@ def pathway_curvature(pathways, moments, max_iter, linear=True, noise=()):
         coef, slope = _finite_map_and_slope(pathways, moments)
         reach = max(reach, spectral_norm(coef))
         gradient = max(spectral_norm(moments.cross_moment), spectral_norm(slope))
-        top = sigma.max(initial=0.0) ** 2 * np.prod(1 + np.asarray(noise))  # lambda
+        root = sigma.max(initial=0.0) * np.sqrt(np.prod(1 + np.asarray(noise)))  # of lambda
     else:
-        top = float(np.sum(sigma**2))
-        gradient = np.sqrt(top * moments.output_moment)
+        root = float(np.linalg.norm(sigma))
+        gradient = root * np.sqrt(moments.output_moment)
+    # Powers of weights in one unit and their inputs in another are no numbers apart.
     sum_of_squares, mixed = 0.0, 0.0
     with np.errstate(over="ignore"):
         for weights in pathways:
             depth = len(weights)
             u = np.sort([max(spectral_norm(W), reach ** (1 / depth)) for W in weights])
-            sum_of_squares += sum(np.prod(np.delete(u, layer)) ** 2 for layer in range(depth))
+            slopes = [root * np.prod(np.delete(u, layer)) for layer in range(depth)]
+            sum_of_squares += np.sum(np.square(slopes))
             mixed = max(mixed, (depth - 1) * np.prod(u[2:]))
-        return 2 * top * sum_of_squares + 2 * gradient * mixed
+        return 2 * sum_of_squares + 2 * gradient * mixed
 
 
 def _finite_map_and_slope(pathways, moments):

@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
 
+from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.nn._losses import LOSSES
 
 # A start that is almost orthogonal to the top direction converges elsewhere at first.
@@ -76,14 +77,19 @@ def gauss_newton_norm(network, X, shares):
 
 def _top_eigenvalue(product, start):
     """Largest eigenvalue of a positive semi-definite operator, by Lanczos iterations."""
-    size = float(start.norm())
+    size = float(norms(start.flatten()))
     if not 0 < size < np.inf:
         return size
     former, scale = torch.zeros_like(start), 0.0
     q = start / size
-    diagonal, off_diagonal = [], []
+    unit, diagonal, off_diagonal = None, [], []
     for _ in range(_MAX_ITERATIONS):
-        w = product(q) - scale * former
+        w = product(q)
+        if unit is None:
+            # Of the operator, which is in squared units of the data: norms take the square of
+            # that. A power of two rounds nothing.
+            unit = float(np.ldexp(0.5, np.frexp(float(w.abs().max()))[1]))
+        w = w / unit - scale * former
         diagonal.append(float((w * q).sum()))
         w -= diagonal[-1] * q
         former, scale = q, float(w.norm())
@@ -97,7 +103,7 @@ def _top_eigenvalue(product, start):
             break
         off_diagonal.append(scale)
         q = w / scale
-    return float(values[-1])
+    return float(values[-1]) * unit
 
 
 def fitting_factor(network, X, Y, shares, loss):
