@@ -58,6 +58,17 @@ def test_there_is_a_row_for_each_minor_release_of_scikit_learn():
     assert found == {(1, minor) for minor in range(6, newest[1] + 1)}
 
 
+def test_what_is_recorded_ran_on_the_versions_of_its_row():
+    recorded = json.loads(check_matrix.RESULTS.read_text(encoding="utf-8"))
+    for name, row in recorded.items():
+        versions = {package: v.split("+")[0] for package, v in row["versions"].items()}
+        assert versions.pop("python").startswith(check_matrix.ROWS[name].python + ".")
+        assert versions == {package: pins(name)[package] for package in check_matrix.RECORDED}
+        assert row["failed"] == len(row["failures"]) and row["passed"] > 0
+        assert sum(row["reasons"].values()) == row["skipped"]
+        assert not row["commit"].endswith("+")
+
+
 def test_a_report_is_counted(tmp_path):
     report = tmp_path / "report.xml"
     report.write_text(
