@@ -1,16 +1,18 @@
 """Do the tests pass on the versions that pyproject.toml allows?
 
 Each row has an environment of its own, ``.venv-matrix/ROW``, with what its pins say. Runs the
-tests in each, and records versions and outcome in ``results/matrix.json``; a row whose interpreter
-is missing is left out and told. Exits with 1 if a test fails.
+tests in each, and records commit, versions and outcome in ``results/matrix.json``; a row whose
+interpreter is missing is left out and told, and one that cannot be installed or run does not keep
+others from running. Exits with 1 if a test or a row fails.
 
-    python benchmarks/check_matrix.py                        # all rows, eight minutes each
+    python benchmarks/check_matrix.py                        # all rows
     python benchmarks/check_matrix.py oldest sklearn-1.7     # these
     python benchmarks/check_matrix.py newest -- tests/nn     # what pytest gets; records nothing
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import shutil
@@ -18,7 +20,9 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -92,6 +96,22 @@ def versions(python):
     return json.loads(done.stdout)
 
 
+def commit():
+    """The commit that is tested, with a "+" if there are changes beside those of results."""
+    git = ["git", "-C", ROOT]
+    head = subprocess.run([*git, "rev-parse", "--short=10", "HEAD"], capture_output=True, text=True)
+    changes = [*git, "status", "--porcelain", "--", ".", ":!benchmarks/results"]
+    changed = subprocess.run(changes, capture_output=True, text=True).stdout
+    return head.stdout.strip() + "+" * bool(changed)
+
+
+def reason(skipped):
+    """Why a test was left out; of a whole file pytest tells it in the text, behind the place."""
+    if skipped.get("message") != "collection skipped":
+        return skipped.get("message")
+    return ast.literal_eval(skipped.text)[-1].removeprefix("Skipped: ")
+
+
 def outcome(report):
     """Counts of a report that pytest wrote in the form of JUnit."""
     suite = ElementTree.parse(report).getroot().find("testsuite")
@@ -105,21 +125,23 @@ def outcome(report):
         "passed": total - sum(others),
         "failed": others[0] + others[1],
         "skipped": others[2],
+        "reasons": dict(Counter(map(reason, suite.iter("skipped"))).most_common()),
         "failures": failed,
     }
 
 
 def run(name, python, arguments):
-    """Run the tests of a row; return what is recorded of it."""
+    """Run the tests of a row; return what is recorded of it, or None if pytest did not get far."""
     report = ENVIRONMENTS / f"{name}.xml"
     report.unlink(missing_ok=True)
+    tested = {"date": date.today().isoformat(), "commit": commit(), "versions": versions(python)}
     began = time.perf_counter()
     pytest = [python, "-m", "pytest", "-q", f"--junitxml={report}"]
     subprocess.run([*pytest, *(arguments or ["-n", "2", "--dist", "loadfile"])], cwd=ROOT)
     if not report.exists():
-        raise SystemExit(f"{name}: pytest ended without a report")
+        return None
     minutes = round((time.perf_counter() - began) / 60, 1)
-    return {"versions": versions(python), **outcome(report), "minutes": minutes}
+    return {**tested, **outcome(report), "minutes": minutes}
 
 
 def record(name, result):
@@ -130,25 +152,38 @@ def record(name, result):
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
+def passes(name, arguments):
+    """Test a row and record it; whether all tests pass, or None if it has no interpreter."""
+    row = ROWS[name]
+    base = interpreter(row.python)
+    if base is None:
+        print(f"== {name}: left out, there is no python{row.python}", flush=True)
+        return None
+    print(f"== {name}", flush=True)
+    try:
+        result = run(name, environment(name, row, base), arguments)
+    except subprocess.CalledProcessError as error:
+        print(f"== {name}: not installed, {error}", flush=True)
+        return False
+    if result is None:
+        print(f"== {name}: pytest ended without a report", flush=True)
+        return False
+    if not arguments:
+        record(name, result)
+    counts = ", ".join(f"{result[key]} {key}" for key in ("passed", "failed", "skipped"))
+    print(f"== {name}: {counts} in {result['minutes']} minutes", flush=True)
+    return result["failed"] == 0 < result["passed"]
+
+
 def main(names, arguments):
-    """Test the rows called `names`; exit with 1 if a test fails or there was nothing to test."""
+    """Test the rows called `names`; exit with 1 if one fails or there was nothing to test."""
     unknown = set(names) - set(ROWS)
     if unknown:
         raise SystemExit(f"no row {', '.join(sorted(unknown))}; there are {', '.join(ROWS)}")
     ENVIRONMENTS.mkdir(exist_ok=True)
-    green = []
-    for name in names or ROWS:
-        base = interpreter(ROWS[name].python)
-        if base is None:
-            print(f"== {name}: left out, there is no python{ROWS[name].python}", flush=True)
-            continue
-        print(f"== {name}", flush=True)
-        result = run(name, environment(name, ROWS[name], base), arguments)
-        if not arguments:
-            record(name, result)
-        print(f"== {name}: {result['passed']} passed, {result['failed']} failed", flush=True)
-        green.append(result["failed"] == 0 < result["passed"])
-    raise SystemExit(0 if green and all(green) else 1)
+    outcomes = [passes(name, arguments) for name in names or ROWS]
+    tested = [green for green in outcomes if green is not None]
+    raise SystemExit(0 if tested and all(tested) else 1)
 
 
 if __name__ == "__main__":

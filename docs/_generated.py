@@ -3,7 +3,13 @@
 from pathlib import Path
 
 from _claims import claim_tables
-from _generated_tables import api_tables, benchmark_tables, cost_curves, out_of_core
+from _generated_tables import (
+    api_tables,
+    benchmark_tables,
+    cost_curves,
+    out_of_core,
+    version_table,
+)
 from _notebook import tutorial
 from _reproducibility_cards import cards
 
@@ -16,6 +22,7 @@ FILES = {
     "_out_of_core.rst": out_of_core,
     "_benchmark_tables.rst": benchmark_tables,
     "_reproducibility_cards.rst": cards,
+    "_version_table.rst": version_table,
     "tutorial.ipynb": tutorial,
 }
 

@@ -84,6 +84,22 @@ def _heading(module):
     return [module.__name__, "-" * len(module.__name__), "", summary, ""]
 
 
+# Versions
+
+
+def version_table():
+    """What `make test-matrix` has run, a column for each set of versions, and what it left out."""
+    rows = results_of("matrix")
+    packages = {name: None for row in rows.values() for name in row["versions"]}
+    counts = ("passed", "failed", "skipped", "commit", "date")
+    cells = [("", *rows)]
+    cells += [(name, *(row["versions"][name] for row in rows.values())) for name in packages]
+    cells += [(key, *(row[key] for row in rows.values())) for key in counts]
+    reasons = sorted({reason for row in rows.values() for reason in row["reasons"]})
+    shown = [f"* {reason.replace('_', chr(92) + '_')}" for reason in reasons]
+    return "\n".join([list_table(cells), "Why tests were skipped:", "", *shown, ""])
+
+
 # Benchmarks
 
 

@@ -1,8 +1,10 @@
 """The versions that `make test-matrix` tests are those that users are told."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import pytest
 
@@ -56,20 +58,59 @@ def test_there_is_a_row_for_each_minor_release_of_scikit_learn():
     assert found == {(1, minor) for minor in range(6, newest[1] + 1)}
 
 
+def test_what_is_recorded_ran_on_the_versions_of_its_row():
+    recorded = json.loads(check_matrix.RESULTS.read_text(encoding="utf-8"))
+    for name, row in recorded.items():
+        versions = {package: v.split("+")[0] for package, v in row["versions"].items()}
+        assert versions.pop("python").startswith(check_matrix.ROWS[name].python + ".")
+        assert versions == {package: pins(name)[package] for package in check_matrix.RECORDED}
+        assert row["failed"] == len(row["failures"]) and row["passed"] > 0
+        assert sum(row["reasons"].values()) == row["skipped"]
+        assert not row["commit"].endswith("+")
+
+
 def test_a_report_is_counted(tmp_path):
     report = tmp_path / "report.xml"
     report.write_text(
-        '<testsuites><testsuite tests="4" failures="1" errors="1" skipped="1">'
-        '<testcase classname="a" name="good"/><testcase classname="a" name="left out"><skipped/>'
+        '<testsuites><testsuite tests="6" failures="1" errors="1" skipped="3">'
+        '<testcase classname="a" name="good"/><testcase classname="a" name="left out">'
+        '<skipped message="no cupy"/></testcase><testcase classname="a" name="too">'
+        '<skipped message="no cupy"/></testcase><testcase name="a whole file">'
+        "<skipped message=\"collection skipped\">('a.py', 3, 'Skipped: is of 1.9')</skipped>"
         '</testcase><testcase classname="a" name="wrong"><failure/></testcase>'
         '<testcase classname="b" name="broken"><error/></testcase></testsuite></testsuites>'
     )
     assert check_matrix.outcome(report) == {
         "passed": 1,
         "failed": 2,
-        "skipped": 1,
+        "skipped": 3,
+        "reasons": {"no cupy": 2, "is of 1.9": 1},
         "failures": ["a::wrong", "b::broken"],
     }
+
+
+def test_a_row_that_cannot_be_tested_does_not_keep_others_from_it(monkeypatch, tmp_path, capsys):
+    def environment(name, row, base):
+        if name == "oldest":
+            raise CalledProcessError(1, "pip")
+        return name
+
+    result = {"passed": 3, "failed": 0, "skipped": 1, "minutes": 0.1}
+    results = {"sklearn-1.7": None, "sklearn-1.8": result}
+    monkeypatch.setattr(check_matrix, "ENVIRONMENTS", tmp_path / "environments")
+    monkeypatch.setattr(check_matrix, "RESULTS", tmp_path / "matrix.json")
+    monkeypatch.setattr(check_matrix, "interpreter", lambda version: "python")
+    monkeypatch.setattr(check_matrix, "environment", environment)
+    monkeypatch.setattr(check_matrix, "run", lambda name, python, arguments: results[name])
+    with pytest.raises(SystemExit) as ended:
+        check_matrix.main(["oldest", *results], [])
+    assert ended.value.code == 1
+    told = capsys.readouterr().out
+    assert "oldest: not installed" in told and "1.7: pytest ended without a report" in told
+    assert json.loads((tmp_path / "matrix.json").read_text()) == {"sklearn-1.8": result}
+    with pytest.raises(SystemExit) as ended:
+        check_matrix.main(["sklearn-1.8"], [])
+    assert ended.value.code == 0
 
 
 def test_an_unknown_row_is_told():

@@ -164,9 +164,9 @@ class NetworkRegressor(MultiOutputMixin, StreamedRegressor, WithMinimum, Trained
 
 
 def check_full_batch(X, solver):
-    """Raise a ValueError if sparse X are to be trained on in mini-batches."""
+    """Raise a TypeError, as scikit-learn does, if sparse X are to be cut into mini-batches."""
     if issparse(X) and makes_batches(solver):
-        raise ValueError(
+        raise TypeError(
             f'X must be dense with solver="{solver}", got a sparse matrix: mini-batches are cut '
             'from an array. "gd", "lbfgs" and others take sparse X.'
         )

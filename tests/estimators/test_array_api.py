@@ -1,5 +1,6 @@
 """Torch tensors and other arrays in, results of their library and on their device out."""
 
+import inspect
 import pickle
 from functools import partial
 
@@ -65,6 +66,10 @@ def _enabled(monkeypatch):
 
 def checks():
     """scikit-learn's checks for the libraries and devices that are here, by a name."""
+    check_values = estimator_checks.check_array_api_input_and_values
+    parameters = inspect.signature(check_values).parameters
+    device_name = "device_name" if "device_name" in parameters else "device"  # before 1.9
+    options = {"check_sample_weight": True} if "check_sample_weight" in parameters else {}
     present = {"torch": ("cpu", "cuda"), "numpy": (None,), "array_api_strict": ()}
     found = {}
     for xp, device, dtype in _array_api.yield_namespace_device_dtype_combinations():
@@ -72,11 +77,11 @@ def checks():
         if not here or (device == "cuda" and not torch.cuda.is_available()):
             continue
         found[f"values-{xp}-{device}-{dtype}"] = partial(
-            estimator_checks.check_array_api_input_and_values,
+            check_values,
             array_namespace=xp,
-            device_name=device,
             dtype_name=dtype or "float64",
-            check_sample_weight=True,
+            **{device_name: device},
+            **options,
         )
     if hasattr(estimator_checks, "check_array_api_same_namespace"):  # from 1.9 on
         X, other = (

@@ -16,6 +16,7 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
+from numpy.lib.format import write_array
 
 from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.networks._protocol import Remembering
@@ -170,7 +171,12 @@ def _write(file, tree):
     arrays: list[np.ndarray] = []
     form = json.dumps(_form(tree, arrays))
     values = b"".join(np.ascontiguousarray(array).tobytes() for array in arrays)
-    np.savez(file, form=np.frombuffer(form.encode(), np.uint8), values=np.frombuffer(values, "u1"))
+    parts = {"form": form.encode(), "values": values}
+    # As np.savez does, which leaves an open archive behind if NumPy is of 2.0 and the disk full.
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, part in parts.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                write_array(member, np.frombuffer(part, np.uint8), allow_pickle=False)
 
 
 def _form(tree, arrays):
