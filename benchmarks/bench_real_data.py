@@ -72,8 +72,9 @@ CASES = {
 
 def contestants(X, y, depths):
     """Estimators by name, for training data of this size."""
+    # Those that networks of one layer try by default, and ten smaller ones.
     top = np.linalg.norm(X - X.mean(0), 2) ** 2
-    alphas = top * np.geomspace(1e-6, 10, N_PENALTIES)
+    alphas = 100 * top * np.logspace(-8, 0, 41)
     lasso = LassoCV if y.ndim == 1 else MultiTaskLassoCV
     sparse = {lasso.__name__: lasso(alphas=N_PENALTIES, cv=N_FOLDS)}
     if y.ndim > 1 and y.shape[1] > MOST_OUTPUTS_OF_LASSO:
