@@ -37,7 +37,7 @@ PLAN = {
     "bench_minima": Entry(5, 0.3),
     "bench_penalties": Entry(0.5, 0.2),
     "bench_classifier": Entry(6, 0.6),
-    "bench_real_data": Entry(None, 0.2),
+    "bench_real_data": Entry(15, 0.2),
     "bench_minibatch": Entry(1, 0.2),
     "bench_homogeneous": Entry(4, 0.3),
     "bench_pathways": Entry(1, 0.2),

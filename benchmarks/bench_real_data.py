@@ -12,7 +12,7 @@ outputs together that is explained on the test samples; the best ridge regressio
 best mean. Inputs are scaled to unit variance, pixels are not. Times are those of the processor, one
 fit with all its validation.
 
-    python benchmarks/bench_real_data.py                    # long: MNIST takes most of it
+    python benchmarks/bench_real_data.py                    # a quarter of an hour
     python benchmarks/bench_real_data.py --quick            # linnerud and diabetes, three splits
     python benchmarks/bench_real_data.py --only "MNIST, 100"     # replaces this row alone
 """
