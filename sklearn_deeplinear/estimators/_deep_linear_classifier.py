@@ -116,9 +116,10 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     init_scale : float or sequence of L floats, default=None
         For "normal" the standard deviation, for "balanced" the Frobenius norm of the product of
         the layers, else a factor on the weights (on the map, for "spectral"). None follows the
-        units of the data (:ref:`initial-scale`): "balanced" and "spectral" exactly, so that fits
-        are alike in all units; other starts differ between units by a factor. One per
-        layer is for the names that draw layers by themselves: all but "balanced" and "spectral".
+        units of the data (:ref:`initial-scale`): "balanced" and "spectral" exactly, so that
+        networks without biases are alike in all units; other starts differ between units by a
+        factor. One per layer is for the names that draw layers by themselves: all but "balanced"
+        and "spectral".
     warm_start : bool, default=False
         Start from the network of the previous fit; iterations count from 0 again.
     random_state : int, RandomState instance or None, default=None
