@@ -106,6 +106,7 @@ def test_what_skops_has_to_trust_is_what_the_documentation_lists():
         fit = fitted(name)
         numbers(fit)  # which computes the minima, so that they are saved
         needed |= set(skops.io.get_untrusted_types(data=skops.io.dumps(fit)))
+        needed |= set(skops.io.get_untrusted_types(file=FOLDER / f"{name}.skops"))
     listed = listed_types()
     assert listed == sorted(needed - (types_of_searches() - set(listed)))
     assert [name for name in listed if not name.startswith(OWN)] == [
