@@ -94,6 +94,9 @@ ONCE_FOUND = {
     ),
     "a scorer of clusters": Case("DeepLinearRegressorCV", {"scoring": "mutual_info_score"}, Data()),
     "one sample of all weight": Case("DeepLinearRegressorCV", {}, Data(weight="one")),
+    "squares of targets of little weight": Case(
+        "DeepLinearRegressorCV", {}, Data(n=6, d=3, seed=0, weight="uneven", y_unit=1e-150)
+    ),
     "a list among records": Case(
         "MultiPathwayRegressor", {"record": [[1.0]], "solver": "sgd"}, Data()
     ),

@@ -165,8 +165,8 @@ def largest_useful_decay(moments, depth, width=None, noise=0.0):
         return critical_weight_decay(moments, depth=2).collapse
     alone = moments.n_outputs == 1 and np.any(noise)
     log_rho = log_shrinkage(check_noise(noise, depth), check_width(width, depth)) if alone else 0.0
-    norms = np.linalg.norm(spectrum.targets, axis=1)
-    collapse = ScalarFamily(spectrum.sigma, norms, depth, log_rho).critical_log_decays()[0]
+    family = ScalarFamily(spectrum.sigma, spectrum._target_norms, depth, log_rho)
+    collapse = family.critical_log_decays()[0]
     return float(np.exp(collapse / depth))
 
 

@@ -144,7 +144,7 @@ def critical_weight_decay(moments, *, depth, width=None, noise=0.0) -> CriticalW
             f"{np.linalg.matrix_rank(moments.spectrum.targets)}."
         )
     spectrum = moments.spectrum
-    family = ScalarFamily(spectrum.sigma, np.linalg.norm(spectrum.targets, axis=1), depth, log_rho)
+    family = ScalarFamily(spectrum.sigma, spectrum._target_norms, depth, log_rho)
     return CriticalWeightDecay(*np.exp(family.critical_log_decays() / depth).tolist())
 
 

@@ -55,6 +55,11 @@ class Spectrum:
     def __repr__(self):
         return one_line(self, "sigma", "directions", "targets", "residual")
 
+    @property
+    def _target_norms(self) -> np.ndarray:
+        """Norms of the rows of `targets`, shape (k,), whose squares may be no numbers."""
+        return np.hypot.reduce(np.abs(self.targets), axis=1)
+
 
 @dataclass(frozen=True, eq=False)
 class SecondMoments:
