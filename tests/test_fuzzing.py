@@ -94,6 +94,10 @@ ONCE_FOUND = {
     ),
     "a scorer of clusters": Case("DeepLinearRegressorCV", {"scoring": "mutual_info_score"}, Data()),
     "one sample of all weight": Case("DeepLinearRegressorCV", {}, Data(weight="one")),
+    "no splits": Case("DeepLinearRegressorCV", {"cv": ()}, Data()),
+    "turns without curvature": Case(
+        "DeepLinearRegressorCV", {}, Data(n=20, d=7, m=4, seed=0, x_unit=1e-20)
+    ),
     "squares of targets of little weight": Case(
         "DeepLinearRegressorCV", {}, Data(n=6, d=3, seed=0, weight="uneven", y_unit=1e-150)
     ),

@@ -27,6 +27,8 @@ def check_splits(splits):
         raise ValueError(
             f"cv must split the data into pairs to train and to test on: {error}"
         ) from error
+    if not splits:
+        raise ValueError("cv must split the data at least once, got no splits.")
     for split in splits:
         kinds = {np.asarray(rows).dtype.kind for rows in split if np.ndim(rows) == 1}
         if len(split) != 2 or any(np.ndim(rows) != 1 for rows in split) or not kinds <= set("iub"):

@@ -185,7 +185,11 @@ class _QuasiNewton:
             if step @ changed > np.finfo(float).eps * sizes:
                 self.pairs.append((step, changed, 1 / (step @ changed)))
             self._last = None
-        step = -self._solved(slope, curvature)
+        with np.errstate(over="ignore", invalid="ignore"):
+            step = -self._solved(slope, curvature)
+        if not np.isfinite(step).all():  # remembered along turns that have no curvature any more
+            self.forget()
+            step = -slope / curvature
         turns = step[self.n_modes :]
         np.clip(turns, -_LARGEST_ANGLE, _LARGEST_ANGLE, out=turns)
         return step
