@@ -42,14 +42,16 @@ for depth, fits in classifiers.items():
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
 OptimalityDisplay.from_estimators(classifiers[3], ax=left)
+accuracies = {
+    depth: [
+        cross_val_score(make_pipeline(StandardScaler(), fit), X, y, cv=3).mean() for fit in fits
+    ]
+    for depth, fits in classifiers.items()
+}
 styles = {1: ("#D55E00", "--", "one layer"), 3: ("#0072B2", "-", "three layers")}
 for depth, (color, linestyle, label) in styles.items():
-    accuracies = [
-        cross_val_score(make_pipeline(StandardScaler(), fit), X, y, cv=3).mean()
-        for fit in classifiers[depth]
-    ]
-    right.semilogx(decays, accuracies, color=color, linestyle=linestyle, label=label)
-    print(f"{label:13} best accuracy {max(accuracies):.4f}")
+    right.semilogx(decays, accuracies[depth], color=color, linestyle=linestyle, label=label)
+    print(f"{label:13} best accuracy {max(accuracies[depth]):.4f}")
 right.set(xlabel="weight decay", ylabel="accuracy on three folds")
 right.legend(loc="lower left")
 plt.show()

@@ -85,6 +85,6 @@ plt.show()
 
 # %%
 # **What was learnt.** With one target a network of any depth is ridge regression at another
-# penalty: the coefficients agree to 2e-12, and no R2 differs from that of RidgeCV by more than
+# penalty: the coefficients agree to 1e-11, and no R2 differs from that of RidgeCV by more than
 # 0.002. Depth only moves the penalties that a grid tries, so look for its gains where there are
 # many targets (:ref:`sphx_glr_auto_examples_plot_low_rank.py`) or in how networks learn.

@@ -51,5 +51,5 @@ plt.show()
 # %%
 # **What was learnt.** The step that the estimator takes by itself keeps within 8 per cent of the
 # flow, in units of the way from the start, and within 0.4 per cent at the end. The flow itself
-# cost 473 gradients, less than a sixth of ten times smaller steps, and is a cheap way to see that
-# a step is small enough.
+# cost fewer than 500 gradients, a sixth of those of ten times smaller steps, and is a cheap way to
+# see that a step is small enough.

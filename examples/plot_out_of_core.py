@@ -81,6 +81,6 @@ folder.cleanup()
 
 # %%
 # **What was learnt.** A memory map, a dask array and an iterator gave the coefficients of a fit in
-# memory to 3e-15, and 93 settings were cross-validated in one pass over the file. Batches that
+# memory to 1e-14, and 93 settings were cross-validated in one pass over the file. Batches that
 # come one after the other lose nothing either: after each the error is about that of least squares
 # on all rows so far.

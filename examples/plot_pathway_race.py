@@ -52,15 +52,15 @@ for depth, (color, linestyle) in styles.items():
 left.set(xlabel="time (sum of step sizes)", ylabel="strength of the first mode")
 left.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
 
-head_starts = np.linspace(0, 1, 11)
+head_starts, shares = np.linspace(0, 1, 11), {}
 for depth, color, linestyle in ((2, "#0072B2", "-"), (3, "#009E73", "-."), (4, "#D55E00", "--")):
-    shares = [
+    shares[depth] = [
         pathway_flow(3.87, [0.01 * (1 + ahead), 0.01], depths=[depth, depth]).share
         for ahead in head_starts
     ]
     style = {"color": color, "linestyle": linestyle, "label": f"depth {depth}"}
-    right.plot(100 * head_starts, 100 * np.array(shares), **style)
-    print(f"depth {depth}: ahead by 10 % at the start, {shares[1]:.1%} at the end")
+    right.plot(100 * head_starts, 100 * np.array(shares[depth]), **style)
+    print(f"depth {depth}: ahead by 10 % at the start, {shares[depth][1]:.1%} at the end")
 right.set(xlabel="head start in strength (%)", ylabel="share of the winner at the end (%)")
 right.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
 plt.show()

@@ -50,12 +50,13 @@ for layer, (color, linestyle) in enumerate(
     left.plot(run.time, norms[:, layer], color=color, linestyle=linestyle, label=label)
 left.set(xlabel="time (sum of step sizes)", ylabel="squared norm of the weights")
 left.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3, frameon=False)
+drifts = {}
 for (step, network), linestyle in zip(networks.items(), ("-", "--"), strict=True):
     history = network.balance_history_
-    drift = np.abs(history.layer - history.layer[0]).max(axis=1)
-    right.plot(history.time, drift, linestyle, color="#0072B2", label=f"step {step}")
-    growth = np.ptp(norms, axis=0).max()
-    print(f"step {step}: R2 {network.score(X, y):.3f}, drift {drift.max():.4f}")
+    drifts[step] = np.abs(history.layer - history.layer[0]).max(axis=1)
+    right.plot(history.time, drifts[step], linestyle, color="#0072B2", label=f"step {step}")
+    print(f"step {step}: R2 {network.score(X, y):.3f}, drift {drifts[step].max():.4f}")
+growth = np.ptp(norms, axis=0).max()
 print(f"change of the squared norms: at most {growth:.3f}")
 right.set(xlabel="time (sum of step sizes)", ylabel="largest drift of a difference", yscale="log")
 right.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False)
