@@ -132,7 +132,8 @@ def _found(value, path):
             yield from _found(item, rest)
     elif " over " in part and part not in value:
         above, below = part.split(" over ")
-        yield value[above] / value[below]
+        if above in value and below in value:  # else a ratio that this row does not have
+            yield value[above] / value[below]
     elif "=" in part:
         key, _, wanted = part.partition("=")
         for item in value:

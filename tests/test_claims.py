@@ -67,6 +67,12 @@ def test_pages_say_what_is_claimed_with_the_figures_of_the_results(claims, pages
             assert " ".join(claims.filled(claim["words"]).split()) in pages(page)
 
 
+def test_every_figure_of_the_table_is_in_the_results(claims):
+    table = claims.claim_tables()
+    assert all(area in table for area in claims.claims())
+    assert not claims.FIGURE.search(table)
+
+
 def test_what_checks_a_claim_exists(claims):
     for claim in each(claims):
         file, _, name = claim["check"].partition("::")
