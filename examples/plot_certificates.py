@@ -83,6 +83,6 @@ print(verify(minimum, moments))
 
 # %%
 # **What was learnt.** From the ordinary start Adam reached 4.94389926, and the weights themselves
-# prove that no network is lower: training is done. From a start near zero it ended at 5.009, above
-# the certificate of 4.935, and the gap was the hint that a better network exists; the global
+# prove that no network is lower: training is done. From a start near zero it ended at 5.01, above
+# the certificate of 4.93, and the gap was the hint that a better network exists; the global
 # minimum is 4.944.
