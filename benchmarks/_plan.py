@@ -1,4 +1,4 @@
-"""Which scripts `make bench` runs, in the order of their tables, and about how long each takes."""
+"""Which scripts `make bench` runs, in the order of their tables, and their minutes, about."""
 
 from __future__ import annotations
 

@@ -8,9 +8,9 @@
     python benchmarks/run.py --list          # names, questions, and the plan
 
 The plan (`_plan.py`) runs in full what is short, and the rest at its small size; it is made for
-less than half an hour on two idle cores. Full runs write benchmarks/results, of which the tables are made at the
-end; quick ones write benchmarks/results/quick, which git ignores. A script that fails does not stop
-the others. What each script took stands in results/quick/run.json.
+less than half an hour on two idle cores. Full runs write benchmarks/results, of which the tables
+are made at the end; quick ones write benchmarks/results/quick, which git ignores. A script that
+fails does not stop the others. What each script took stands in results/quick/run.json.
 """
 
 from __future__ import annotations

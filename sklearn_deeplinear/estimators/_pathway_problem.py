@@ -13,7 +13,6 @@ import torch
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
@@ -40,6 +39,7 @@ from sklearn_deeplinear.estimators._problem import (
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
 from sklearn_deeplinear.estimators._units import check_numbers
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
+from sklearn_deeplinear.nn._norms import norms
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._known_weights import minimum_beside

@@ -15,7 +15,6 @@ import torch
 
 from sklearn_deeplinear.dynamics._comparison import times_of
 from sklearn_deeplinear.dynamics.compression._krylov import krylov_run
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._protocol import Dynamics
 from sklearn_deeplinear.dynamics.runs._batch_epochs import record_cost as batch_record_cost
 from sklearn_deeplinear.dynamics.runs._checkpoint import Checkpoint
@@ -30,6 +29,7 @@ from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.dynamics.runs._validation import EarlyStopping, ValidationMeter
 from sklearn_deeplinear.estimators._options import check_step_size, torch_generator
 from sklearn_deeplinear.estimators._run_key import run_key
+from sklearn_deeplinear.nn._norms import norms
 
 # Size of weights below which a flow need not know them, in that of the largest weight.
 _SMALL_WEIGHT = 1e-3

@@ -16,8 +16,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.nn._losses import LOSSES
+from sklearn_deeplinear.nn._norms import norms
 
 # Least inputs of a layer beside the constant 1 of the biases. The gradient in its weights is by
 # that smaller than the one in biases, and below the default `tol`; the curvature is by its square:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from sklearn_deeplinear.nn._factors import spread_factors, truncated_factors
+from sklearn_deeplinear.nn._norms import norms
 
 Shapes = Sequence[tuple[int, int]]
 
@@ -57,7 +58,7 @@ def balanced(shapes: Shapes, scale, generator, first_step):
     the data. Arora, Cohen, Golowich, Hu (2019), Procedure 1.
     """
     draw = torch.normal(0.0, 1.0, first_step.shape, generator=generator, dtype=torch.float64)
-    size = _norm(first_step) if scale is None else scale
+    size = norms(first_step, dim=(0, 1)) if scale is None else scale
     return truncated_factors(draw * (size / torch.linalg.norm(draw)), shapes)
 
 
@@ -84,12 +85,6 @@ INITIALISERS: dict[str, Callable] = {
     "orthogonal": orthogonal,
     "identity": identity,
 }
-
-
-def _norm(values):
-    """Frobenius norm, by squares that are numbers in any units; a power of two rounds nothing."""
-    unit = math.ldexp(0.5, math.frexp(float(values.abs().max()))[1])
-    return unit * torch.linalg.norm(values / unit)
 
 
 def _filled(fill, shapes, scale, generator):

@@ -13,7 +13,6 @@ from sklearn_deeplinear.dynamics.networks._compiled_steps import compiled_steps
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
 from sklearn_deeplinear.dynamics.networks._noisy_gradient import NoisyMomentGradient
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import (
     chosen,
     is_zero,
@@ -22,6 +21,7 @@ from sklearn_deeplinear.dynamics.networks._stacks import (
     stacked_factors,
     with_decay,
 )
+from sklearn_deeplinear.nn._norms import norms
 
 # Seconds that calling the dozen small operations of a step takes, and floating-point
 # operations a second of thin products; the order of magnitude is what matters. Measured in

@@ -6,8 +6,8 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._flat import layers
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
+from sklearn_deeplinear.nn._norms import norms
 
 
 class LinearClassifierDynamics(LinearDynamics):

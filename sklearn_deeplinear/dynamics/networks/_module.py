@@ -15,9 +15,9 @@ from torch.nn.utils import vector_to_parameters
 from sklearn_deeplinear._parameters import check_weight_decay
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape
 from sklearn_deeplinear.dynamics.networks._trainable import trainable_parameters
+from sklearn_deeplinear.nn._norms import norms
 
 # Relative difference of two evaluations of a loss at which it must be random: far above
 # rounding, in single precision too, and below what dropout does.

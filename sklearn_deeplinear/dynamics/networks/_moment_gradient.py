@@ -8,8 +8,8 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._map_gradient import MapGradient
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import chosen, from_left, from_right, stack
+from sklearn_deeplinear.nn._norms import norms
 
 
 class MomentGradient(MapGradient):

@@ -17,13 +17,13 @@ import torch
 
 from sklearn_deeplinear.dynamics.networks._curvature import linear_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._noisy_batch_step import NoisyBatchStep
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import (
     chosen,
     column,
     from_left,
     from_right,
 )
+from sklearn_deeplinear.nn._norms import norms
 
 
 class NoisyMomentGradient:

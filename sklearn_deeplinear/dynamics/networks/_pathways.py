@@ -20,7 +20,6 @@ from sklearn_deeplinear.dynamics.networks._chain_step import (
 )
 from sklearn_deeplinear.dynamics.networks._compiled_steps import compiled_steps
 from sklearn_deeplinear.dynamics.networks._moment_gradient import MomentGradient
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._pathway_curvature import pathway_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._pathway_layout import Consecutive
 from sklearn_deeplinear.dynamics.networks._stacks import (
@@ -35,6 +34,7 @@ from sklearn_deeplinear.dynamics.networks._stacks import (
     stacked_factors,
     with_decay,
 )
+from sklearn_deeplinear.nn._norms import norms
 
 # Floating-point operations that would take as long, at 10 gigaflops, as calling the dozen
 # small operations of a step of one pathway: 10 us, measured at 7 us with two layers and at 23 us

@@ -16,7 +16,6 @@ import torch
 from sklearn_deeplinear.dynamics.networks._balance import Balance, BalanceMeter
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._flat import layers, pack
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.networks._stacks import (
     back,
     chosen,
@@ -33,6 +32,7 @@ from sklearn_deeplinear.dynamics.networks._stacks import (
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
+from sklearn_deeplinear.nn._norms import norms
 
 # How the flow is followed where units have no kink, and where the input of a unit changes
 # sign for a sample.

@@ -6,10 +6,10 @@ import numpy as np
 import scipy.optimize
 import torch
 
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
 from sklearn_deeplinear.dynamics.runs._records import Log
+from sklearn_deeplinear.nn._norms import norms
 
 # Iterations without a decrease beyond rounding, in units of eps, after which there will be none.
 _STALLED, _ROUNDING = 20, 4

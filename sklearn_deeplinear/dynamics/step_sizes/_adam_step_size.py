@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sklearn_deeplinear.dynamics.networks._norms import norms
+from sklearn_deeplinear.nn._norms import norms
 
 # Step in sizes of the weights. After 100 epochs of scikit-learn's diabetes data linear networks
 # and pathways are within 1 % of the least loss; with 0.001 they are up to 54 % above it, and with

@@ -27,8 +27,8 @@ import numpy as np
 import torch
 from scipy.linalg import eigh_tridiagonal
 
-from sklearn_deeplinear.dynamics.networks._norms import norms
 from sklearn_deeplinear.nn._losses import LOSSES
+from sklearn_deeplinear.nn._norms import norms
 
 # A start that is almost orthogonal to the top direction converges elsewhere at first.
 _MIN_ITERATIONS, _MAX_ITERATIONS = 5, 30

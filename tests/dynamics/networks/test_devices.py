@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sklearn_deeplinear.dynamics.networks import _linear, _norms, _sample_gradient
+from sklearn_deeplinear.dynamics.networks import _linear, _sample_gradient
+from sklearn_deeplinear.nn import _norms
 from tests.dynamics.networks.every_network import CASES
 
 META = torch.empty(0, dtype=torch.float64, device="meta")
