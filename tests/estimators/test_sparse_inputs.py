@@ -8,7 +8,13 @@ import scipy.sparse
 from sklearn.linear_model import Ridge
 
 from sklearn_deeplinear import DeepLinearRegressor, HomogeneousMLPRegressor, MultiPathwayRegressor
-from sklearn_deeplinear.theory import SecondMoments, _krylov_moments, certify, global_minimum
+from sklearn_deeplinear.theory import (
+    SecondMoments,
+    _krylov_moments,
+    _krylov_space,
+    certify,
+    global_minimum,
+)
 from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 
 N, D = 60, 90
@@ -88,7 +94,7 @@ def test_the_bound_holds_and_falls(monkeypatch, ridge, center):
     full = SecondMoments.from_data(X, y, center=center)
     gains = []
     for most in (1, 2, 4, 8, 16, 32):
-        monkeypatch.setattr(_krylov_moments, "_MOST", most)
+        monkeypatch.setattr(_krylov_space, "_MOST", most)
         moments = KrylovMoments.from_sparse(scipy.sparse.csr_matrix(X), y, center=center)
         gains.append(moments.gain(ridge))
         for depth, gamma in ((1, ridge), (2, np.sqrt(ridge)), (4, 0.1)):
