@@ -34,20 +34,77 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "check_mutants.json"
 THEORY = Path("sklearn_deeplinear") / "theory"
-# Modules and the tests that are to notice.
+# Modules and the files of `tests` that are to notice; where no folder is named, of tests/theory.
 TESTS = {
     "_balance": ["test_balance"],
+    "_balanced_equation": ["test_flows", "test_two_layer_flow"],
+    "_batches": ["test_moments", "test_moments_precision"],
+    "_branch_and_bound": ["test_certificate", "test_schatten"],
+    "_certificate": ["test_certificate"],
+    "_certified_search": ["test_certificate", "test_schatten"],
     "_certify": ["test_certificate"],
+    "_class_minimum": ["test_class_minimum"],
+    "_curvature_bounds": ["test_curvature_bounds", "test_step_size_bound"],
+    "_distributed": ["test_distributed"],
+    "_excluded": ["estimators/test_sparse_inputs"],
     "_factor": ["test_factor", "test_moments"],
     "_flows": ["test_flows"],
+    "_generalised_minimum": ["test_generalised_minimum"],
+    "_generalised_minimum_result": ["test_generalised_minimum"],
+    "_glm_losses": ["test_generalised_minimum"],
+    "_global_minimum": ["test_global_minimum", "test_path"],
+    "_known_weights": ["estimators/test_minimum_beside_fit"],
+    "_krylov_moments": ["estimators/test_sparse_inputs"],
+    "_krylov_space": ["estimators/test_sparse_inputs"],
     "_landscape": ["test_landscape"],
+    "_layers": ["test_balance", "test_global_minimum"],
+    "_lazy_solution": ["test_flows", "test_pathway_flow"],
+    "_least_squares": ["test_exact_regressions", "test_global_minimum"],
+    "_leave_one_out": ["test_leave_one_out", "test_left_out_shifts"],
+    "_left_out_curves": ["test_leave_one_out", "test_left_out_shifts"],
+    "_left_out_path": ["test_leave_one_out", "test_left_out_shifts"],
+    "_left_out_problem": ["test_leave_one_out", "test_left_out_shifts"],
+    "_left_out_rows": ["test_leave_one_out", "test_left_out_shifts"],
+    "_left_out_shifts": ["test_leave_one_out", "test_left_out_shifts"],
+    "_likely_minimum": ["test_mode_descent", "test_path"],
+    "_local_minimum": ["test_mode_descent", "test_noisy_factors", "test_class_minimum"],
+    "_location": ["test_moments", "test_moments_precision"],
+    "_log_curve": ["test_log_curve", "test_scalar_family"],
+    "_minimum_result": ["test_global_minimum"],
+    "_mode_costs": ["test_certificate", "test_schatten"],
+    "_mode_descent": ["test_mode_descent"],
     "_mode_flow": ["test_flows"],
+    "_mode_relaxation": ["test_certificate", "test_schatten"],
     "_moments": ["test_moments", "test_moments_precision"],
+    "_newton_steps": ["test_generalised_minimum"],
     "_noise": ["test_noise"],
+    "_noise_relaxation": ["test_noise_relaxation"],
+    "_noisy_factors": ["test_noisy_factors"],
+    "_norm_search": ["test_generalised_minimum"],
+    "_nuclear_norm": ["test_nuclear_norm"],
+    "_one_output": ["model_selection/test_setting_per_target"],
+    "_parabolas": ["test_certificate"],
+    "_path": ["test_path"],
     "_pathway_flow": ["test_pathway_flow"],
+    "_pathway_global_minimum": ["test_pathway_global_minimum"],
+    "_pathway_local_minimum": ["test_pathway_global_minimum"],
+    "_pathway_minimum_result": ["test_pathway_global_minimum"],
+    "_pathway_parameters": ["test_pathway_parameters", "test_pathway_flow"],
+    "_problem": ["test_global_minimum"],
+    "_race_equation": ["test_pathway_flow"],
+    "_ridge_path": ["test_generalised_minimum"],
+    "_row_space": ["test_row_space"],
     "_scalar_family": ["test_scalar_family"],
+    "_schatten": ["test_schatten"],
+    "_singular_modes": ["test_balance", "test_global_minimum"],
+    "_sparse_rows": ["test_sparse_moments"],
     "_step_size_bound": ["test_step_size_bound"],
+    "_tally": ["test_moments", "test_distributed"],
     "_two_layer_flow": ["test_two_layer_flow"],
+    "_unequal_columns": ["test_moments_precision", "test_exact_regressions"],
+    "_verify": ["test_global_minimum", "test_pathway_global_minimum"],
+    "_violation": ["test_certificate"],
+    "_wide_factor": ["test_row_space"],
 }
 # A test that takes so many times what it takes without a mutant, and so many seconds beside,
 # loops for ever: counted apart.
@@ -155,12 +212,18 @@ class Quickest:
         self.measured[report.nodeid] = time.process_time() - self.began
 
 
+def files_of(name):
+    """The files of tests that are to notice mutants of module `name`."""
+    tests = ROOT / "tests"
+    return [tests / f"{test if '/' in test else f'theory/{test}'}.py" for test in TESTS[name]]
+
+
 def _tests(name, text, plugin):
     """The exit code of the tests of module `name` with `text` in its place."""
     import pytest
 
     sys.meta_path.insert(0, Mutant(name, text))
-    paths = [str(ROOT / "tests" / "theory" / f"{test}.py") for test in TESTS[name]]
+    paths = [str(path) for path in files_of(name)]
     root = ["--rootdir", str(ROOT), "-c", str(ROOT / "pyproject.toml")]
     # Hypothesis is imported before its plugin: its own assertions are not rewritten.
     root += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
