@@ -13,7 +13,8 @@ They cost the same at every step, so they make fewer where steps take long, and 
 those of the steps they made, scaled. Weights after these steps must agree with those of a fit of as
 many before times are told. All run in turn; ratios are those of the medians.
 
-A step of ours alone is the difference between fits of many steps and of one, with two records. Its
+A step of ours alone is the difference between the quickest fits of many steps, which take at least
+twice as long, and of one, with two records. Its
 floor is the highest of three: the operations of gradients by second moments over the rate of large
 products, the weights and moments once read and weights once written over the rate of copies of that
 size, and the calls of torch where steps are not compiled. It is that of the network as it is given:
@@ -45,8 +46,9 @@ from sklearn_deeplinear.dynamics.networks._compiled_steps import _TINY
 WEIGHT_DECAY = 1e-3
 REPEATS = 5
 # The fit that tells the time of a step makes so many that they would take this long at the floor
-# (no step takes less than the second time), since a fit takes milliseconds besides.
-STEP_SECONDS, LEAST_STEP = 0.05, 2e-7
+# (no step takes less than the second time), since a fit takes milliseconds besides; if it takes
+# less than so many times one step, more of them.
+STEP_SECONDS, LEAST_STEP, TELLING, MORE, MOST_STEPS = 0.05, 2e-7, 2, 4, 10**6
 # Seconds that the steps of a bare loop may take in a turn, and at least so many steps.
 PEER_SECONDS, LEAST_STEPS = 0.25, 10
 # Largest difference of weights of size one tenth, after some hundred steps.
@@ -284,6 +286,21 @@ def steps_of_peers(run, steps):
     return min(steps, max(LEAST_STEPS, int(PEER_SECONDS / per_step)))
 
 
+def enough_steps(fit, steps):
+    """Number of steps, at least so many, which show in the time of a whole fit."""
+    alone = seconds_of_fit(fit, 1)
+    while steps < MOST_STEPS and seconds_of_fit(fit, steps) < TELLING * alone:
+        steps *= MORE
+    return steps
+
+
+def seconds_of_fit(fit, steps):
+    """Seconds of a fit with two records."""
+    begin = time.perf_counter()
+    fit(steps, record_every=steps)
+    return time.perf_counter() - begin
+
+
 def run_case(name, share, repeats):
     """Time one case; return its figures."""
     case = CASES[name]
@@ -299,8 +316,9 @@ def run_case(name, share, repeats):
         peers["compiled loop"] = loop(X, y, weights, eta, True)
     fewer = steps_of_peers(peers["torch loop"], steps)
     least = floor_of(case)
-    many = max(steps, int(share * STEP_SECONDS / max(least.seconds, LEAST_STEP)))
     fit = partial(whole_fit, X, y, weights, case, step_size=eta)
+    many = max(steps, int(share * STEP_SECONDS / max(least.seconds, LEAST_STEP)))
+    many = enough_steps(fit, many)
     ways = {way: partial(run, fewer) for way, run in peers.items()}
     ways |= {
         "ours": lambda: fit(steps),
@@ -313,8 +331,8 @@ def run_case(name, share, repeats):
         way: agreed(f"{name}, {way}", largest_difference(ours, timings.outcomes[way]), limit)
         for way in peers
     }
-    seconds = timings.medians()
-    step = (seconds["many_steps"] - seconds["one_step"]) / (many - 1)
+    seconds = timings.seconds
+    step = (min(seconds["many_steps"]) - min(seconds["one_step"])) / (many - 1)
     # Peers make fewer steps, ours all.
     whole = timings.each(fewer / steps).seconds | {"ours": timings.seconds["ours"]}
     return row(

@@ -7,15 +7,17 @@
     python benchmarks/run.py check_fits      # scripts that check are run by their whole name
     python benchmarks/run.py --list          # names, questions, and the plan
 
-The plan (`_plan.py`) runs in full what is short, and the rest at its small size; it is made for
-less than half an hour on two idle cores. Full runs write benchmarks/results, of which the tables
-are made at the end; quick ones write benchmarks/results/quick, which git ignores. A script that
-fails does not stop the others. What each script took stands in results/quick/run.json.
+The plan (`_plan.py`) runs in full what is short, and the rest at its small size, in less than half
+an hour on two idle cores; libraries take one thread each (`_plan.py` says where not). Full runs
+write benchmarks/results, of which the tables are made at the end; quick ones write
+benchmarks/results/quick, which git ignores. A script that fails does not stop the others. What each
+script took stands in results/quick/run.json.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import subprocess
 import sys
@@ -27,6 +29,7 @@ from _plan import PLAN
 from table import question, write
 
 HERE = Path(__file__).parent
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def scripts():
@@ -43,7 +46,7 @@ def run(name, in_full):
         str(HERE / f"{scripts()[name]}.py"),
         *([] if in_full else ["--quick"]),
     ]
-    status = subprocess.run(command, check=False).returncode
+    status = subprocess.run(command, check=False, env=surroundings(name)).returncode
     return {
         "script": name,
         "full": in_full,
@@ -51,6 +54,14 @@ def run(name, in_full):
         "seconds": time.perf_counter() - begin,
         "processor_seconds": processor_time() - before,
     }
+
+
+def surroundings(name):
+    """Environment of a script: one thread each, unless it wants all or the shell says otherwise."""
+    entry = PLAN.get(scripts()[name])
+    return dict(
+        os.environ if entry and entry.all_threads else dict.fromkeys(THREADS, "1") | os.environ
+    )
 
 
 def processor_time():
