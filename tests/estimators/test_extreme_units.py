@@ -128,9 +128,12 @@ def test_deep_linear_classifiers_are_the_same_in_all_units_of_the_inputs(solver)
 
 def test_the_curvature_takes_the_square_of_the_units():
     X, _ = make_data()
-    network = HomogeneousNetwork([(3, 5), (2, 3)], "relu", bias=False, dtype=torch.float64)
+    shapes, draw = [(3, 5), (2, 3)], np.random.RandomState(1).standard_normal
+    network = HomogeneousNetwork(shapes, "relu", bias=False, dtype=torch.float64)
+    network.fill([torch.from_numpy(draw(shape)) for shape in shapes])
     shares = torch.full((30,), 1 / 30, dtype=torch.float64)
     plain = gauss_newton_norm(network, torch.from_numpy(X), shares)
+    assert plain > 0.1
     for power in POWERS:
         unit = 2.0**power
         assert gauss_newton_norm(network, torch.from_numpy(unit * X), shares) == unit**2 * plain
