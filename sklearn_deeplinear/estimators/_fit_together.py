@@ -1,7 +1,8 @@
 """Many estimators fitted at once: networks of one shape make their steps in the same operations.
 
 What each of them is left with is what its own `fit` would leave, up to rounding; but the balance
-of layers is not recorded, and where no run may end early only its first and its last step are.
+of layers is not recorded, and where no run is to end early only its first and its last step are.
+Those that diverge nevertheless are trained again, with the records of their own fits.
 """
 
 from __future__ import annotations
@@ -106,7 +107,7 @@ def _stack(members):
     return first.problem.stack([member.problem for member in members], cores, first.options)
 
 
-def _train(batch, members):
+def _train(batch, members, all_records=False):
     first = members[0]
     schedules = [member.schedule for member in members]
 
@@ -117,21 +118,27 @@ def _train(batch, members):
         runs = descend(
             batch,
             _constant(members, batch) or schedule,
-            _records(members),
+            _records(members, all_records),
             meters=[],
             tol=np.array([member.options.tol for member in members]),
         )
     left = first.problem.unstacked(batch, [member.start for member in members])
+    again = []
     for member, run, network in zip(members, runs, left, strict=True):
+        if run.stop_reason == "diverged" and not all_records:
+            again.append(member)  # it keeps the last good record, which was not made
+            continue
         outcome = Outcome(network, run, member.step_size, run.n_iter, to_rest=True)
         warn_of_ending(run)
         member.estimator._keep(member.problem, outcome)
+    if again:
+        _train(_stack(again), again, all_records=True)
 
 
-def _records(members):
+def _records(members, all_of_them):
     """Iterations to record: those of a single fit, which may end at any of them."""
     first, options = members[0], members[0].options
-    if not any(member.options.tol for member in members):
+    if not all_of_them and not any(member.options.tol for member in members):
         return record_iterations(options.max_iter, max(options.max_iter, 1))
     alone = first.problem.dynamics(first.start, options, compress=True)
     return descent_iterations(options, alone, meters_of(alone, options.meters))

@@ -23,7 +23,7 @@ from sklearn_deeplinear._compat import _num_samples, _routing_enabled
 from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear.model_selection._fit_table import FitTable, prefix_of
-from sklearn_deeplinear.model_selection._trained import Fit, Trained
+from sklearn_deeplinear.model_selection._trained import Fit, Trained, digest
 
 # What all searches of scikit-learn take.
 _SHARED = {*GridSearchCV(None, None).get_params()} - {"param_grid", "estimator"}
@@ -75,6 +75,7 @@ class BatchedSearch(Documented, _Search):
         self : object
             The fitted search.
         """
+        self._validate_params()
         memory = check_real(self.batch_memory, "batch_memory", closed=False)
         reason = _why_alone_altogether(self.estimator, params)
         if reason is not None:
@@ -119,10 +120,13 @@ class BatchedSearch(Documented, _Search):
 
     def _score(self, table, candidates, fits, X, y, splits, params):
         """Search as scikit-learn does, among fits that are there."""
+        rows = np.arange(_num_samples(X))
+        # The best one keeps what fits in stacks do not, on splits that train on all data, too.
+        known = {key: fit for key, fit in fits.items() if key[1] != digest(rows)}
         own = {name: getattr(self, name) for name in _SHARED}
-        own |= {"estimator": Trained(self.estimator, fits), "cv": splits, "n_jobs": None}
+        own |= {"estimator": Trained(self.estimator, known), "cv": splits, "n_jobs": None}
         own["param_grid"] = [{name: [v] for name, v in p.items()} for p in candidates]
-        search = GridSearchCV(**own).fit(X, y, rows=np.arange(_num_samples(X)), **params)
+        search = GridSearchCV(**own).fit(X, y, rows=rows, **params)
         self.__dict__ |= {name: value for name, value in vars(search).items() if name[-1] == "_"}
         if self.refit:
             self.best_estimator_ = search.best_estimator_.estimator

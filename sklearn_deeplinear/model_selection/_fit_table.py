@@ -113,10 +113,11 @@ class FitTable:
         return self.known
 
     def _are_scores_plain(self):
-        """Whether scores are r2 on test sets, of samples that weigh the same."""
+        """Whether scores are r2 on test sets, one for each training set, of equal weights."""
         plain = self.search.scoring is None and not self.search.return_train_score
         weighted = self.folds[0].params.get("sample_weight") is not None
-        return plain and not weighted and not self.prefix
+        distinct = len({fold.trained_on for fold in self.folds}) == len(self.folds)
+        return plain and distinct and not weighted and not self.prefix
 
     def _each(self, function, arguments):
         """Values of a function, in several processes where the search may use them."""

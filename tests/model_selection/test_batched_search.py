@@ -149,6 +149,8 @@ def test_candidates_that_diverge_or_fail_harm_no_neighbour():
     alone = BatchedGridSearchCV(model, {**grid, "step_size": [0.01, 0.02]}, cv=3).fit(X, Y)
     scores = batched.cv_results_["mean_test_score"]
     assert_allclose(scores[[0, 2]], alone.cv_results_["mean_test_score"], rtol=1e-12)
+    with pytest.warns(UserWarning, match="diverged"):
+        same(batched, GridSearchCV(model, grid, cv=3).fit(X, Y))  # at their last good records
     with pytest.warns(FitFailedWarning, match="3 fits failed"):
         failing = BatchedGridSearchCV(model, {"width": [6, [2, 3, 4]]}, cv=3).fit(X, Y)
     assert np.isnan(failing.cv_results_["mean_test_score"]).tolist() == [False, True]
@@ -333,6 +335,40 @@ def test_scores_of_a_test_set_are_those_of_scikit_learn(case):
 def test_splits_that_are_masks():
     masks = [(np.arange(60) % 3 != fold, np.arange(60) % 3 == fold) for fold in range(3)]
     same(*both(DeepLinearRegressor(2, 6, **RUN), DECAYS, X, Y, cv=masks))
+
+
+@pytest.mark.parametrize("refit", [True, lambda results: 1], ids=["best", "second"])
+def test_one_training_set_for_several_test_sets(refit):
+    rows = np.arange(60)
+    splits = [(rows[:30], rows[30:40]), (rows[:30], rows[40:])]
+    batched = BatchedGridSearchCV(DeepLinearRegressor(2, 6, **RUN), DECAYS, cv=splits, refit=refit)
+    search = GridSearchCV(DeepLinearRegressor(2, 6, **RUN), DECAYS, cv=splits, refit=refit)
+    for name in ("split0_test_score", "split1_test_score"):
+        found, expected = (each.fit(X, Y).cv_results_[name] for each in (batched, search))
+        assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("scoring", [None, "neg_max_error"])
+def test_the_best_fit_is_a_fit_of_its_own_where_a_split_trains_on_all_data(scoring):
+    rows, y = np.arange(60), Y[:, 0]
+    splits = [(rows, rows), (rows[:40], rows[40:])]
+    model = DeepLinearRegressor(2, 6, **RUN)
+    batched, search = both(model, DECAYS, X, y, cv=splits, scoring=scoring)
+    same(batched, search)
+    assert vars(batched.best_estimator_).keys() == vars(search.best_estimator_).keys()
+    drift = batched.best_estimator_.balance_history_.drift
+    assert_array_equal(drift, search.best_estimator_.balance_history_.drift)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"error_score": "none"}, {"verbose": -1}, {"return_train_score": "no"}, {"refit": 3.5}],
+    ids=["error_score", "verbose", "return_train_score", "refit"],
+)
+def test_parameters_are_checked_as_those_of_scikit_learn(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"The '{name}' parameter"):
+        BatchedGridSearchCV(DeepLinearRegressor(2, 6, **RUN), DECAYS, **options).fit(X, Y)
 
 
 def test_a_pipeline_of_one_step():
