@@ -63,7 +63,8 @@ class Candidates:
     def end_reached(self, weight_decay):
         """What to say if `weight_decay` lies at an end of the grid; else an empty text."""
         least, largest = self.weight_decays.min(), self.weight_decays.max()
-        if least < weight_decay < largest or least == largest:
+        inside = least < weight_decay < largest or least == largest
+        if inside or not weight_decay:  # below zero there is none
             return ""
         end = "largest" if weight_decay == largest else "smallest"
         hint = "larger" if end == "largest" else "smaller"

@@ -95,8 +95,8 @@ class DeepLinearRegressorCV(
         setting for each output, too, as `alpha_per_target` of
         :class:`~sklearn.linear_model.RidgeCV` does, which with few samples is worse than one
         for all: "auto" takes whichever of the two predicts better where settings are chosen by
-        one half of the samples and tried on the other. It needs ``cv=None`` and
-        ``scoring=None``. All of them are of the solver "analytic" only.
+        one half of the samples and tried on the other; "auto" needs ``cv=None`` and
+        ``scoring=None``. All of them but False are of the solver "analytic" only.
     solver : {"analytic", "gd", "flow"}, default="analytic"
         "gd" trains every setting by gradient descent from "spectral" weights, all decays on all
         folds at once, and "flow" by the flow that it approximates, one after the other; `cv`
@@ -114,9 +114,9 @@ class DeepLinearRegressorCV(
     Attributes
     ----------
     best_params_ : dict, or list of dict
-        The setting with the best score: "depth", "width", "noise" and "weight_decay". Here and
-        in the next three one for each output where `per_target_` is "setting" and y has two
-        dimensions.
+        The setting with the best score: "depth", "width", "noise" and "weight_decay", of
+        networks that are trained "step_size", too. Here and in the next three one for each
+        output where `per_target_` is "setting" and y has two dimensions.
     best_score_ : float, or ndarray of shape (n_targets,)
         Its mean score.
     best_index_ : int, or ndarray of shape (n_targets,)
@@ -378,7 +378,8 @@ class DeepLinearRegressorCV(
         split_params, score_params = self._routed(data.sample_weight, params)
         splits = None
         if self.cv is not None and data.folds is None:
-            splits = check_splits(check_cv(self.cv).split(X, data.y, **split_params))
+            splits = check_cv(self.cv).split(X, data.y, **split_params)
+            splits = check_splits(splits, len(X))
         if self.solver != "analytic":
             self._check_training()
             options = {"solver": self.solver, "max_iter": self.max_iter}

@@ -41,7 +41,7 @@ class FixedPredictions(RegressorMixin, BaseEstimator):
 def score_of(scorer, model, X, y, params):
     """What a scorer says of predictions; its errors are those of `scoring`."""
     try:
-        return scorer(model, X, y, **params)
+        return float(scorer(model, X, y, **params))
     except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"scoring must suit the predictions of a regressor: {error}") from error
 
@@ -84,9 +84,8 @@ def results_table(params, mean, std, splits=()):
     for i, scores in enumerate(splits):
         table[f"split{i}_test_score"] = scores
     table["mean_test_score"], table["std_test_score"] = mean, std
-    # As in GridSearchCV what has no score is behind all that have one.
-    lowest = np.nanmin(mean) - 1 if np.isfinite(mean).any() else 0.0
-    ranks = rankdata(-np.where(np.isnan(mean), lowest, mean), method="min")
+    # As in GridSearchCV what has no score is behind all that have one, whatever their units.
+    ranks = rankdata(-np.where(np.isnan(mean), -np.inf, mean), method="min")
     table["rank_test_score"] = ranks.astype(np.int32)
     return table
 

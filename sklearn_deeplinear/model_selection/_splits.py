@@ -19,8 +19,11 @@ from sklearn_deeplinear.theory import deep_linear_path
 from sklearn_deeplinear.theory._one_output import each_output, one_output
 
 
-def check_splits(splits):
-    """Splits as a list, if they are pairs of arrays of integers or masks; else a ValueError."""
+def check_splits(splits, n_samples):
+    """Splits as a list of pairs of indices from 0 on; a ValueError if they are something else.
+
+    They may come as masks, or count from the end.
+    """
     try:
         splits = list(splits)
     except (TypeError, ValueError) as error:
@@ -29,14 +32,21 @@ def check_splits(splits):
         ) from error
     if not splits:
         raise ValueError("cv must split the data at least once, got no splits.")
-    for split in splits:
-        kinds = {np.asarray(rows).dtype.kind for rows in split if np.ndim(rows) == 1}
-        if len(split) != 2 or any(np.ndim(rows) != 1 for rows in split) or not kinds <= set("iub"):
-            raise ValueError(
-                "cv must be a number of folds, a splitter, or pairs of arrays of the indices to "
-                f"train and to test on, got {split!r} among them."
-            )
-    return splits
+    rows = np.arange(n_samples)
+    return [_indices(split, rows) for split in splits]
+
+
+def _indices(split, rows):
+    try:
+        train, test = map(np.asarray, split)
+        if not (train.ndim == test.ndim == 1 and {train.dtype.kind, test.dtype.kind} <= set("iub")):
+            raise TypeError
+        return rows[train], rows[test]
+    except (IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            "cv must be a number of folds, a splitter, or pairs of arrays of the indices of "
+            f"samples to train and to test on, got {split!r} among them."
+        ) from error
 
 
 class SplitValidation:

@@ -246,6 +246,10 @@ def test_it_says_where_the_best_decay_is():
         .message_
     )
     assert DeepLinearRegressorCV([1.0], [1]).fit(X, y).message_ == ""
+    exact = X @ np.arange(1.0, 1 + X.shape[1])
+    unpenalised = DeepLinearRegressorCV([0.0, 1.0], [1]).fit(X, exact)
+    assert unpenalised.best_params_["weight_decay"] == 0
+    assert unpenalised.message_ == ""  # no decay is smaller
 
 
 def test_nothing_to_learn():
@@ -272,7 +276,14 @@ def test_nothing_to_learn():
         ({"noises": [0.1]}, "noises must be zero where widths hold None"),
         ({"noises": [-0.1]}, "noises must be finite and at least 0"),
         ({"scoring": "worst"}, "'scoring' parameter"),
+        ({"scoring": lambda *_: None}, "scoring must suit"),
+        ({"scoring": lambda *_: [1.0, 2.0], "cv": 2}, "scoring must suit"),
         ({"cv": [(np.arange(50), np.arange(0))]}, "sets without samples"),
+        ({"cv": [(np.arange(50) >= 0, np.arange(50) < 0)]}, "sets without samples"),
+        ({"cv": [(np.arange(50), [99])]}, "cv must be .* pairs of arrays of the indices"),
+        ({"cv": [(np.ones(9, dtype=bool), [1])]}, "cv must be .* pairs of arrays of the indices"),
+        ({"cv": [1, 2]}, "cv must split the data into pairs"),
+        ({"cv": [("ab", "cd")]}, "cv must be .* pairs of arrays of the indices"),
     ],
 )
 def test_errors_name_the_parameter(options, message):

@@ -43,6 +43,22 @@ def test_intervals_are_those_of_the_definition(depth, gamma, alpha):
         assert_allclose(model.predict_interval(X_new, alpha), expected, atol=1e-8)
 
 
+@pytest.mark.parametrize("way", ["masks", "from the end"])
+def test_splits_may_be_masks_or_count_from_the_end(way):
+    X, y = data(39)
+    rows = np.arange(39)
+    given = {
+        "masks": [(rows % 3 != k, rows % 3 == k) for k in range(3)],
+        "from the end": [(rows[rows % 3 != k] - 39, rows[rows % 3 == k]) for k in range(3)],
+    }
+    splits = [(rows[rows % 3 != k], rows[rows % 3 == k]) for k in range(3)]
+    intervals = [
+        DeepLinearRegressorCV([0.1], [2], cv=cv).fit(X, y).predict_interval(X)
+        for cv in (given[way], splits)
+    ]
+    assert_array_equal(*intervals)
+
+
 def test_diabetes():
     X, y = load_diabetes(return_X_y=True)
     model = DeepLinearRegressorCV(depths=[3]).fit(X[:200], y[:200])

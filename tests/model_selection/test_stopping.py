@@ -123,11 +123,14 @@ def test_early_stopping_of_many_outputs_that_overfit():
     assert mean[model.stopping_path_.best[0]] > mean[-1]
 
 
-def test_step_sizes_that_diverge_are_not_chosen():
+@pytest.mark.parametrize("stopping", ["cv", None])
+@pytest.mark.parametrize("unit", [1.0, 1e12])
+def test_step_sizes_that_diverge_are_not_chosen(stopping, unit):
     X, y = drawn(m=1)
+    decay = unit ** (4 / 3) * 0.1  # of three layers in these units of y
     model = DeepLinearRegressorCV(
-        [0.1], (3,), step_sizes=[1e4, "auto"], cv=3, solver="gd", stopping="cv", max_iter=200
-    ).fit(X, y)
+        [decay], (3,), step_sizes=[1e4, "auto"], cv=3, solver="gd", stopping=stopping, max_iter=200
+    ).fit(X, unit * y)
     assert np.isnan(model.stopping_path_.mean[0, -1])
     assert model.best_params_["step_size"] == "auto" and np.isfinite(model.coef_).all()
 
