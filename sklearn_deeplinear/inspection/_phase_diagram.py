@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_deeplinear._parameters import check_depth
 from sklearn_deeplinear.inspection._plotting import (
     COLORS,
     axes_and_figure,
@@ -160,20 +161,21 @@ class PhaseDiagramDisplay:
         """Draw the diagram of the data that an estimator was fitted to, and mark where it is.
 
         Of unequal decays the mark shows the geometric mean, which alone decides between the
-        phases. A network without decay is not marked, as the axis is logarithmic.
+        phases. Not marked is what is not in the diagram: a network without decay, as the axis is
+        logarithmic, and one beyond the depths, signals or decays asked for.
 
         Parameters
         ----------
         estimator : DeepLinearRegressor
             Fitted, with two layers or more.
-        depths : sequence of int, default=None
+        depths : int or sequence of int, default=None
             Numbers of layers; None takes two to six, and up to that of the estimator. Ignored
             with `signals`. With one noise or, if there is noise, width per layer only the depth
             of the estimator can be drawn.
         signals : array-like of shape (n_signals,), default=None
             See :meth:`from_moments`; for the depth of the estimator.
         weight_decays : array-like of shape (n_decays,), default=None
-            See :meth:`from_moments`.
+            See :meth:`from_moments`; the range of None holds that of the estimator, too.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes new ones.
         **plot_options
@@ -210,10 +212,11 @@ class PhaseDiagramDisplay:
             if depths is None:
                 depths = range(2, max(_DEEPEST, depth) + 1) if alike else depth
         width = width if minimum.noise.any() else None
-        display = cls(**_diagram(moments, depths, signals, weight_decays, width, noise))
+        decay = None
         if minimum.weight_decay.all():
             decay = float(np.exp(np.mean(np.log(minimum.weight_decay))))
-            display.network = (decay, where)
+        display = cls(**_diagram(moments, depths, signals, weight_decays, width, noise, decay))
+        display.network = None if decay is None else (decay, where)
         return display.plot(ax=ax, **plot_options)
 
     def plot(self, ax=None, *, region_kw=None, collapse_kw=None, spinodal_kw=None, network_kw=None):
@@ -263,10 +266,11 @@ class PhaseDiagramDisplay:
             (self.spinodal_line_,) = self.ax_.plot(
                 np.where(depths > 2, spinodal, np.nan), heights, **{**look, **(spinodal_kw or {})}
             )
-        if self.network is not None:
+        mark = self._mark(decays, heights)
+        if mark is not None:
             look = {"color": COLORS[0], "marker": "*", "markersize": 14, "linestyle": "none"}
             look |= {"markeredgecolor": "white", "label": "this network", **(network_kw or {})}
-            (self.network_,) = self.ax_.plot(*self._mark(), **look)
+            (self.network_,) = self.ax_.plot(*mark, **look)
         self.ax_.set(xscale="log", xlabel="weight decay", xlim=(low, high))
         self.ax_.set_ylim(heights.min(), heights.max())
         if self.signals is not None and heights[-1] > _WIDE * heights[0]:
@@ -285,21 +289,27 @@ class PhaseDiagramDisplay:
         rows = np.repeat(np.arange(n_rows), 2)
         return rows, rows + np.tile([-0.5, 0.5], n_rows)
 
-    def _mark(self):
+    def _mark(self, decays, heights):
+        """Decay and height of the network; None if it is not in the diagram."""
+        if self.network is None:
+            return None
         decay, where = self.network
         if self.signals is None:
-            where = list(self.depths).index(where)
-        return [decay], [where]
+            depths = list(self.depths)
+            where = depths.index(where) if where in depths else np.inf
+        inside = decays.min() <= decay <= decays.max() and heights.min() <= where <= heights.max()
+        return ([decay], [where]) if inside else None
 
 
-def _diagram(moments, depths, signals, weight_decays, width, noise):
-    """What the constructor takes, for the critical decays of data."""
+def _diagram(moments, depths, signals, weight_decays, width, noise, marked=None):
+    """What the constructor takes, for the critical decays of data and one to be `marked`."""
     from sklearn_deeplinear.theory import critical_weight_decay
 
     if depths is None:
         depths = range(2, _DEEPEST + 1) if signals is None else 2
-    depths = np.atleast_1d(np.asarray(depths))
-    if depths.ndim != 1 or not depths.size or (depths < 2).any():
+    depths = list(depths) if np.iterable(depths) else [depths]
+    depths = np.array([check_depth(depth, "depths") for depth in depths], dtype=int)
+    if not depths.size or (depths < 2).any():
         raise ValueError(
             "depths must be at least 2: with one layer no decay makes zero stationary, "
             f"got {depths.tolist()}."
@@ -324,8 +334,10 @@ def _diagram(moments, depths, signals, weight_decays, width, noise):
             np.repeat(depths, len(signals)),
         )
     if weight_decays is None:
-        ends = collapse.min() / _BELOW, spinodal.max() * _ABOVE
-        weight_decays = np.geomspace(*ends, _N_DECAYS)
+        low, high = collapse.min() / _BELOW, spinodal.max() * _ABOVE
+        if marked is not None:
+            low, high = min(low, marked / _ABOVE), max(high, marked * _ABOVE)
+        weight_decays = np.geomspace(low, high, _N_DECAYS)
     return {
         "weight_decays": _ascending(weight_decays, "weight_decays"),
         "depths": depths,

@@ -77,8 +77,8 @@ class RegularisationPathDisplay:
         y : array-like of shape (n_samples,) or (n_samples, n_outputs)
             Targets.
         weight_decays : array-like of shape (n_decays,)
-            Positive decays.
-        depths : sequence of int, default=(2,)
+            Positive decays, drawn in ascending order.
+        depths : int or sequence of int, default=(2,)
             Numbers of layers.
         ax : matplotlib Axes, default=None
             Axes to draw on; None makes new ones.
@@ -99,7 +99,9 @@ class RegularisationPathDisplay:
         decays = np.asarray(weight_decays, dtype=float)
         if decays.ndim != 1 or not decays.size or not (decays > 0).all():
             raise ValueError("weight_decays must be positive numbers, for a logarithmic axis.")
-        if not len(depths):
+        decays = np.sort(decays)
+        depths = list(depths) if np.iterable(depths) else [depths]
+        if not depths:
             raise ValueError("depths must hold at least one depth.")
         moments = SecondMoments.from_data(X, y)
         coefs = {

@@ -149,6 +149,29 @@ def test_a_fitted_network_is_marked(decay):
     assert_array_equal(by_signal.depths, [3, 3])
 
 
+@pytest.mark.parametrize("decay", [1e-9, 0.05, 1e9])
+def test_the_default_range_holds_the_network(decay):
+    model = DeepLinearRegressor(2, 4, weight_decay=decay, solver="analytic").fit(X, y)
+    display = PhaseDiagramDisplay.from_estimator(model)
+    low, high = display.ax_.get_xlim()
+    assert low < display.network_.get_xdata()[0] < high
+    assert low < display.collapse.min() and display.spinodal.max() < high
+
+
+def test_what_is_not_in_the_diagram_is_not_marked():
+    model = DeepLinearRegressor(3, 4, weight_decay=0.05, solver="analytic").fit(X, y)
+    for options in (
+        {"depths": (2, 4)},
+        {"depths": 2},
+        {"weight_decays": [0.1, 1.0]},
+        {"signals": [2 * SIGNAL, 3 * SIGNAL]},
+    ):
+        display = PhaseDiagramDisplay.from_estimator(model, **options)
+        assert display.network_ is None
+        texts = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+        assert "this network" not in texts
+
+
 def test_deep_and_unpenalised_networks():
     deep = DeepLinearRegressor(8, 4, weight_decay=0.1, solver="analytic").fit(X, y)
     assert_array_equal(PhaseDiagramDisplay.from_estimator(deep).depths, range(2, 9))
@@ -198,6 +221,8 @@ def test_bad_input_is_named():
         make(MOMENTS, depths=(1, 2))
     with pytest.raises(ValueError, match="depths must be at least 2"):
         make(MOMENTS, depths=())
+    with pytest.raises(TypeError, match="depths must be an int"):
+        make(MOMENTS, depths=["two"])
     with pytest.raises(ValueError, match="depths must be one number with signals"):
         make(MOMENTS, depths=(2, 3), signals=[1.0, 2.0])
     for signals in ([0.0, 1.0], [2.0, 1.0], [1.0, np.nan], [1.0]):

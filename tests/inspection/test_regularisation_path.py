@@ -41,6 +41,17 @@ def test_it_draws_the_minima_of_each_depth_and_where_they_vanish():
     assert texts == ["1 layer", "2 layers", "3 layers", "zero is the minimum from here"]
 
 
+def test_decays_are_drawn_in_ascending_order_and_one_depth_may_be_a_number():
+    given, options = [1.0, 0.01, 0.1], {"quantity": "norm"}
+    display = RegularisationPathDisplay.from_data(X, Y, weight_decays=given, depths=2, **options)
+    same = RegularisationPathDisplay.from_data(
+        X, Y, weight_decays=sorted(given), depths=(2,), **options
+    )
+    for line, expected in zip(display.lines_[2], same.lines_[2], strict=True):
+        assert_array_equal(line.get_xdata(), [0.01, 0.1, 1.0])
+        assert_array_equal(line.get_ydata(), expected.get_ydata())
+
+
 def test_several_outputs_lose_rank():
     display = RegularisationPathDisplay.from_data(
         X, Y, weight_decays=DECAYS, depths=(2,), quantity="rank"
