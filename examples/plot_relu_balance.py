@@ -4,8 +4,9 @@ ReLU layers keep their differences, whatever they learn
 
 Scale the weights into a ReLU unit up and those out of it down by the same factor, and the network
 computes the same. From this symmetry follows a conserved quantity: under training with small
-steps, the squared norm of the weights into a unit less that of the weights out of it never
-changes. So layers that start alike in size stay alike, and layers that do not never meet.
+steps and without weight decay, the squared norm of the weights into a unit less that of the
+weights out of it never changes. So layers that start alike in size stay alike, and layers that do
+not never meet.
 """
 
 # %%
@@ -71,5 +72,5 @@ plt.show()
 # %%
 # **What was learnt.** While the squared norms of the layers changed by up to 3.5, their
 # differences drifted by 0.002 with steps of 0.01, and by 0.03 with steps ten times as large. The
-# differences in size that layers start with are those that they end with, and no training evens
-# them out.
+# differences in size that layers start with are those that they end with: without weight decay no
+# training evens them out.
