@@ -11,6 +11,7 @@ from sklearn_deeplinear.inspection._plotting import (
     axes_and_figure,
     fitted,
     legend_above,
+    lone,
 )
 
 _LABELS = {
@@ -125,7 +126,8 @@ class BalanceDisplay:
         name = self.name if name is None else name
         self.lines_ = []
         for label, axis, column, look in curves:
-            options = {"label": f"{name}, {label}" if name else label, **look, **line_kw}
+            label = f"{name}, {label}" if name else label
+            options = {"label": label, **look, **lone(axis), **line_kw}
             self.lines_ += self.ax_.plot(axis, column, **options)
         self.ax_.set(xlabel=abscissa, ylabel=_LABELS[quantity])
         if self.lines_:

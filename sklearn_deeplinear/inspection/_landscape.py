@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils import check_random_state
 
+from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear.inspection._plotting import (
     COLORS,
     axes_and_figure,
@@ -222,7 +223,7 @@ class LandscapeDisplay:
         sample_weight : array-like of shape (n_samples,), default=None
             Weights of the samples; None weights all equally.
         n_points : int, default=41
-            Points of the grid along each axis.
+            Points of the grid along each axis, at least two.
         random_state : int, RandomState instance or None, default=0
             Seed of the directions of the plane that the networks leave open, as where all of
             them lie on a line.
@@ -251,13 +252,14 @@ class LandscapeDisplay:
             global_minimum,
         )
 
+        check_integer(n_points, "n_points", low=2)
         minimum = fitted(estimator, "global_minimum_", cls.__name__)
         if not isinstance(minimum, GlobalMinimum):
             raise TypeError(
                 "estimator must be one linear network trained on the squared error for a "
                 f"{cls.__name__}, got {type(estimator).__name__}."
             )
-        trained, exact = on_host(estimator.weights_), minimum.weights()
+        trained, exact = on_host(fitted(estimator, "weights_", cls.__name__)), minimum.weights()
         moments = SecondMoments.from_data(X, y, sample_weight, center=estimator.fit_intercept)
         gamma, noise = minimum.weight_decay, minimum.noise
 

@@ -153,10 +153,11 @@ class Plane:
 
 
 def window(points, size, n_points):
-    """Axes of a square grid around points (x, y); of side `size` if they are all the same."""
+    """Axes of a square grid around points (x, y); of side `size` if they are as good as one."""
     points = np.array(points)
     low, high = points.min(axis=0), points.max(axis=0)
-    side = (high - low).max() * (1 + 2 * _MARGIN) or size
+    apart = (high - low).max()
+    side = apart * (1 + 2 * _MARGIN) if apart > _SHORT * size else size
     steps = np.linspace(-0.5, 0.5, n_points) * side
     middle = (low + high) / 2
     return middle[0] + steps, middle[1] + steps

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_deeplinear.inspection._plotting import COLORS, axes_and_figure, legend_above
+from sklearn_deeplinear.inspection._plotting import COLORS, axes_and_figure, legend_above, lone
 from sklearn_deeplinear.inspection._refitted import best_refitted
 
 _TRAINED, _EXACT, _PROVEN = COLORS[1], COLORS[0], COLORS[5]
@@ -150,7 +150,7 @@ class OptimalityDisplay:
             If `param` was not searched or is not a number, data are missing, or the search does
             not choose by one metric.
         TypeError
-            If the networks know no minimum.
+            If `search` is none, or its networks know no minimum.
 
         Examples
         --------
@@ -207,7 +207,9 @@ class OptimalityDisplay:
         self.ax_, self.figure_ = axes_and_figure(ax)
         values, minimum = np.asarray(self.values), np.asarray(self.minimum)
         bound = minimum if self.lower_bound is None else np.asarray(self.lower_bound)
-        exact = {"color": _EXACT, "label": "exact minimum", **(minimum_kw or {})}
+        # A single minimum is a ring around what has been trained to it.
+        ring = {"markersize": 12, **lone(values)}
+        exact = {"color": _EXACT, "label": "exact minimum", **ring, **(minimum_kw or {})}
         (self.minimum_line_,) = self.ax_.plot(values, minimum, **exact)
         self.unknown_ = None
         if (bound < minimum - 1e-8 * np.abs(minimum)).any():

@@ -14,6 +14,7 @@ from sklearn_deeplinear.inspection._plotting import (
     axes_and_figure,
     fitted,
     legend_above,
+    lone,
 )
 
 # Modes that are drawn unless others are asked for: more curves are hard to tell apart, and
@@ -184,7 +185,7 @@ class PathwayDisplay:
         keys = []
         for p, color in zip(range(strengths.shape[1]), cycle(COLORS), strict=False):
             for values, style in zip(strengths[:, p].T, styles.values(), strict=True):
-                look = {"color": color, "linestyle": style, **line_kw}
+                look = {"color": color, "linestyle": style, **lone(at), **line_kw}
                 self.lines_ += self.ax_.plot(at, values, **look)
             keys.append(Line2D([], [], **{"color": color, **line_kw, "label": _pathway(p)}))
         for mode, style in styles.items():

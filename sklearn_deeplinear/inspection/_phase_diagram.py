@@ -355,6 +355,8 @@ def _ascending(values, name):
 
 
 def _common(values):
-    """The number that all of `values` are, else all of them."""
+    """The number that all of `values` are, else all of them; None of None."""
+    if values is None:
+        return None
     values = tuple(values)
     return values[0] if len(set(values)) == 1 else values

@@ -19,6 +19,11 @@ def abscissa_label(against):
     return _AGAINST[against]
 
 
+def lone(at):
+    """A marker where there is one place only, at which a line shows nothing."""
+    return {"marker": "o"} if len(at) == 1 else {}
+
+
 def axes_and_figure(ax):
     """Return `ax` and its figure, new ones, with room for a legend above, if `ax` is None."""
     if ax is None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.base import clone
-from sklearn.utils.validation import check_is_fitted
 
+from sklearn_deeplinear.inspection._plotting import fitted
 from sklearn_deeplinear.model_selection import DeepLinearRegressorCV
 from sklearn_deeplinear.model_selection._fit_table import last_step
 
@@ -32,10 +32,9 @@ def best_refitted(search, X, y, param, fit_params=None):
     networks : list of estimators
         Fits at these values, the last steps of pipelines.
     """
-    check_is_fitted(search, "cv_results_")
+    results = fitted(search, "cv_results_", "OptimalityDisplay")
     if getattr(search, "per_target", False):
         raise ValueError("search must have per_target=False, for one network and its minimum.")
-    results = search.cv_results_
     name = _full_name(results["params"], param)
     best: dict = {}
     for row in np.argsort(_ranks(search), kind="stable")[::-1]:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear.inspection._plotting import COLORS, axes_and_figure, legend_above
+from sklearn_deeplinear.inspection._plotting import (
+    COLORS,
+    axes_and_figure,
+    legend_above,
+    lone,
+)
 
 _STYLES = ("-", "--", ":", "-.")
 _LABELS = {
@@ -144,13 +149,14 @@ class RegularisationPathDisplay:
             look = {
                 "color": COLORS[index % len(COLORS)],
                 "linestyle": _STYLES[index % len(_STYLES)],
+                **lone(self.weight_decays),
             }
             lines = self.ax_.plot(
                 self.weight_decays, _values(coefs, quantity), **{**look, **(line_kw or {})}
             )
             lines[0].set_label(f"{depth} layer{'s' if depth > 1 else ''}")
             self.lines_[depth] = lines
-            if np.isfinite(critical.get(depth, np.inf)):
+            if 0 < critical.get(depth, np.inf) < np.inf:  # zero has no place on the axis
                 thin = {"color": look["color"], "linewidth": 0.8, "alpha": 0.7}
                 self.critical_lines_[depth] = self.ax_.axvline(
                     critical[depth], **{**thin, **(critical_kw or {})}

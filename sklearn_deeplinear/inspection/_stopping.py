@@ -10,6 +10,7 @@ from sklearn_deeplinear.inspection._plotting import (
     axes_and_figure,
     fitted,
     legend_above,
+    lone,
 )
 
 _SCORE, _STOP = COLORS[:2]
@@ -113,7 +114,7 @@ class StoppingDisplay:
         at = path.iteration if against == "iteration" else path.time[row]
         error, std = -path.mean[row], path.std[row]  # scores are negative errors
         self.ax_, self.figure_ = axes_and_figure(ax)
-        line = {"color": _SCORE, "label": "mean over folds", **(line_kw or {})}
+        line = {"color": _SCORE, "label": "mean over folds", **lone(at), **(line_kw or {})}
         (self.line_,) = self.ax_.plot(at, error, **line)
         area = {"color": _SCORE, "alpha": 0.2, "linewidth": 0, "label": "± one std over folds"}
         self.spread_ = self.ax_.fill_between(

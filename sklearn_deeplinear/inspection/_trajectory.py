@@ -10,6 +10,7 @@ from sklearn_deeplinear.inspection._plotting import (
     axes_and_figure,
     fitted,
     legend_above,
+    lone,
 )
 
 _LABELS = {
@@ -20,6 +21,7 @@ _LABELS = {
     "sharpness": "largest Hessian eigenvalue",
     "validation_loss": "validation loss",
 }
+_EXACT, _BOUND = "exact minimum", "lower bound of the minimum"
 
 
 class TrajectoryDisplay:
@@ -212,7 +214,8 @@ class TrajectoryDisplay:
         self.lines_, self.validation_lines_ = [], []
         for (run, _, _, label), values, color in zip(runs, curves, cycle(COLORS), strict=False):
             at = getattr(run, against)
-            look = {"label": label, **({"color": color} if several else {}), **line_kw}
+            own = {"color": color} if several else {}
+            look = {"label": label, **own, **lone(at), **line_kw}
             self.lines_ += self.ax_.plot(at, values, **look)
             beside = run.validation_loss if validation and curve == "loss" else None
             self.validation_lines_.append(self._draw_validation(at, beside, line_kw))
@@ -221,8 +224,9 @@ class TrajectoryDisplay:
         self.ax_.set(xlabel=abscissa, ylabel=_LABELS.get(curve, curve.replace("_", " ")))
         if curve in ("gap", "gradient_norm") and any((values > 0).any() for values in curves):
             self.ax_.set_yscale("log")
-        if self.ax_.get_legend_handles_labels()[1]:
-            legend_above(self.ax_)
+        handles = self.ax_.get_legend_handles_labels()[0]
+        if handles:  # runs first, what they are to reach last
+            legend_above(self.ax_, sorted(handles, key=lambda h: h.get_label() in (_EXACT, _BOUND)))
         return self
 
     def _runs(self, name):
@@ -246,7 +250,7 @@ class TrajectoryDisplay:
         line = self.lines_[-1]
         name = line.get_label()
         name = "validation" if name.startswith("_") else f"{name}, validation"
-        look = {"color": line.get_color(), "linestyle": "--", **line_kw, "label": name}
+        look = {"color": line.get_color(), "linestyle": "--", **lone(at), **line_kw, "label": name}
         return self.ax_.plot(at, values, **look)[0]
 
     def _draw_minima(self, runs, curve, minimum_kw, bracket_kw):
@@ -267,8 +271,8 @@ class TrajectoryDisplay:
             if upper is not None:
                 look = {"color": color, "alpha": 0.15, "linewidth": 0, **bracket_kw}
                 drawn[key][1] = self.ax_.axhspan(lower, upper, **look)
-        if len(runs) > 1:
-            _label_minima(drawn.values())
+        if any(label for *_, label in runs):
+            _label_minima(drawn.values(), self.ax_.get_legend_handles_labels()[1])
         self.minimum_lines_ = [drawn[key][0] for key in keys]
         self.brackets_ = [drawn[key][1] for key in keys]
 
@@ -278,11 +282,11 @@ def _rounded(bounds):
     return tuple(None if bound is None else f"{bound:.8g}" for bound in bounds)
 
 
-def _label_minima(drawn):
-    """Name the first line of an exact minimum, and of a lower bound, in the legend."""
-    named = set()
+def _label_minima(drawn, named):
+    """Name the first line of an exact minimum, and of a lower bound, unless they are `named`."""
+    named = set(named)
     for line, band in drawn:
-        name = "exact minimum" if band is None else "lower bound of the minimum"
+        name = _EXACT if band is None else _BOUND
         if line is not None and name not in named:
             line.set_label(name)
             named.add(name)

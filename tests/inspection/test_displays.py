@@ -17,7 +17,13 @@ from sklearn_deeplinear import (
     HomogeneousMLPRegressor,
     MultiPathwayRegressor,
 )
-from sklearn_deeplinear.inspection import BalanceDisplay, TrajectoryDisplay
+from sklearn_deeplinear.inspection import (
+    BalanceDisplay,
+    OptimalityDisplay,
+    PathwayDisplay,
+    RegularisationPathDisplay,
+    TrajectoryDisplay,
+)
 
 RNG = np.random.RandomState(0)
 X, Y = RNG.standard_normal((30, 4)), RNG.standard_normal((30, 2))
@@ -144,7 +150,29 @@ def test_names_of_runs(model):
     TrajectoryDisplay(model.trajectory_, name="fourth").plot(ax)
     TrajectoryDisplay(model.trajectory_).plot(ax)
     names = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert names == ["DeepLinearRegressor", "second", "third", "fourth"]
+    assert names == ["DeepLinearRegressor", "second", "third", "fourth", "exact minimum"]
+
+
+@pytest.mark.parametrize("name", ["", None])
+def test_runs_without_a_name_have_no_legend(model, name):
+    minimum = model.global_minimum_.objective
+    assert TrajectoryDisplay(model.trajectory_, minimum=minimum, name=name).plot().minimum_line_
+    assert plt.gca().get_legend() is None
+
+
+def test_a_single_record_is_a_point():
+    """Of which a line without a marker shows nothing."""
+    start, pathways = fitted(max_iter=0), fitted_pathways(max_iter=0)
+    drawn = [
+        TrajectoryDisplay.from_estimator(start).line_,
+        *BalanceDisplay.from_estimator(start).lines_,
+        *PathwayDisplay.from_estimator(pathways).lines_,
+        *RegularisationPathDisplay.from_data(X, Y, weight_decays=[0.1]).lines_[2],
+        OptimalityDisplay.from_estimators([start]).minimum_line_,
+    ]
+    assert {line.get_marker() for line in drawn} == {"o"}
+    assert TrajectoryDisplay.from_estimator(start, marker="x").line_.get_marker() == "x"
+    assert TrajectoryDisplay.from_estimator(fitted()).line_.get_marker() == "None"
 
 
 @pytest.mark.parametrize("quantity", ["layer", "neuron", "matrix", "change"])

@@ -8,7 +8,12 @@ from scipy.special import expit
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
-from sklearn_deeplinear import DeepLinearClassifier, DeepLinearRegressor, MultiPathwayRegressor
+from sklearn_deeplinear import (
+    DeepLinearClassifier,
+    DeepLinearRegressor,
+    DeepLinearRegressorCV,
+    MultiPathwayRegressor,
+)
 from sklearn_deeplinear.inspection import LandscapeDisplay
 from sklearn_deeplinear.theory import SecondMoments, critical_weight_decay, global_minimum
 
@@ -219,6 +224,7 @@ def test_directions_that_the_networks_leave_open_are_random(parameters, expected
         drawn = display.ax_.get_xlabel(), display.ax_.get_ylabel()
         assert drawn == tuple(label + suffix for label in expected)
         assert display.points["trained"][2] == pytest.approx(model.objective_, rel=1e-10)
+        assert np.ptp(display.x) > 0.1  # what is left of weights that vanish sets no scale
     first, again, other = (display.objective for display in displays)
     assert_array_equal(first, again)
     assert not np.allclose(first, other)
@@ -285,4 +291,8 @@ def test_bad_input_is_named():
         slice_of(fitted(weight_decay=(0.0, 0.1, 0.1)), X, y)
     with pytest.raises(ValueError, match="inputs"):
         slice_of(fitted(), X[:, :2], y)
+    with pytest.raises(ValueError, match="n_points must be at least 2"):
+        slice_of(fitted(), X, y, n_points=1)
+    with pytest.raises(TypeError, match="weights_ .* DeepLinearRegressorCV has none"):
+        slice_of(DeepLinearRegressorCV([0.1], [2]).fit(X, y), X, y)
     assert plt.get_fignums() == []

@@ -148,6 +148,8 @@ def test_bad_searches_are_named():
     search = GridSearchCV(DeepLinearRegressor(), {"solver": ["analytic", "lbfgs"]}, cv=2)
     with pytest.raises(NotFittedError):
         OptimalityDisplay.from_search(search, X, Y)
+    with pytest.raises(TypeError, match="cv_results_ .* Ridge has none"):
+        OptimalityDisplay.from_search(Ridge().fit(X, Y), X, Y)
     search.fit(X, Y)
     with pytest.raises(
         ValueError, match=r"param must be one of .*\['solver'\]; got 'weight_decay'"

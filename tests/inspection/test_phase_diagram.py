@@ -7,7 +7,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import Ridge
 
-from sklearn_deeplinear import DeepLinearClassifier, DeepLinearRegressor, MultiPathwayRegressor
+from sklearn_deeplinear import (
+    DeepLinearClassifier,
+    DeepLinearRegressor,
+    DeepLinearRegressorCV,
+    MultiPathwayRegressor,
+)
 from sklearn_deeplinear.inspection import PhaseDiagramDisplay
 from sklearn_deeplinear.theory import (
     SecondMoments,
@@ -177,6 +182,12 @@ def test_deep_and_unpenalised_networks():
     assert_array_equal(PhaseDiagramDisplay.from_estimator(deep).depths, range(2, 9))
     free = DeepLinearRegressor(2, 4, solver="analytic").fit(X, y)
     assert PhaseDiagramDisplay.from_estimator(free).network_ is None
+
+
+def test_the_choice_of_a_search_is_marked():
+    search = DeepLinearRegressorCV([0.05], [3]).fit(X, y)
+    display = PhaseDiagramDisplay.from_estimator(search)
+    assert_allclose(display.network_.get_data(), [[0.05], [1]], rtol=1e-12)
 
 
 def test_noise_per_layer_is_that_of_one_depth():

@@ -52,6 +52,13 @@ def test_decays_are_drawn_in_ascending_order_and_one_depth_may_be_a_number():
         assert_array_equal(line.get_ydata(), expected.get_ydata())
 
 
+def test_a_collapse_at_zero_is_not_on_the_axis():
+    display = RegularisationPathDisplay.from_data(
+        X, np.ones(40), weight_decays=DECAYS, depths=(2, 3)
+    )
+    assert display.critical_lines_ == {} and display.ax_.get_xlim()[0] > DECAYS[0] / 10
+
+
 def test_several_outputs_lose_rank():
     display = RegularisationPathDisplay.from_data(
         X, Y, weight_decays=DECAYS, depths=(2,), quantity="rank"
