@@ -178,7 +178,7 @@ def _shifted_identity(scale):
 # inputs), width, layers, decay. A mode of strength 0 has the target strength `lost`.
 _PROBLEMS: dict[str, dict] = {
     "ridge": {
-        "description": "one layer: convex, condition number 1e3",
+        "description": "one layer: convex, inputs of condition 1,000",
         "strengths": [2.0],
         "moments": np.geomspace(1, 1e-3, 10),
         "depth": 1,

@@ -112,12 +112,7 @@ def make_linear_teacher(
         ]
     )
     noise = check_real(noise, "noise")
-    s = np.ones(min(d, m)) if singular_values is None else np.array(singular_values, dtype=float)
-    if s.ndim != 1 or len(s) > min(d, m) or not np.isfinite(s).all() or (s < 0).any():
-        raise ValueError(
-            f"singular_values must hold at most min(n_features, n_targets) = {min(d, m)} finite "
-            f"numbers of at least 0, got {singular_values!r}."
-        )
+    s = _strengths(singular_values, min(d, m))
     if whiten and n <= d:
         raise ValueError(f"n_samples must exceed n_features with whiten=True, got {n} and {d}.")
     random = check_random_state(random_state)
@@ -129,3 +124,16 @@ def make_linear_teacher(
     coef = (U * s) @ V.T
     Y = X @ coef.T + noise * random.standard_normal((n, m))
     return (X, Y[:, 0], coef[0]) if m == 1 else (X, Y, coef)
+
+
+def _strengths(singular_values, most):
+    try:
+        s = np.ones(most) if singular_values is None else np.array(singular_values, dtype=float)
+        if s.ndim != 1 or len(s) > most or not np.isfinite(s).all() or (s < 0).any():
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError(
+            f"singular_values must hold at most min(n_features, n_targets) = {most} finite "
+            f"numbers of at least 0, got {singular_values!r}."
+        ) from None
+    return s

@@ -58,6 +58,7 @@ def test_noise_has_its_size_and_the_seed_decides():
         ({"n_samples": 0}, "n_samples must be at least 1"),
         ({"noise": -1.0}, "noise must be finite"),
         ({"singular_values": [1, 1]}, "singular_values must hold at most"),
+        ({"singular_values": ["strong"]}, "singular_values must hold at most"),
         ({"n_samples": 10, "whiten": True}, "n_samples must exceed n_features"),
     ],
 )
