@@ -202,7 +202,8 @@ class BatchedGridSearchCV(BatchedSearch, GridSearchCV):
     Notes
     -----
     Scorers see fits without `balance_history_`, and with ``tol=0`` with the first and the last
-    record only: measuring them all takes longer than training.
+    record only: measuring them all takes longer than training. Steps too large for training to
+    come to rest may make it chaotic: rounding grows, and scores differ from those of GridSearchCV.
 
     References
     ----------
