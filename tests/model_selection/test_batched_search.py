@@ -341,11 +341,9 @@ def test_splits_that_are_masks():
 def test_one_training_set_for_several_test_sets(refit):
     rows = np.arange(60)
     splits = [(rows[:30], rows[30:40]), (rows[:30], rows[40:])]
-    batched = BatchedGridSearchCV(DeepLinearRegressor(2, 6, **RUN), DECAYS, cv=splits, refit=refit)
-    search = GridSearchCV(DeepLinearRegressor(2, 6, **RUN), DECAYS, cv=splits, refit=refit)
+    batched, search = both(DeepLinearRegressor(2, 6, **RUN), DECAYS, X, Y, cv=splits, refit=refit)
     for name in ("split0_test_score", "split1_test_score"):
-        found, expected = (each.fit(X, Y).cv_results_[name] for each in (batched, search))
-        assert_allclose(found, expected, rtol=1e-9)
+        assert_allclose(batched.cv_results_[name], search.cv_results_[name], rtol=1e-9)
 
 
 @pytest.mark.parametrize("scoring", [None, "neg_max_error"])
