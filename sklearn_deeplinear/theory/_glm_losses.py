@@ -32,6 +32,9 @@ class GlmLoss:
     of_classes : bool
         Whether targets are classes, coded as -1 and 1, and f is dimensionless. Otherwise f has
         the unit of y and delta, and V its square.
+    piecewise_quadratic : bool
+        Whether V consists of parabolas and lines in f. Then its mean has a minimum over all maps,
+        whatever the data.
     """
 
     value: Callable
@@ -39,6 +42,7 @@ class GlmLoss:
     curvature: Callable
     majorant: Callable
     of_classes: bool
+    piecewise_quadratic: bool
 
 
 def _log_curvature(f, y, delta):
@@ -64,6 +68,7 @@ GLM_LOSSES: dict[str, GlmLoss] = {
         curvature=lambda f, y, delta: np.full_like(f, 2.0),
         majorant=lambda f, y, delta: np.full_like(f, 2.0),
         of_classes=False,
+        piecewise_quadratic=True,
     ),
     "huber": GlmLoss(
         value=_huber,
@@ -71,6 +76,7 @@ GLM_LOSSES: dict[str, GlmLoss] = {
         curvature=lambda f, y, delta: 2.0 * (np.abs(f - y) <= delta),
         majorant=lambda f, y, delta: 2 * delta / np.maximum(np.abs(f - y), delta),
         of_classes=False,
+        piecewise_quadratic=True,
     ),
     "log_loss": GlmLoss(
         value=lambda f, y, delta: np.logaddexp(0, -y * f),
@@ -78,6 +84,7 @@ GLM_LOSSES: dict[str, GlmLoss] = {
         curvature=_log_curvature,
         majorant=_log_majorant,
         of_classes=True,
+        piecewise_quadratic=False,
     ),
     "squared_hinge": GlmLoss(
         value=lambda f, y, delta: np.maximum(1 - y * f, 0) ** 2,
@@ -85,5 +92,6 @@ GLM_LOSSES: dict[str, GlmLoss] = {
         curvature=lambda f, y, delta: 2.0 * (y * f <= 1),
         majorant=lambda f, y, delta: np.full_like(f, 2.0),
         of_classes=True,
+        piecewise_quadratic=True,
     ),
 }

@@ -32,7 +32,8 @@ _FARTHEST = 1e3
 # Share of a step below which it led much too far.
 _TOO_FAR = 1e-8
 
-# Newton's steps of outputs that are smaller, relative to these, show that a minimum is attained.
+# Newton's steps of outputs that are smaller, relative to these and to one, which is their unit,
+# show that a minimum is attained.
 _STANDING = 1e-6
 
 
@@ -163,15 +164,24 @@ class RidgePath:
     def unpenalised(self):
         """A point of vanishing penalty, and whether it attains the least loss.
 
-        Where it does Newton's steps vanish; else each lengthens the map as the one before.
+        Pieces of parabolas that bound a function from below have a minimum (Frank and Wolfe, 1956),
+        though perhaps in flat directions along which Newton's steps say nothing. Of other losses
+        these vanish where there is one; else each lengthens the map as the one before.
         """
         if self._unpenalised is None:
             self.at(_FARTHEST**-3)
             theta, solve = self._newton(self.Z, self.points[-1].theta, 0.0)
             f = self.Z @ theta
-            step = solve(self.Z.T @ (self.w * self.loss.slope(f, self.y, self.delta)))
-            attained = np.abs(self.Z @ step).max() <= _STANDING * np.abs(f).max()
-            self._unpenalised = self._point(0.0, theta, np.zeros_like(theta)), bool(attained)
+            gradient = self.Z.T @ (self.w * self.loss.slope(f, self.y, self.delta))
+            step = solve(gradient)
+            if self.loss.piecewise_quadratic:
+                attained = gradient @ step <= _LAST_STEP * self.points[0].loss
+            else:
+                attained = np.abs(self.Z @ step).max() <= _STANDING * max(np.abs(f).max(), 1.0)
+            point = self._point(0.0, theta, np.zeros_like(theta))
+            if self.points[0].loss <= (1 + ROUNDING) * point.loss:  # no map helps
+                point, attained = self.points[0], True
+            self._unpenalised = point, bool(attained)
         return self._unpenalised
 
     def raised_floor(self):

@@ -349,6 +349,34 @@ def test_without_decay_the_best_model_is_found_or_said_not_to_exist():
     assert hinge.kind == "exact" and hinge.objective == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("loss", GLM_LOSSES)
+def test_where_no_map_helps_zero_is_attained(loss):
+    """Outputs of zero and Newton's steps of rounding errors are in no ratio to each other."""
+    X, y = np.array([0.0, 0, 1, 1, 1, 1])[:, None], np.array([0, 1, 0, 1, 1, 0])
+    for inputs in (X, np.zeros((6, 2))):
+        for decay in (0.0, [0.1, 0.0]):
+            minimum = generalised_minimum(inputs, y, loss=loss, depth=2, weight_decay=decay)
+            assert minimum.kind == "exact" and minimum.is_zero
+            assert [W.any() for W in minimum.weights()] == [False, False]
+
+
+@pytest.mark.parametrize("loss", ["huber", "squared_hinge"])
+def test_parabolas_and_lines_have_a_minimum_in_flat_directions_too(loss):
+    """Samples beyond the kink leave directions without curvature, but no way to infinity."""
+    X = np.array([[2.0, -1.0], [2, 2], [-2, 0], [2, 2], [0, 1], [0, 2]])
+    y = np.array([-2.0, -3, -3, -100, -1, 0])
+    if loss == "squared_hinge":
+        X = np.array([[-1.0, 0], [1, 0], [-0.5, 0], [0.7, 0], [0, 9], [0, 8]])
+        y = np.array([-1.0, 1, 1, -1, 1, 1])
+    free = generalised_minimum(X, y, loss=loss, depth=1, delta=0.5)
+    assert free.kind == "exact"
+    slope = GLM_LOSSES[loss].slope(free.decision_function(X), y, 0.5)
+    assert_allclose(np.c_[X, np.ones(len(y))].T @ slope, 0, atol=1e-10)
+    for depth, gamma in ((10, 1e-5), (3, 1e-12)):
+        minimum = generalised_minimum(X, y, loss=loss, depth=depth, delta=0.5, weight_decay=gamma)
+        assert minimum.kind == "certified" and minimum.lower_bound > free.objective * (1 - 1e-12)
+
+
 def test_constant_inputs_and_targets():
     X, y = np.full((6, 2), 1e8 / 3), np.array([1.0, 0, 1, 1, 0, 1])
     for depth in (1, 3):
