@@ -96,6 +96,7 @@ TESTS = {
     "_row_space": ["test_row_space"],
     "_scalar_family": ["test_scalar_family"],
     "_schatten": ["test_schatten"],
+    "_separation": ["test_class_minimum"],
     "_singular_modes": ["test_balance", "test_global_minimum"],
     "_sparse_rows": ["test_sparse_moments"],
     "_step_size_bound": ["test_step_size_bound"],

@@ -30,9 +30,12 @@ from sklearn_deeplinear.theory._generalised_minimum_result import (
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._local_minimum import best_local_minimum, local_minimum
 from sklearn_deeplinear.theory._problem import mean_log
+from sklearn_deeplinear.theory._separation import tells_apart_for_ever
 
 # Norm of the gradient at which a convex problem without decay counts as solved.
 _FLAT = 1e-10
+# Probabilities below this may be on their way to zero, which takes a map without bound.
+_UNLIKELY = 1e-6
 # Singular values of the inputs this far below the largest one are rounding.
 _ROUNDING = 1e-12
 # Pairs of classes that are tried as the ends of a line, which are as far apart as that takes.
@@ -220,4 +223,9 @@ def _without_decay(problem, M, b, loss, solved):
     own = np.sum(problem.Y * outputs, axis=1)
     if np.all(own > np.max(np.where(problem.Y > 0, -np.inf, outputs), axis=1)):
         return "unattained", 0.0, 0.0
+    if solved and softmax(outputs, axis=1).min() < _UNLIKELY:  # else the map has not grown
+        escapes = tells_apart_for_ever(problem.Z, problem.Y, problem.free_intercept)
+        if escapes:
+            return "unattained", loss, loss
+        solved = escapes is not None
     return ("exact", loss, loss) if solved else ("stationary", loss, 0.0)

@@ -8,7 +8,7 @@ from sklearn.datasets import load_iris, load_wine
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_deeplinear.theory._class_minimum import ClassProblem
+from sklearn_deeplinear.theory._class_minimum import ClassProblem, class_minimum
 from sklearn_deeplinear.theory._layers import end_to_end
 
 
@@ -156,3 +156,37 @@ def test_large_decay_leaves_the_shares_of_the_classes():
         J, _, M, _ = solved(posed(X, codes, depth, 10.0))
         assert not M.any() or np.abs(M).max() < 1e-6
         assert pytest.approx(-np.sum(shares * np.log(shares)), rel=1e-12) == J
+
+
+@pytest.mark.parametrize(
+    ("x", "codes", "infimum"),
+    [
+        ([-1, 0, 0, 1, 2, 2, 3], [0, 0, 1, 1, 1, 2, 2], 4 / 7 * np.log(2)),
+        ([0, 0, 1, 1, 2, 2], [0, 1, 0, 1, 2, 2], 4 / 6 * np.log(2)),
+    ],
+)
+def test_classes_that_share_places_alone_leave_no_minimum(x, codes, infimum):
+    """What is left is log(2) of each sample at a shared place; the map grows for ever."""
+    X, Y = np.array(x, float)[:, None], np.eye(3)[codes]
+    shares = np.full(len(X), 1 / len(X))
+    for depth in (1, 2):
+        minimum = class_minimum(
+            X - X.mean(),
+            Y,
+            shares,
+            width=(3,) * (depth - 1),
+            gamma=np.zeros(depth),
+            free_intercept=True,
+        )
+        assert minimum.kind == "unattained"
+        assert minimum.loss == pytest.approx(infimum, rel=1e-9)
+
+
+def test_a_minimum_with_hardly_any_doubt_is_attained():
+    """One sample is far out, but whatever gains there loses elsewhere."""
+    X, codes = np.array([0.0, 0, 0, 1, 1, 1, 1e4])[:, None], np.array([0, 1, 2, 0, 1, 2, 2])
+    shares, options = np.full(7, 1 / 7), {"gamma": np.zeros(1), "free_intercept": True}
+    minimum = class_minimum(X - X.mean(), np.eye(3)[codes], shares, width=(), **options)
+    chances = softmax(minimum.decision_function(X - X.mean()), axis=1)
+    assert chances.min() < 1e-6 and minimum.kind == "exact"
+    assert np.abs((chances - np.eye(3)[codes]).T @ np.c_[X / 1e4, np.ones(7)]).max() < 1e-10
