@@ -13,14 +13,16 @@ from sklearn_deeplinear.theory._noisy_factors import spread_copies
 
 # Smaller sides of the maps whose rank is told: that of 100 x 1,000 takes 3 ms.
 _SMALL = 100
-# Singular values below this share of the largest are rounding.
+# Singular values below this share of the largest, and gaps to a bound below that of the objective,
+# are rounding.
 _ROUNDING = 1e-8
 
 
 def minimum_line(minimum):
     """One line on a minimum: its objective, what is proven, and the rank of its map."""
     names = ["objective", "kind"]
-    if minimum.kind == "stationary":
+    proven = minimum.lower_bound >= minimum.objective * (1 - _ROUNDING)
+    if minimum.kind == "stationary" or (minimum.kind == "unattained" and not proven):
         names.append("lower_bound")
     line = one_line(minimum, *names)
     return f"{line[:-1]}, {'='.join(_rank(minimum.coef))})"
@@ -161,10 +163,12 @@ class GlobalMinimum(Minimum):
     kind : {"exact", "certified", "stationary", "unattained"}
         "exact": from a closed form up to the roots of one scalar function; "certified":
         by a lower bound within 1e-8 of the objective; "stationary": the best stationary
-        point found, with no proof that it is global; "unattained": an infimum that weights
-        approach but do not reach, because only some layers have decay.
+        point found, with no proof that it is global; "unattained": a value that weights
+        approach but do not reach, because only some layers have decay: the infimum, unless
+        `lower_bound` is below it.
     lower_bound : float
-        Proven lower bound on J; equals the objective up to rounding unless "stationary".
+        Proven lower bound on J; equals the objective up to rounding if `kind` is "exact" or
+        "certified".
     is_zero : bool
         Whether M is zero.
     single_target : bool

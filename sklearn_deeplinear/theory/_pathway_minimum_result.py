@@ -34,7 +34,8 @@ class PathwayMinimum(Minimum):
     kind : {"exact", "certified", "stationary", "unattained"}
         As in :class:`GlobalMinimum`.
     lower_bound : float
-        Proven lower bound on J; equals the objective up to rounding unless "stationary".
+        Proven lower bound on J; equals the objective up to rounding if `kind` is "exact" or
+        "certified".
     is_zero : bool
         Whether M is zero.
     single_target : bool

@@ -31,7 +31,8 @@ class Verification:
     ----------
     ok : bool
         Whether nothing that was reported is contradicted, and the claim of an "exact" or
-        "certified" minimum is confirmed by a bound that was computed anew.
+        "certified" minimum, or of an infimum that its lower bound proves, is confirmed by a
+        bound that was computed anew.
     gap : float
         Objective less the largest proven bound, relative to the objective.
     objective : float
@@ -118,10 +119,7 @@ def _network(minimum, moments):
     if minimum.kind != "unattained":
         weights = minimum.weights()
         objectives["weights"] = noisy_loss(weights, moments, noise) + _decay(weights, gamma)
-    # With noise no infimum of several outputs is known.
-    claimed = minimum.kind in ("exact", "certified") or (
-        minimum.kind == "unattained" and (not noise.any() or problem.direction is not None)
-    )
+    claimed = _claims_to_be_least(minimum)
     objectives = objectives or {"report": minimum.objective}
     # Of stationary points with noise it is not to be expected that branching closes the gap.
     branching = claimed or not noise.any()
@@ -138,8 +136,15 @@ def _pathways(minimum, moments):
         decay = sum(map(_decay, weights, gamma))
         objectives["weights"] = _loss(moments, sum(map(end_to_end, weights))) + decay
     deep = race.deep(maps)
-    claimed = minimum.kind in ("exact", "certified", "unattained")
+    claimed = _claims_to_be_least(minimum)
     return _Known(objectives, lambda J: proven_pathway_bound(race, deep, J), claimed)
+
+
+def _claims_to_be_least(minimum):
+    """Whether nothing is said to lie below: what is not attained may be no infimum either."""
+    if minimum.kind == "unattained":
+        return minimum.objective - minimum.lower_bound <= _CLOSED * minimum.objective
+    return minimum.kind != "stationary"
 
 
 def _loss(moments, M):

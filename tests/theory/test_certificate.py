@@ -230,6 +230,27 @@ def test_pathways_without_decay_are_verified():
         ).ok
 
 
+def test_infima_are_claimed_only_where_the_bound_proves_them():
+    """A free pathway too narrow for all modes: what is left to the others is not known."""
+    S = np.array([[1.0, -1, 2], [0, 1, 2], [1, -2, 1]])
+    moments = SecondMoments.from_moments(np.eye(3), S, np.sum(S**2))
+    options = {"depths": (2, 3), "widths": [(3,), (3, 2)]}
+    minimum = pathway_global_minimum(moments, weight_decay=[[9, 3], [3, 0, 3]], **options)
+    assert minimum.kind == "unattained" and "lower_bound" in repr(minimum)
+    assert minimum.lower_bound < minimum.objective / 2
+    assert verify(minimum, moments).ok
+    # Where it is wide enough least squares proves it.
+    options["widths"][1] = (3, 3)
+    moments = SecondMoments.from_moments(np.eye(3), S, np.sum(S**2) + 1)
+    minimum = pathway_global_minimum(moments, weight_decay=[[9, 3], [3, 0, 3]], **options)
+    assert minimum.kind == "unattained" and "lower_bound" not in repr(minimum)
+    assert verify(minimum, moments).ok and minimum.objective == pytest.approx(1, rel=1e-12)
+    assert verify(replace(minimum, lower_bound=0.5), moments).ok
+    minimum = replace(minimum, pathway_coefs=[0 * S, 0 * S], coef=0 * S)
+    objective = moments.output_moment
+    assert not verify(replace(minimum, objective=objective, lower_bound=objective), moments).ok
+
+
 def test_verification_tells_what_is_false():
     moments = random_moments(9)
     minimum = global_minimum(moments, depth=3, weight_decay=decay_of(moments, 0.05, 3))
