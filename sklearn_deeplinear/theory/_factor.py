@@ -21,6 +21,9 @@ _TALL = 2
 # Steps of the power method for ||R^(-1)||, which find it to a factor of two.
 _POWER_STEPS = 4
 
+# Norms of columns below this have squares of fewer digits than others: 1e-146.
+_LEAST_SIZE = np.sqrt(np.finfo(float).tiny / np.finfo(float).eps)
+
 # Below so many entries QR takes less than a millisecond, and the same moments have the same
 # factor, whatever rows they came from: in single precision its rounding is seen.
 _SMALL = 2**16
@@ -57,9 +60,12 @@ def tall_factor(Z):
 
 
 def gram_factor(gram):
-    """Cholesky factor of Z^T Z, and ||R^(-1)|| for unit columns; None if there is none."""
+    """Cholesky factor of Z^T Z, and ||R^(-1)|| for unit columns.
+
+    None if there is none, and where squares are so small that they have lost digits.
+    """
     scale = np.sqrt(np.diag(gram))
-    if not (np.isfinite(scale).all() and scale.all()):
+    if not (np.isfinite(scale).all() and scale.min() >= _LEAST_SIZE):
         return None
     R, failed = lapack.dpotrf(gram / scale / scale[:, None], clean=1)
     return None if failed else (R * scale, _inverse_norm(R))

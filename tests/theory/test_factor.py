@@ -26,7 +26,7 @@ def least_squares(R):
     return np.linalg.lstsq(R[:, :-1], R[:, -1], rcond=None)[0]
 
 
-@pytest.mark.parametrize("units", [1.0, 1e-120, 1e120])
+@pytest.mark.parametrize("units", [1.0, 1e-120, 1e120, 1e-158])
 @pytest.mark.parametrize("condition", [1, 5, 1e2, 1e4, 1e6, 1e9, 1e12])
 def test_least_squares_keeps_the_digits_of_qr(condition, units):
     X = matrix(400, 8, condition)

@@ -45,6 +45,16 @@ def test_weights_count_as_for_dense_inputs(weight, center):
     same(sparse, SecondMoments.from_data(X.toarray(), Y, weight, center=center))
 
 
+@pytest.mark.parametrize("units", [(1e-160, 1), (1, 1e-160), (1e-155, 1e-155), (1e140, 1e-140)])
+def test_squares_that_have_lost_digits_are_not_taken(units):
+    unit_x, unit_y = units
+    moments = SecondMoments.from_data(unit_x * X, unit_y * Y)
+    dense = SecondMoments.from_data(X.toarray(), Y)
+    R_x, R_y = moments.input_factor / unit_x, moments.output_factor / unit_y
+    assert_allclose(R_x.T @ R_x, dense.input_moment, rtol=0, atol=1e-13)
+    assert_allclose(R_y.T @ R_x, dense.cross_moment, rtol=0, atol=1e-13)
+
+
 def test_well_conditioned_inputs_are_never_filled_in(monkeypatch):
     def refuse(*args):
         raise AssertionError("filled in")
