@@ -67,10 +67,11 @@ class Problem:
 
     @property
     def uncorrelated(self):
-        """Whether S = 0, up to rounding."""
-        targets, size = self.moments.spectrum.targets, np.linalg.norm(self.moments.output_factor)
+        """Whether S = 0, up to rounding, which is that of each output."""
+        targets, outputs = self.moments.spectrum.targets, self.moments.output_factor
         rounding = max(self.moments.factor.shape) * np.finfo(float).eps
-        return bool(np.linalg.norm(targets) <= rounding * size)
+        sizes = np.linalg.norm(outputs, axis=0)
+        return bool(np.all(np.linalg.norm(targets, axis=0) <= rounding * sizes))
 
     @property
     def undecayed(self):

@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.testing import assert_allclose
 from sklearn.linear_model import Ridge
 
 from sklearn_deeplinear.theory import (
@@ -158,6 +159,15 @@ def test_targets_that_inputs_do_not_explain_give_zero(depth):
     assert all(not W.any() for W in minimum.weights(3))
     constant = global_minimum(SecondMoments.from_data(np.ones((4, 2)), y), depth=depth)
     assert constant.is_zero and constant.intercept == pytest.approx(0)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_an_output_that_is_explained_counts_beside_a_huge_one_that_is_not(depth):
+    X = np.array([[-1.0], [1], [-1], [1]])
+    Y = np.column_stack([[1e17, 1e17, -1e17, -1e17], 2 * X[:, 0]])
+    minimum = global_minimum(SecondMoments.from_data(X, Y), depth=depth)
+    assert minimum.kind == "exact"
+    assert_allclose(minimum.coef[1], 2, rtol=1e-12)
 
 
 def test_candidates_are_all_stationary_points_sorted():
