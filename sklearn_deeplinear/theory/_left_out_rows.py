@@ -18,6 +18,9 @@ misses y_i by. Nothing cancels in these sums: where no map misses its sample, as
 numerator and denominator vanish together as tau does, and the last terms are exactly zero.
 Else the last term of g, what the sample lacks to a leverage of one, is known to about eps times
 the condition number of R_x: where it is as small as that, so are the digits of e_i.
+The entries of u_i are known to as much, too: of a row that is huge in some columns the others are
+small, and alone decide where its large ones are kept. Of three rows of condition 2,000 six digits
+of such an e_i were left.
 """
 
 from __future__ import annotations
