@@ -22,6 +22,7 @@ from scipy.integrate import OdeSolver
 from scipy.interpolate import CubicHermiteSpline
 
 from sklearn_deeplinear.dynamics.networks._rectifiers import positive_share
+from sklearn_deeplinear.nn._norms import norms
 
 # Change of the length of a step: below what its error allows, and within these limits.
 _SAFETY, _LEAST_FACTOR, _LARGEST_FACTOR = 0.9, 0.2, 2.0
@@ -81,14 +82,15 @@ class TrapezoidalFlow(OdeSolver):
     def _first_length(self):
         """Length of the first step."""
         size, speed = _norm(self.y), _norm(self.velocity)
-        return _FIRST_STEP * (size / speed if size * speed > 0 else self.t_bound)
+        return _FIRST_STEP * (size / speed if size > 0 and speed > 0 else self.t_bound)
 
     def _step_impl(self):
-        least = _LEAST_STEP * np.spacing(self.t)
         while True:
-            h = min(self.length, self.t_bound - self.t)
-            if not h > least:
+            # Of what is left to the end any length will do: the end may be missed by rounding.
+            if not self.length > _LEAST_STEP * np.spacing(self.t):
                 return False, self.TOO_SMALL_STEP
+            end = min(self.t + self.length, self.t_bound)
+            h = end - self.t
             inputs, velocity_with = self._evaluate(self.y + h * self.velocity)
             velocity = velocity_with(None)
             mean = velocity_with(self._shares(inputs))
@@ -97,7 +99,6 @@ class TrapezoidalFlow(OdeSolver):
             self.length = h * _factor(size)
             if size <= 1:
                 break
-        end = self.t + h
         self._segment = (self.t, end), (self.y, corrected), (self.velocity, velocity)
         self.before = h, self.velocity
         self.t, self.y, self.velocity, self.inputs = end, corrected, velocity, inputs
@@ -128,7 +129,8 @@ class TrapezoidalFlow(OdeSolver):
 
 
 def _norm(x):
-    return np.sqrt(np.mean(np.square(x)))
+    """Root mean square, also of numbers whose squares vanish or overflow."""
+    return float(norms(torch.from_numpy(x))) / np.sqrt(len(x))
 
 
 def _factor(size):

@@ -15,6 +15,7 @@ from sklearn_deeplinear.dynamics.networks._module import attached
 from sklearn_deeplinear.dynamics.networks._pathways import pathway_dynamics
 from sklearn_deeplinear.dynamics.networks._perceptron import SampleLoss, perceptron_dynamics
 from sklearn_deeplinear.dynamics.networks._rectifiers import RectifierTape, positive_share
+from sklearn_deeplinear.dynamics.runs._integrators import flow_states
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
@@ -154,6 +155,37 @@ def test_kinks_cost_little():
         assert error < share * other_error
     assert error < np.linalg.norm(fine - exact)
     assert cost < 1000 / 8
+
+
+def test_starts_of_any_size_are_left_alike():
+    """Near zero two layers move as f(x) = 0 lets them, in proportion: also where squares are 0."""
+    rng = np.random.RandomState(0)
+    X, Y, shares = torch.tensor(rng.randn(40, 3)), torch.tensor(rng.randn(40, 2)), torch.ones(40)
+    weights = [torch.tensor(rng.randn(*shape)) for shape in ((6, 3), (2, 6))]
+    options = {"activation": "relu", "loss": "squared_error", "weight_decay": [0.0, 0.0]}
+
+    def end(size):
+        start = [size * W for W in weights]
+        dynamics = perceptron_dynamics(start, None, X, Y, shares.double() / 40, **options)
+        states = flow_states(dynamics, [1.0], 1.0, rtol=1e-6, atol=1e-9 * size, method=None)
+        n_gradients, _, y = next(states)
+        return n_gradients, y / size
+
+    n_gradients, wanted = end(2.0**-330)
+    assert np.linalg.norm(wanted - np.concatenate([W.ravel() for W in weights])) > 1
+    for exponent in (-515, -530, -700):
+        n, found = end(2.0**exponent)
+        assert n == n_gradients
+        assert_allclose(found, wanted, rtol=1e-11, atol=1e-11)
+
+
+def test_the_end_is_met_however_it_is_rounded():
+    """w' = -1 is left in two steps; the second one need not lead from t to T in rounded sums."""
+    for time in np.random.RandomState(0).uniform(0.5, 1, 50):
+        net = torch.nn.Linear(1, 1, bias=False).double()
+        torch.nn.init.constant_(net.weight, 35 * time)  # the first step is 0.35 of the time
+        gradient_flow(net, lambda net: torch.relu(net.weight).sum(), time=time, times=[time])
+        assert net.weight.item() == pytest.approx(34 * time, rel=1e-12)
 
 
 def test_networks_with_kinks_get_the_method_made_for_them():
