@@ -16,6 +16,7 @@ from sklearn_deeplinear.dynamics.networks._linear import (
     step_seconds,
 )
 from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways
+from sklearn_deeplinear.nn._norms import norms
 
 # Networks narrower than this spend their time on calling operations, not in them.
 _NARROW = 64
@@ -51,9 +52,9 @@ class CompressedNetwork:
         self.step, self.evaluate = pathway.step, pathway.evaluate
         self.record_cost = pathway.record_cost
         self.outputs_at, self.outputs_cost = pathway.outputs_at, pathway.outputs_cost
-        cores = torch.stack([C.square().sum() for C in pathway.pathways[0]])
-        norms = (cores + pathway.rest_norms).sqrt().tolist()
-        self.rounding = gradient_rounding(norms, pathway.data_term.single, pathway.weight_decay[0])
+        cores = torch.stack([norms(C, (0, 1)) for C in pathway.pathways[0]])
+        sizes = torch.hypot(cores, pathway.rest_norms).tolist()
+        self.rounding = gradient_rounding(sizes, pathway.data_term.single, pathway.weight_decay[0])
 
     @classmethod
     def from_moments(cls, weights, moments, weight_decay, like, n_steps):

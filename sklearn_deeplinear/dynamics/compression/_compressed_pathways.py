@@ -19,6 +19,7 @@ from sklearn_deeplinear.dynamics.compression._subspaces import close, closed_wid
 from sklearn_deeplinear.dynamics.networks._balance import by_layer, difference, of_units
 from sklearn_deeplinear.dynamics.networks._pathway_layout import fastest_layout
 from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
+from sklearn_deeplinear.nn._norms import norms
 
 
 def compressed(pathways, data_term, weight_decay, live=None):
@@ -71,7 +72,7 @@ class CompressedPathways(PathwayDynamics):
         rates = [2.0 * float(gamma) for decays in weight_decay for gamma in decays]
         self.rates = data_term.modes[0].new_tensor(rates)
         rests = [N for compression in compressions for N in compression.rests]
-        sizes = [(0.0, 0.0) if N is None else (N.abs().max(), N.square().sum()) for N in rests]
+        sizes = [(0.0, 0.0) if N is None else (N.abs().max(), norms(N, (0, 1))) for N in rests]
         self.rest_sizes, self.rest_norms = self.rates.new_tensor(sizes).unbind(1)
         super().__init__(cores, data_term, weight_decay, self.rest_sizes, fastest_layout)
         self.rests = self.state[-len(rates) :]
@@ -129,11 +130,11 @@ class CompressedPathways(PathwayDynamics):
         self._leave_rests(states[-1])
         if not self.has_rests:
             return measured
-        squares = self.shrinkage(states).square() * self.rest_norms
-        measured["objective"] = measured["objective"] + (self.rates / 2 * squares).sum(-1)
-        rest_slopes = (self.rates.square() * squares).sum(-1)
-        measured["gradient_norm"] = (measured["gradient_norm"].square() + rest_slopes).sqrt()
-        return measured
+        sizes = self.shrinkage(states) * self.rest_norms
+        penalty = (self.rates / 2 * sizes.square()).sum(-1)
+        slopes = [measured["gradient_norm"].unsqueeze(-1), self.rates * sizes]
+        norm = norms(torch.cat(slopes, dim=-1))
+        return measured | {"objective": measured["objective"] + penalty, "gradient_norm": norm}
 
     def unpacked(self, state):
         """``weights``: full weights W_1, ..., W_L of each pathway in a state."""

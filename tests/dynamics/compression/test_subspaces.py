@@ -183,6 +183,22 @@ def test_rests_are_held_in_the_units_of_the_weights():
     torch.testing.assert_close(unpacked(narrow)[0][1], weights[1], rtol=0, atol=1e-20)
 
 
+@pytest.mark.parametrize("unit", [2.0**-480, 2.0**480])
+def test_rests_are_measured_in_all_units(unit):
+    """Those of X and y: gradients have the square of it, the square of which is no number."""
+    rng = np.random.RandomState(0)
+    moments = SecondMoments.from_data(*(unit * rng.standard_normal((20, k)) for k in (D, M)))
+    weights, decay = make_weights("orthogonal", 3, width=70), [0.0, 0.1 * unit**2, 0.0]
+    narrow = CompressedNetwork.from_moments(weights, moments, decay, weights[0], n_steps=10**4)
+    full = LinearDynamics.from_moments(weights, moments, decay, [0.0, 0.0])
+    assert narrow.pathway.has_rests
+    found, wanted = (network.measure(network.state[None]) for network in (narrow, full))
+    for name, curve in wanted.items():
+        assert torch.isfinite(curve).all() and curve.all()
+        torch.testing.assert_close(found[name], curve, rtol=1e-12, atol=0)
+    assert narrow.rounding == pytest.approx(full.rounding, rel=1e-12)
+
+
 @pytest.mark.parametrize("width", [30, 250])
 def test_halves_of_symmetric_matrices_measure_the_whole(width):
     """Wide layers are measured in blocks right of the diagonal."""
