@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from sklearn_deeplinear.dynamics.networks._curvature import check_number
 from sklearn_deeplinear.theory._row_space import in_row_space
 from sklearn_deeplinear.theory._wide_factor import is_wide
 
@@ -64,11 +65,11 @@ class RowSpaceNetwork:
     def hessian_eigenvalues(self, state, *, k=1, which="LA"):
         """Extreme eigenvalues of the Hessian in the full weights."""
         # Along what is left out the curvature is that of the decay alone, many times.
-        n_inputs, n_kept = self.basis.shape
-        n_rows = len(self.network.unpacked(state)["weights"][0])
-        inner = min(k, self.state.numel())
-        found = self.network.hessian_eigenvalues(state, k=inner, which=which)
-        idle = np.full(min(k, n_rows * (n_inputs - n_kept)), self.idle)
+        weights, (n_inputs, n_kept) = self.network.unpacked(state)["weights"], self.basis.shape
+        kept, left_out = sum(W.numel() for W in weights), len(weights[0]) * (n_inputs - n_kept)
+        k = check_number(k, kept + left_out)
+        found = self.network.hessian_eigenvalues(state, k=min(k, kept), which=which)
+        idle = np.full(min(k, left_out), self.idle)
         both = np.concatenate([found, idle])
         keys = {"LA": -both, "SA": both, "LM": -np.abs(both)}[which]
         return both[np.argsort(keys, kind="stable")][:k]

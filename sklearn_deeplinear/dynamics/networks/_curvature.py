@@ -138,9 +138,7 @@ def _penalty(weights, gammas):
 
 def _extreme_eigenvalues(objective, parameters, k, which):
     n = sum(p.numel() for p in parameters)
-    k = check_integer(k, "k", low=1)
-    if k > n:
-        raise ValueError(f"k must be at most the number of parameters, {n}, got {k}.")
+    k = check_number(k, n)
     if which not in ORDER:
         raise ValueError(f"which must be one of {', '.join(ORDER)}, got {which!r}.")
     product = _hessian_product(objective, parameters)
@@ -166,6 +164,14 @@ def _extreme_eigenvalues(objective, parameters, k, which):
             pass  # as near a saddle, where many eigenvalues are almost opposite ones
     found = block_lanczos(scaled, n, k, which, tol, n if n <= _AFFORDABLE else None)
     return _dense(product, n, k, which) if found is None else unit * found
+
+
+def check_number(k, n_parameters):
+    """The number k of eigenvalues, of which there are as many as parameters."""
+    k = check_integer(k, "k", low=1)
+    if k > n_parameters:
+        raise ValueError(f"k must be at most the number of parameters, {n_parameters}, got {k}.")
+    return k
 
 
 def _dense(product, n, k, which):

@@ -245,6 +245,16 @@ def test_hessian_eigenvalues_are_those_of_differences_of_gradients(case):
     assert torch.equal(dynamics.state, before)
 
 
+def test_there_are_no_more_eigenvalues_than_parameters(case):
+    """All of them, whatever of the network is left out of the state."""
+    dynamics = case.make(CPU)
+    n = flat(dynamics.unpacked(dynamics.state)).size // int(np.prod(case.batch))
+    if not case.batch:
+        assert dynamics.hessian_eigenvalues(dynamics.state, k=n).shape == (n,)
+    with pytest.raises(ValueError, match=f"k must be at most the number of parameters, {n}, got"):
+        dynamics.hessian_eigenvalues(dynamics.state, k=n + 1)
+
+
 def test_flows_take_the_options_of_the_network(case, like):
     """And end, as all do, below where they started; those of batches are not known."""
     if case.batch:
