@@ -13,6 +13,8 @@ from sklearn_deeplinear.nn._norms import norms
 
 # Iterations without a decrease beyond rounding, in units of eps, after which there will be none.
 _STALLED, _ROUNDING = 20, 4
+# Between the least and the largest number.
+_DOUBLINGS = 2100
 # Pairs of steps and gradients that stand for the Hessian, and evaluations in a line search.
 _NO_LIMIT, _LARGE = 2**31 - 1, 1e100
 _OPTIONS = {"maxcor": 20, "maxls": 50, "ftol": 0.0, "gtol": 0.0}
@@ -52,7 +54,7 @@ def minimise(dynamics, iterations, *, meters=None, tol=0.0, record_weights=False
 
 
 class _Search:
-    """A search that starts anew where a line search fails, and ends where that does not help.
+    """A search that starts anew where it gets no further, and ends where that does not help.
 
     The state is in units of its size and the objective in units of its first value, on which
     the first step of L-BFGS depends.
@@ -65,31 +67,79 @@ class _Search:
         self.announced, self.reason = False, log.reasons[()]
         self.lowest, self.lowest_iteration = np.inf, 0
         first, self.eps = log.parts[0], torch.finfo(dynamics.state.dtype).eps
-        self.size = float(norms(dynamics.state)) or 1.0
         self.unit = float(first["objective"][0]) or 1.0
         self.enough = max(log.tol * float(first["gradient_norm"][0]), float(log.rounding))
+        self._measure_size()
+
+    def _measure_size(self):
+        self.size = float(norms(self.dynamics.state)) or 1.0
 
     def run(self):
-        """Search from the current state until `reason` is known or a line search fails."""
+        """Search from the current state until `reason` is known or L-BFGS gets no further."""
         before = self.iteration
         self._announce()
+        self._measure_size()
         with flushed_denormals():
-            scipy.optimize.minimize(
-                self._evaluate,
-                self.dynamics.state.numpy(force=True).astype(np.float64) / self.size,
-                jac=True,
-                method="L-BFGS-B",
-                callback=self._after_iteration,
-                options={**_OPTIONS, "maxiter": self.max_iter - before, "maxfun": _NO_LIMIT},
-            )
-        if self.reason is None and self.iteration == before:
-            self.reason = "converged"
+            if self._sees_descent():
+                self._minimise()
+            stuck = self.iteration == before or (self.stalled and self.iteration < self.max_iter)
+            if self.reason is None and stuck:
+                if self._leave_plateau():
+                    self.iteration += 1
+                else:
+                    self.reason = "converged"
         self._record()
+
+    def _minimise(self):
+        found = scipy.optimize.minimize(
+            self._evaluate,
+            self.dynamics.state.numpy(force=True).astype(np.float64) / self.size,
+            jac=True,
+            method="L-BFGS-B",
+            callback=self._after_iteration,
+            options={**_OPTIONS, "maxiter": self.max_iter - self.iteration, "maxfun": _NO_LIMIT},
+        )
+        if self.reason is None:  # where a line search has failed it has been elsewhere
+            self._place(found.x)
 
     @property
     def stalled(self):
         """Whether only rounding errors have moved the objective for a while."""
         return self.iteration - self.lowest_iteration >= _STALLED
+
+    def _is_lower(self, value):
+        """Whether an objective is below the lowest one by more than rounding."""
+        return value < self.lowest - _ROUNDING * self.eps * abs(value)
+
+    def _sees_descent(self):
+        """Whether the slope over the size of the state is more than rounding of the objective."""
+        value = self._objective()
+        slope = float(norms(self.dynamics.gradient)) * self.size / self.unit
+        return slope > self.eps * value
+
+    def _leave_plateau(self):
+        """Go down where objectives are equal numbers over many sizes of the state.
+
+        So they are near the saddle at zero, where gradients still tell the way: steps along them
+        of the size of the state double that, once they are aligned. Elsewhere the first one leads
+        up. Returns whether the objective has fallen.
+        """
+        state, value, best = self.dynamics.state, self._objective(), None
+        start, self.lowest_iteration = state.clone(), self.iteration
+        self.lowest = min(value, self.lowest)
+        for _ in range(_DOUBLINGS):
+            gradient = self.dynamics.gradient
+            slope = norms(gradient)
+            if not slope > 0:
+                break
+            state.sub_(gradient / slope, alpha=float(norms(state)))
+            former, value = value, self._objective()
+            if value > former * (1 + _ROUNDING * self.eps):
+                break
+            if self._is_lower(value):
+                self.lowest, best = value, state.clone()
+        state.copy_(start if best is None else best)
+        return best is not None
 
     def _place(self, x):
         state = self.dynamics.state
@@ -98,13 +148,16 @@ class _Search:
     def _evaluate(self, x):
         """Objective and gradient in the units of the search, large where they overflow."""
         self._place(x)
-        value = self.dynamics.measure(self.dynamics.state[None])["objective"][0]
+        value = self._objective()
         gradient = self.dynamics.gradient.numpy(force=True).astype(np.float64)
-        value, gradient = float(value) / self.unit, gradient * (self.size / self.unit)
-        value = np.nan_to_num(min(value, _LARGE), nan=_LARGE)
-        if value < self.lowest - _ROUNDING * self.eps * abs(value):
+        if self._is_lower(value):
             self.lowest, self.lowest_iteration = value, self.iteration
-        return value, np.nan_to_num(gradient)
+        return value, np.nan_to_num(gradient * (self.size / self.unit))
+
+    def _objective(self):
+        """Objective of the current state in units of its first value; large if it overflows."""
+        value = float(self.dynamics.measure(self.dynamics.state[None])["objective"][0]) / self.unit
+        return np.nan_to_num(min(value, _LARGE), nan=_LARGE)
 
     def _after_iteration(self, x):
         self.iteration += 1
@@ -112,9 +165,7 @@ class _Search:
         if small or self.stalled or self.iteration in self.marks:
             self._place(x)
             self._record()
-            if self.stalled:
-                self.reason = self.reason or "converged"
-            if self.reason is not None:
+            if self.reason is not None or self.stalled:
                 raise StopIteration
             self._announce()
 

@@ -1,5 +1,7 @@
 """solver="lbfgs": it ends at stationary points, in any units, and is recorded like descent."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -127,6 +129,18 @@ def test_a_start_at_rest_stays_there():
 def test_single_precision_is_as_good_as_it_can_be():
     model = DeepLinearRegressor(2, solver="lbfgs", dtype="float32").fit(X, Y)
     assert model.optimality_gap_ / model.objective_ < 1e-4
+
+
+@pytest.mark.parametrize("size", [1e-6, 1e-8, 1e-20, 1e-100])
+@pytest.mark.parametrize("depth", [2, 3])
+def test_small_starts_are_no_minima(depth, size):
+    """Near the saddle at zero objectives are equal numbers, and only slopes lead away from it."""
+    rng = np.random.RandomState(0)
+    shapes = itertools.pairwise([10, *[5] * (depth - 1), 1])
+    start = [size * rng.standard_normal((rows, columns)) for columns, rows in shapes]
+    model = DeepLinearRegressor(depth, 5, solver="lbfgs", init=start).fit(X, Y)
+    assert model.stop_reason_ == "converged"
+    assert model.optimality_gap_ / model.objective_ < 1e-8
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
