@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_deeplinear.dynamics.networks._curvature import module_hessian_eigenvalues
 from sklearn_deeplinear.dynamics.networks._data_loss import data_loss, is_module
+from sklearn_deeplinear.dynamics.networks._module import checked_loss
 
 
 def hessian_eigenvalues(
@@ -49,7 +50,7 @@ def hessian_eigenvalues(
     ------
     TypeError, ValueError
         If a parameter is of the wrong type or out of range, or belongs to the other kind
-        of network.
+        of network, or if a loss is not a tensor of one element that depends on the parameters.
 
     References
     ----------
@@ -71,7 +72,7 @@ def hessian_eigenvalues(
     if is_module(estimator, "estimator", "_hessian_eigenvalues", loss, weight_decay):
         if sample_weight is not None:
             raise ValueError("sample_weight must be None for a module: put it into its loss.")
-        closure = data_loss(estimator, X, y, loss)
+        closure = checked_loss(data_loss(estimator, X, y, loss))
         return module_hessian_eigenvalues(
             estimator, closure, weight_decay=weight_decay, k=k, which=which
         )

@@ -187,6 +187,34 @@ def test_frozen_parameters_stay_and_tied_ones_move_as_one():
     assert net[0].bias.item() == net[1].bias.item() == 0
 
 
+class Scale(torch.nn.Module):
+    """A single number, of no dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = torch.nn.Parameter(torch.tensor(3.0, dtype=torch.float64))
+
+
+def test_parameters_may_be_single_numbers():
+    """The loss s^2 leaves 1 - 2 eta of s at each step."""
+    net = Scale()
+    run = gradient_descent(
+        net, lambda net: net.scale**2, step_size=0.25, max_iter=2, record_weights=True
+    )
+    assert_array_equal(run.weights, [[3.0], [1.5], [0.75]])
+    assert net.scale.shape == () and net.scale.item() == 0.75
+
+
+def test_the_precision_may_be_one_that_numpy_does_not_have():
+    net, half = make_net(), make_net(dtype=torch.bfloat16)
+    options = {"step_size": 0.1, "max_iter": 5, "record_weights": True}
+    run = gradient_descent(net, squared_loss(), **options)
+    rough = gradient_descent(half, squared_loss(dtype=torch.bfloat16), **options)
+    assert half[0].weight.dtype == torch.bfloat16
+    assert_allclose(rough.loss, run.loss, rtol=0.05)
+    assert_allclose(rough.weights[-1][0], half[0].weight.detach().float())
+
+
 def test_tol_stops_at_a_small_gradient():
     run = gradient_descent(
         make_net(), squared_loss(), step_size=0.1, max_iter=5000, record_every=10, tol=1e-2

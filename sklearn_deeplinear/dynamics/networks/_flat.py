@@ -15,7 +15,8 @@ def pack(weights, batch=()):
 def layers(state, shapes):
     """View a flat tensor (..., n_parameters) as layers of shape (..., h_l, h_{l-1}).
 
-    Other shapes than those of matrices will do, too.
+    Other shapes than those of matrices will do, too, also those of single numbers.
     """
     parts = state.split_with_sizes([math.prod(shape) for shape in shapes], dim=-1)
-    return [part.view(*part.shape[:-1], *shape) for part, shape in zip(parts, shapes, strict=True)]
+    lead = state.shape[:-1]
+    return [part.view((*lead, *shape)) for part, shape in zip(parts, shapes, strict=True)]

@@ -58,7 +58,7 @@ class ModuleDynamics:
     flow_options = _SMOOTH_FLOW
 
     def __init__(self, module, loss, weight_decay=0.0):
-        self.module, self.loss = module, _checked_loss(loss)
+        self.module, self.loss = module, checked_loss(loss)
         self.parameters = trainable_parameters(module)
         self.shapes = [tuple(p.shape) for p in self.parameters]
         self.gammas = weight_decay
@@ -156,7 +156,7 @@ class KinkedModule(ModuleDynamics):
 def module_dynamics(module, loss, weight_decay=0.0):
     """The dynamics of a module: `KinkedModule` if it calls ReLU or leaky ReLU now."""
     trainable_parameters(module)  # without any there is no loss to be had
-    _, tape = _taped(module, _checked_loss(loss))
+    _, tape = _taped(module, checked_loss(loss))
     return (KinkedModule if tape.inputs else ModuleDynamics)(module, loss, weight_decay)
 
 
@@ -194,7 +194,8 @@ def decay_vector(parameters, weight_decay):
     return pack([torch.full_like(p, gamma, requires_grad=False) for p, gamma in decays])
 
 
-def _checked_loss(loss):
+def checked_loss(loss):
+    """A loss of a module that makes sure of what it returns."""
     if not callable(loss):
         raise TypeError(f"loss must be callable, loss(module), got {type(loss).__name__}.")
     if not takes_arguments(loss, 1):

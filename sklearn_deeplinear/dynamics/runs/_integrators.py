@@ -70,7 +70,7 @@ def flow_states(dynamics, times, end, *, rtol, atol, method, memory=None):
     unit = 2.0 ** np.frexp(end)[1] if end > 0 else 1.0
     method = _checked_method(method, dynamics)
     rtol, atol = check_real(rtol, "rtol"), check_real(atol, "atol")
-    y = state.cpu().numpy().astype(np.float64)
+    y = state.cpu().double().numpy().copy()
     if method == "trapezoidal":
         solver = TrapezoidalFlow(dynamics, y, end / unit, rtol, atol, unit)
     else:

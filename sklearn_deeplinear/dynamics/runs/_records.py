@@ -170,8 +170,8 @@ class Log:
             raise
 
     def _add(self, states, iterations, times):
-        measured = self.moving.measure(states[(slice(None), *self.rows)])
-        measured = {name: self._in_batch(v.numpy(force=True)) for name, v in measured.items()}
+        measured = arrays(self.moving.measure(states[(slice(None), *self.rows)]))
+        measured = {name: self._in_batch(values) for name, values in measured.items()}
         measured |= {"iteration": np.asarray(iterations), "time": self._column(times)}
         losses = None if self.stopping is None else self.stopping.measure(states)
         good = self._end(measured, losses)
