@@ -49,6 +49,7 @@ def gradient_flow(
     rtol, atol : float, default=1e-6 and 1e-9
         Each step keeps the error of each parameter below ``atol + rtol * |parameter|``,
         in the root mean square; "trapezoidal" compares the root mean squares of both.
+        `atol` may be 0 with it, and where no parameter is zero.
     times : array-like of shape (n_records,), default=None
         Times to record, increasing, from 0 to `time`. None takes 101, evenly spaced.
     method : {"DOP853", "RK45", "RK23", "LSODA", "Radau", "BDF", "trapezoidal"}, default=None

@@ -178,6 +178,21 @@ def test_a_flow_that_blows_up_keeps_its_last_record():
     assert_array_equal(run.weights[-1][0], net.weight.detach().numpy())
 
 
+def test_parameters_at_zero_need_an_absolute_tolerance():
+    """Without one scipy's first step is no number, of which it takes one after the other."""
+    net = torch.nn.Linear(3, 2).double()
+    inputs = torch.eye(3, dtype=torch.float64)
+
+    def loss(net):
+        return (net(inputs) - 1).square().sum()
+
+    run = gradient_flow(net, loss, time=0.1, atol=0.0)
+    assert run.objective[-1] < run.objective[0]
+    torch.nn.init.zeros_(net.bias)
+    with pytest.raises(ValueError, match="atol must be greater than 0"):
+        gradient_flow(net, loss, time=0.1, atol=0.0)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [

@@ -53,7 +53,7 @@ def flow_states(dynamics, times, end, *, rtol, atol, method, memory=None):
     Raises
     ------
     ValueError
-        If `method` is unknown, or does not suit the network.
+        If `method` is unknown, or does not suit the network, or no error is allowed.
     FlowError
         If the solver cannot keep the error below the tolerance.
     """
@@ -73,6 +73,11 @@ def flow_states(dynamics, times, end, *, rtol, atol, method, memory=None):
     y = state.cpu().double().numpy().copy()
     if method == "trapezoidal":
         solver = TrapezoidalFlow(dynamics, y, end / unit, rtol, atol, unit)
+    elif atol == 0 and not y.all():
+        raise ValueError(
+            f'atol must be greater than 0 with method="{method}" where parameters are zero: there '
+            "rtol allows no error at all."
+        )
     else:
         solver = getattr(scipy.integrate, method)(
             velocity, 0.0, y, end / unit, rtol=rtol, atol=atol
