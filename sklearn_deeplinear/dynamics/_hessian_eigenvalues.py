@@ -43,8 +43,9 @@ def hessian_eigenvalues(
     -------
     eigenvalues : ndarray of shape (k,)
         The most extreme one first, NaN where the Hessian is not finite. Their errors are
-        about 1e-9 of the norm of the Hessian at most. Gradient descent is stable there
-        while the largest is below ``2 / step_size``.
+        about 1e-9 of the norm of the Hessian at most; of those below a millionth of it a
+        neighbour may be taken for the wanted one. Gradient descent is stable there while the
+        largest is below ``2 / step_size``.
 
     Raises
     ------
