@@ -22,7 +22,8 @@ from _measure import agreed, chosen, in_turn, parser, row, show
 
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import pathway_dynamics
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
 from sklearn_deeplinear.dynamics.networks._stacks import each, stacked
 from sklearn_deeplinear.dynamics.runs._descent import descend

@@ -27,7 +27,8 @@ from sklearn_deeplinear.datasets._hierarchical import make_hierarchical
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
 from sklearn_deeplinear.dynamics.compression._krylov import KrylovPathways
 from sklearn_deeplinear.dynamics.compression._subspaces import compress
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.estimators._multi_pathway import MultiPathwayRegressor
 from sklearn_deeplinear.theory import SecondMoments, balanced_factors

@@ -13,7 +13,8 @@ import torch
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import pathway_dynamics
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import (
     inverse_curvature,

@@ -12,7 +12,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.callbacks import Callback
 
 from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
 from sklearn_deeplinear.dynamics.runs._resident_data import ResidentBatches, ResidentData
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import SecondMoments

@@ -15,7 +15,7 @@ from sklearn_deeplinear.dynamics.networks._linear import (
     gradient_rounding,
     step_seconds,
 )
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
 from sklearn_deeplinear.nn._norms import norms
 
 # Networks narrower than this spend their time on calling operations, not in them.

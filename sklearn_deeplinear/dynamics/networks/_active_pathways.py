@@ -8,7 +8,7 @@ from operator import itemgetter
 import torch
 
 from sklearn_deeplinear.dynamics.networks._layer_passes import layer_errors, layer_values
-from sklearn_deeplinear.dynamics.networks._pathways import in_float64, singular_modes
+from sklearn_deeplinear.dynamics.networks._linear_pathways import in_float64, singular_modes
 from sklearn_deeplinear.dynamics.networks._stacks import (
     each,
     lower,

@@ -11,7 +11,8 @@ from sklearn_deeplinear.dynamics.compression._compressed_network import Compress
 from sklearn_deeplinear.dynamics.compression._compressed_pathways import compressed
 from sklearn_deeplinear.dynamics.compression._subspaces import close, live_units
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
 from sklearn_deeplinear.theory import SecondMoments
 
 D = M = 4

@@ -18,7 +18,8 @@ from sklearn_deeplinear.dynamics.compression._subspaces import (
 )
 from sklearn_deeplinear.dynamics.networks._balance import BalanceMeter, difference
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
 from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.theory import SecondMoments, balanced_factors

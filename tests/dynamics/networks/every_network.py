@@ -14,8 +14,9 @@ from sklearn_deeplinear.dynamics.compression._subspaces import close
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._linear_classifier import LinearClassifierDynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
 from sklearn_deeplinear.dynamics.networks._module import module_dynamics
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
+from sklearn_deeplinear.dynamics.networks._pathways import pathway_dynamics
 from sklearn_deeplinear.dynamics.networks._perceptron import perceptron_dynamics
 from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
 from sklearn_deeplinear.theory import SecondMoments

@@ -8,7 +8,8 @@ from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
 from sklearn_deeplinear.dynamics.compression._compressed_network import CompressedNetwork
 from sklearn_deeplinear.dynamics.networks import _compiled_steps
 from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, pathway_dynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import pathway_dynamics
 from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._records import Log, record_iterations
 from sklearn_deeplinear.theory import SecondMoments

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from sklearn_deeplinear.dynamics.networks._active_pathways import ActivePathways
-from sklearn_deeplinear.dynamics.networks._pathways import LinearPathways, PathwayDynamics
+from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
+from sklearn_deeplinear.dynamics.networks._pathways import PathwayDynamics
 from sklearn_deeplinear.dynamics.step_sizes._pathway_step_size import pathway_step_size
 from sklearn_deeplinear.estimators._training_data import TrainingData
 from sklearn_deeplinear.theory import SecondMoments
