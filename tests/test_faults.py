@@ -15,7 +15,7 @@ from skorch.callbacks import Callback
 
 from sklearn_deeplinear import DeepLinearRegressor
 from sklearn_deeplinear.dynamics.runs import _checkpoint
-from sklearn_deeplinear.dynamics.runs._records import Log
+from sklearn_deeplinear.dynamics.runs._log import Log
 from sklearn_deeplinear.dynamics.runs._resident_net import ResidentNet
 from sklearn_deeplinear.estimators import load_weights, save_weights
 from sklearn_deeplinear.model_selection import BatchedGridSearchCV

@@ -14,8 +14,9 @@ import torch
 from sklearn import get_config
 
 from sklearn_deeplinear.dynamics.runs._descent import descend, warn_of_ending
+from sklearn_deeplinear.dynamics.runs._log import NOT_FINITE
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
-from sklearn_deeplinear.dynamics.runs._records import NOT_FINITE, record_iterations
+from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._solvers import Outcome, descent_iterations
 

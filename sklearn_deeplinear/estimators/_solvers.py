@@ -20,10 +20,11 @@ from sklearn_deeplinear.dynamics.runs._batch_epochs import record_cost as batch_
 from sklearn_deeplinear.dynamics.runs._checkpoint import Checkpoint
 from sklearn_deeplinear.dynamics.runs._descent import descend
 from sklearn_deeplinear.dynamics.runs._flow import flow
+from sklearn_deeplinear.dynamics.runs._log import Run
 from sklearn_deeplinear.dynamics.runs._meters import meters_of
 from sklearn_deeplinear.dynamics.runs._optimizers import OPTIMIZERS
 from sklearn_deeplinear.dynamics.runs._quasi_newton import minimise
-from sklearn_deeplinear.dynamics.runs._records import Run, chunks, record_iterations
+from sklearn_deeplinear.dynamics.runs._records import chunks, record_iterations
 from sklearn_deeplinear.dynamics.runs._resident_data import batch_sizes
 from sklearn_deeplinear.dynamics.runs._updates import UPDATES
 from sklearn_deeplinear.dynamics.runs._validation import EarlyStopping, ValidationMeter

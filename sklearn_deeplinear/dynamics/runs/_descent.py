@@ -17,7 +17,8 @@ from sklearn_deeplinear._training_warning import TrainingWarning
 from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.dynamics.runs._checkpoint import NO_CHECKPOINT, snapshot
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics.runs._records import CHUNK_STEPS, Log, Run, chunks
+from sklearn_deeplinear.dynamics.runs._log import Log, Run
+from sklearn_deeplinear.dynamics.runs._records import CHUNK_STEPS, chunks
 
 
 @torch.no_grad()

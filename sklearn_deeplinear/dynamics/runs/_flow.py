@@ -9,7 +9,8 @@ import torch
 from sklearn_deeplinear.dynamics.runs._checkpoint import NO_CHECKPOINT, memory_of, recall, snapshot
 from sklearn_deeplinear.dynamics.runs._descent import warn_of
 from sklearn_deeplinear.dynamics.runs._integrators import FlowError, as_state, flow_states
-from sklearn_deeplinear.dynamics.runs._records import Log, chunks
+from sklearn_deeplinear.dynamics.runs._log import Log
+from sklearn_deeplinear.dynamics.runs._records import chunks
 
 
 @torch.no_grad()

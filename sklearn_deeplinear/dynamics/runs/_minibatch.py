@@ -14,7 +14,7 @@ from sklearn_deeplinear.dynamics.runs._batch_epochs import BatchEpochs
 from sklearn_deeplinear.dynamics.runs._checkpoint import NO_CHECKPOINT, snapshot
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
-from sklearn_deeplinear.dynamics.runs._records import Log
+from sklearn_deeplinear.dynamics.runs._log import Log
 from sklearn_deeplinear.dynamics.runs._resident_net import ResidentNet
 
 # What Adam adds to the root mean square of a gradient that it divides by: its authors' default,

@@ -8,7 +8,7 @@ import torch
 
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
-from sklearn_deeplinear.dynamics.runs._records import Log
+from sklearn_deeplinear.dynamics.runs._log import Log
 from sklearn_deeplinear.nn._norms import norms
 
 # Iterations without a decrease beyond rounding, in units of eps, after which there will be none.

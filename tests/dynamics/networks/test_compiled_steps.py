@@ -11,7 +11,8 @@ from sklearn_deeplinear.dynamics.networks._linear import LinearDynamics
 from sklearn_deeplinear.dynamics.networks._linear_pathways import LinearPathways
 from sklearn_deeplinear.dynamics.networks._pathways import pathway_dynamics
 from sklearn_deeplinear.dynamics.runs._descent import descend
-from sklearn_deeplinear.dynamics.runs._records import Log, record_iterations
+from sklearn_deeplinear.dynamics.runs._log import Log
+from sklearn_deeplinear.dynamics.runs._records import record_iterations
 from sklearn_deeplinear.theory import SecondMoments
 from tests.dynamics.networks.every_batch import KINDS, Kind, Sweep
 from tests.dynamics.networks.every_batch import linear as linear_batch
