@@ -178,6 +178,15 @@ def test_a_flow_that_blows_up_keeps_its_last_record():
     assert_array_equal(run.weights[-1][0], net.weight.detach().numpy())
 
 
+@pytest.mark.parametrize("size", [1e-100, 1e-160])
+def test_starts_may_be_small_beside_their_velocity(size):
+    """w' = -2 (w - 3), with tolerances beside which squares of the velocity overflow."""
+    net = torch.nn.Linear(1, 1, bias=False).double()
+    torch.nn.init.constant_(net.weight, size)
+    gradient_flow(net, lambda net: (net.weight - 3).square().sum(), time=0.5, atol=1e-9 * size)
+    assert net.weight.item() == pytest.approx(3 - 3 * np.exp(-1), rel=1e-6)
+
+
 def test_parameters_at_zero_need_an_absolute_tolerance():
     """Without one scipy's first step is no number, of which it takes one after the other."""
     net = torch.nn.Linear(3, 2).double()

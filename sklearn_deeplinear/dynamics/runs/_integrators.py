@@ -79,9 +79,10 @@ def flow_states(dynamics, times, end, *, rtol, atol, method, memory=None):
             "rtol allows no error at all."
         )
     else:
-        solver = getattr(scipy.integrate, method)(
-            velocity, 0.0, y, end / unit, rtol=rtol, atol=atol
-        )
+        with np.errstate(over="ignore", invalid="ignore"):  # then the first step is the least one
+            solver = getattr(scipy.integrate, method)(
+                velocity, 0.0, y, end / unit, rtol=rtol, atol=atol
+            )
     done = int(np.searchsorted(times, 0.0, side="right"))
     names = getattr(solver, "remembers", _REMEMBERED)
     if memory:
