@@ -123,6 +123,15 @@ def test_the_split_follows_the_random_state():
     assert fits[0].moments_.n_samples == 36
 
 
+def test_a_split_of_no_seed_leaves_the_global_state_alone():
+    X, y = np.random.RandomState(0).standard_normal((2, 40, 3))
+    before = np.random.get_state()[1]  # noqa: NPY002
+    model = DeepLinearRegressor(early_stopping=True, max_iter=20, tol=0)
+    losses = {model.fit(X, y).best_validation_loss_ for _ in range(3)}
+    assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+    assert len(losses) > 1
+
+
 def test_a_run_that_stops_early_does_not_warn_but_one_that_does_not_end_does():
     X, y = data_of("linear")
     options = {"early_stopping": True, "n_iter_no_change": 5, "step_size": 0.05}

@@ -28,6 +28,7 @@ from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfini
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
+from sklearn_deeplinear.estimators._options import own_random_state
 from sklearn_deeplinear.estimators._partial_fit import (
     Continued,
     check_partial_fit,
@@ -184,7 +185,10 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
     def _split(self, X, y, sample_weight):
         """Training data and those held out of them, drawn at random."""
         parts = [X, y] if sample_weight is None else [X, y, sample_weight]
-        options = {"test_size": float(self.validation_fraction), "random_state": self.random_state}
+        options = {
+            "test_size": float(self.validation_fraction),
+            "random_state": own_random_state(self.random_state),
+        }
         with _named("validation_fraction must leave samples to train on and to hold out"):
             parts = train_test_split(*parts, **options, stratify=self._strata(y))
             if not all(weight.any() for weight in parts[4:]):

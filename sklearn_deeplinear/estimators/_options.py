@@ -91,14 +91,15 @@ def linear_batch_flops(n_rows, shapes):
     return min(step_flops(n_rows, shapes), step_flops(min(d, m), shapes) + 4 * n_rows * d * m)
 
 
-def torch_generator(random_state):
-    """Return a torch generator of its own, seeded by a scikit-learn `random_state`.
+def own_random_state(random_state):
+    """Return the `random_state` of scikit-learn, for None one that the operating system seeds.
 
-    None seeds it from the operating system: the global generators are left alone.
+    The global generator, which None means elsewhere, is left alone.
     """
-    if random_state is None:
-        generator = torch.Generator()
-        generator.seed()
-        return generator
-    seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
+    return check_random_state(np.random.RandomState() if random_state is None else random_state)
+
+
+def torch_generator(random_state):
+    """Return a torch generator of its own, seeded by :func:`own_random_state`."""
+    seed = own_random_state(random_state).randint(np.iinfo(np.int32).max)
     return torch.Generator().manual_seed(int(seed))
