@@ -345,7 +345,18 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
 
     def _problem_of(self, X, y, sample_weight, options):
         self._learn_classes(y)
-        depth, shares, Y = check_depth(self.depth), self._shares(y, sample_weight), self._columns(y)
+        return self._problem_with(X, y, sample_weight)
+
+    def _problem_of_batch(self, X, y, sample_weight, options, first):
+        if first:
+            return self._problem_of(X, y, sample_weight, options)
+        if self._problem.fit_intercept != self.fit_intercept:
+            raise ValueError("fit_intercept must be what it was in former calls.")
+        return self._problem_with(X, y, sample_weight)
+
+    def _problem_with(self, X, y, sample_weight):
+        """The problem of data whose classes are known, by the parameters."""
+        depth, (Y, shares) = check_depth(self.depth), self._weighted(y, sample_weight)
         if self.fit_intercept and (shares @ self._indicators(y)).min() < np.finfo(float).eps:
             raise ValueError(
                 "sample_weight and class_weight must leave every class a weight, more than the "

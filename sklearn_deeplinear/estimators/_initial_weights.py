@@ -101,10 +101,11 @@ def given_weights(weights, shapes, name):
 
 
 def _of_another_shape(name):
-    """What to do when the weights are those of the previous fit."""
-    if not name.startswith("warm_start"):
-        return ""
-    return " Set warm_start=False, or keep the depth and width of the previous fit."
+    """What to do when the weights are those of the previous fit, or of an earlier batch."""
+    what = "the depth, the widths and the numbers of features and outputs of the previous"
+    if name.startswith("warm_start"):
+        return f" Set warm_start=False, or keep {what} fit."
+    return f" Keep {what} call, or start anew by fit." if name.startswith("partial_fit") else ""
 
 
 def first_gradient_step(moments):

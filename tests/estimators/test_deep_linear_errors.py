@@ -94,6 +94,8 @@ def test_a_warm_start_of_another_shape_is_refused():
         model.set_params(width=5).fit(X, Y)
     with pytest.raises(ValueError, match="warm_start"):
         model.set_params(depth=3, width=4).fit(X, Y)
+    with pytest.raises(ValueError, match="warm_start.* numbers of features and outputs"):
+        model.set_params(depth=2).fit(X[:, :2], Y)
 
 
 def test_an_initial_network_that_overflows_is_refused():

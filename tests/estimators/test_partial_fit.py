@@ -204,6 +204,25 @@ def test_the_optimizer_may_change():
     assert_allclose(model.coef_, DeepLinearRegressor(solver="analytic").fit(X, Y).coef_, rtol=1e-9)
 
 
+def test_changed_parameters_are_those_of_the_next_batch():
+    """Of classifiers, too, whose problem once stayed that of the first batch."""
+    first, second = slice(30), slice(30, N)
+    for name in ("linear", "relu pathways", "perceptron", "classifier", "linear classifier"):
+        estimator, y = STEPPED[name]
+        model = copied(estimator).partial_fit(X[first], y[first], **all_classes(y))
+        plain = copied(model).partial_fit(X[second], y[second])
+        decayed = copied(model, weight_decay=100.0).partial_fit(X[second], y[second])
+        squares = sum(np.sum(W**2) for W in flat(decayed.weights_))
+        assert decayed.objective_ - decayed.loss_ == pytest.approx(100 * squares, rel=1e-9)
+        assert not np.array_equal(flat(decayed.weights_)[0], flat(plain.weights_)[0])
+        with pytest.raises(ValueError, match="partial_fit.* must hold .* Keep the depth"):
+            copied(model, width=7).partial_fit(X[second], y[second])
+    model = DeepLinearClassifier(2, 6, weight_decay=0.1).fit(X, CLASSES)
+    model.set_params(solver="adam", fit_intercept=False)
+    with pytest.raises(ValueError, match="fit_intercept must be what it was"):
+        model.partial_fit(X, CLASSES)
+
+
 def test_schedules_count_epochs_of_all_calls():
     asked = []
     model = HomogeneousMLPRegressor(solver="sgd", step_size=lambda t: asked.append(t) or 1e-6)
