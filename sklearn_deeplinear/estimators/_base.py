@@ -38,6 +38,7 @@ from sklearn_deeplinear.estimators._partial_fit import (
 from sklearn_deeplinear.estimators._run_options import RunOptions, former
 from sklearn_deeplinear.estimators._solvers import initial_dynamics, solve
 from sklearn_deeplinear.estimators._tensors import as_float64
+from sklearn_deeplinear.estimators._training_data import with_weight
 from sklearn_deeplinear.theory import GlobalMinimum
 
 # Attributes whose values take time, made when they are asked for, and what the problem keeps then.
@@ -206,7 +207,7 @@ class TrainedNetwork(Documented, LoadsOlderFiles, CallbackSupportMixin, BaseEsti
             if Y.shape[1] != problem.n_outputs:
                 raise ValueError(f"y must hold {problem.n_outputs} columns, got {Y.shape[1]}.")
             dense = X if issparse(X) else as_float64(X)
-            return problem.validation(dense, Y, shares)
+            return problem.validation(*with_weight(dense, Y, shares))
 
     def _train(self, problem, options, data, place=NUMPY):
         listener = FitListener(self, *place.moved(list(data)), place=place)

@@ -33,6 +33,7 @@ from sklearn_deeplinear.estimators._sparse_classifier_problem import (
     is_filled_in,
 )
 from sklearn_deeplinear.estimators._tensors import log_softmax, through_torch
+from sklearn_deeplinear.estimators._training_data import with_weight
 from sklearn_deeplinear.nn._losses import LOSSES
 
 
@@ -363,6 +364,7 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
                 "rounding error of the others': without one its best intercept is infinite."
             )
         sparse = issparse(X)
+        X, Y, shares = with_weight(X, Y, shares)
         X = X.astype(np.float64, copy=False)
         mean_x = X.T @ shares if self.fit_intercept else np.zeros(X.shape[1])
         kind = SparseClassifierProblem if sparse else LinearClassifierProblem
@@ -383,9 +385,9 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
     def _problem_on(self, X, y, sample_weight, options):
         if issparse(X) or isinstance(self._problem, SparseClassifierProblem):
             raise ValueError("X must be dense, or small, for eigenvalues of a Hessian.")
+        X, Y, shares = with_weight(X, *self._weighted(y, sample_weight))
         X = np.asarray(X, dtype=np.float64) - self._problem.mean_x
-        shares = self._shares(y, sample_weight)
-        return replace(self._problem, X=X, Y=self._columns(y), shares=shares)
+        return replace(self._problem, X=X, Y=Y, shares=shares)
 
     def _weighted(self, y, sample_weight):
         return self._columns(y), self._shares(y, sample_weight)

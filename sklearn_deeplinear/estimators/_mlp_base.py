@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
-
 from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import linear_map, read_data, read_inputs, read_weight
 from sklearn_deeplinear._compat import StrOptions, _fit_context
@@ -14,6 +13,7 @@ from sklearn_deeplinear.estimators._base import TrainedNetwork
 from sklearn_deeplinear.estimators._constraints import SHARED
 from sklearn_deeplinear.estimators._perceptron_problem import PerceptronProblem
 from sklearn_deeplinear.estimators._tensors import like, through_torch
+from sklearn_deeplinear.estimators._training_data import with_weight
 from sklearn_deeplinear.estimators._units import check_units
 from sklearn_deeplinear.nn._activations import ACTIVATIONS, HOMOGENEOUS
 from sklearn_deeplinear.nn._initialisers import INITIALISERS
@@ -133,14 +133,14 @@ class HomogeneousMLP(TrainedNetwork):
 
     def _problem_of(self, X, y, sample_weight, options):
         targets = self._targets(y)  # which tell the weights of classes
-        problem = self._problem_with(X, targets, self._shares(y, sample_weight), options)
+        X, targets, shares = with_weight(X, targets, self._shares(y, sample_weight))
+        problem = self._problem_with(X, targets, shares, options)
         check_units(problem, X, targets)
         return problem
 
     def _problem_on(self, X, y, sample_weight, options):
-        return self._problem_with(
-            X, self._known_targets(y), self._shares(y, sample_weight), options
-        )
+        data = with_weight(X, self._known_targets(y), self._shares(y, sample_weight))
+        return self._problem_with(*data, options)
 
     def _weighted(self, y, sample_weight):
         return self._as_matrix(y), self._shares(y, sample_weight)

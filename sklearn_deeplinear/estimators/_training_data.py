@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 
 from sklearn_deeplinear._arrays import is_tensor
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
@@ -14,6 +15,22 @@ from sklearn_deeplinear.estimators._tensors import less, like
 from sklearn_deeplinear.theory import SecondMoments
 from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._location import shares_of
+
+
+def with_weight(X, Y, shares):
+    """Rows (n, d) and (n, m) of positive shares (n,), and these.
+
+    Others are left out, not multiplied by zero: what no network can count, as a number that
+    stands for missing ones, may overflow on its way.
+    """
+    used = shares > 0
+    if used.all():
+        return X, Y, shares
+    return *(part[_index_of(used, part)] for part in (X, Y)), shares[used]
+
+
+def _index_of(used, part):
+    return torch.from_numpy(used).to(part.device) if is_tensor(part) else used
 
 
 @dataclass(frozen=True)
@@ -34,13 +51,15 @@ class TrainingData:
     moments: SecondMoments
 
     def centred(self) -> tuple[Any, Any, Any]:
-        """X (n, d) and Y (n, m) less their means, where they are; and shares (n, 1) of sum one."""
+        """X (n, d) and Y (n, m) less their means, where they are; and shares (n, 1) of sum one.
+
+        Samples of weight zero are left out.
+        """
         n = len(self.X)
         weight = np.ones(n) if self.sample_weight is None else np.asarray(self.sample_weight)
-        X = less(self.X, self.moments.mean_x)
-        Y = less(self.y.reshape(n, -1), self.moments.mean_y)
-        share = shares_of(weight)[:, None]
-        return X, Y, X.new_tensor(share) if is_tensor(X) else share
+        X, Y, share = with_weight(self.X, self.y.reshape(n, -1), shares_of(weight))
+        X, Y = less(X, self.moments.mean_x), less(Y, self.moments.mean_y)
+        return X, Y, X.new_tensor(share[:, None]) if is_tensor(X) else share[:, None]
 
     def resident(self, tensor):
         """The centred data as :class:`ResidentData`, on the device of a `tensor`."""

@@ -40,6 +40,24 @@ def test_only_ratios_of_sample_weights_matter(name, exponent):
     assert_allclose(scaled.predict(X), plain.predict(X), rtol=1e-12)
 
 
+@pytest.mark.parametrize("solver", [None, "sgd"])
+@pytest.mark.parametrize("name", MODELS)
+def test_samples_of_weight_zero_are_as_if_left_out(name, solver):
+    """Whatever numbers they hold, and although automatic steps follow the longest inputs."""
+    rng = np.random.RandomState(0)
+    X, weight = rng.randn(60, 3), rng.choice([0.0, 1.0, 2.0], 60)
+    y = X[:, 0] > 0 if "classifier" in name else X[:, 0]
+    used, spoilt = weight > 0, X.copy()
+    spoilt[~used] *= rng.choice([1.0, 1e200], (np.sum(~used), 1))
+    model = clone(MODELS[name]).set_params(early_stopping=True, n_iter_no_change=3)
+    model.set_params(solver=solver or model.solver)
+    left_out = clone(model).fit(X[used], y[used], weight[used], X[used], y[used], weight[used])
+    model.fit(spoilt, y, weight, spoilt, y, weight)
+    assert_allclose(model.objective_, left_out.objective_, rtol=1e-12)
+    assert_allclose(model.best_validation_loss_, left_out.best_validation_loss_, rtol=1e-12)
+    assert_allclose(model.predict(X), left_out.predict(X), rtol=1e-9)
+
+
 @pytest.mark.parametrize("solver", ["analytic", "gd", "lbfgs"])
 def test_classes_whose_weight_is_rounding_are_said_to_have_none(solver):
     rng = np.random.RandomState(0)
