@@ -7,10 +7,12 @@ from functools import cached_property, reduce
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.sparse import issparse
 
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
 from sklearn_deeplinear.dynamics.networks._linear_classifier import LinearClassifierDynamics
 from sklearn_deeplinear.dynamics.networks._sample_gradient import SampleGradient
+from sklearn_deeplinear.dynamics.networks._sparse_inputs import SparseInputs
 from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.dynamics.step_sizes._adam_step_size import adam_step_size
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import auto_network_step_size
@@ -201,8 +203,9 @@ class LinearClassifierProblem:
         return BatchNetwork(network, data, self.weight_decay, renew)
 
     def validation(self, X, Y, shares):
-        """Other data less the mean of these inputs."""
-        return ValidationData(X - self.mean_x, Y, shares, self.loss)
+        """Other data less the mean of these inputs, sparse where they are too many to fill in."""
+        X = SparseInputs(X, self.mean_x) if issparse(X) else X - self.mean_x
+        return ValidationData(X, Y, shares, self.loss)
 
     def attributes(self, dynamics) -> dict[str, Any]:
         """Weights, and the map and intercept that they make, shaped like LogisticRegression's."""

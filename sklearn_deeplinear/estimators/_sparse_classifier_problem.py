@@ -10,7 +10,6 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 
 from sklearn_deeplinear.dynamics.networks._linear_classifier import LinearClassifierDynamics
 from sklearn_deeplinear.dynamics.networks._sparse_inputs import SparseInputs, SparseSampleGradient
-from sklearn_deeplinear.dynamics.runs._validation import ValidationData
 from sklearn_deeplinear.estimators._advice import LONGER
 from sklearn_deeplinear.estimators._initial_weights import initial_weights, sized_outputs
 from sklearn_deeplinear.estimators._linear_classifier_problem import LinearClassifierProblem
@@ -20,7 +19,6 @@ from sklearn_deeplinear.nn._losses import LOSSES
 _FEW = 2**22
 # Error of the largest eigenvalue of the inputs, which step sizes need not know better.
 _TOL = 1e-3
-_LIKE = torch.empty(0, dtype=torch.float64)
 
 
 def is_filled_in(X):
@@ -38,7 +36,7 @@ class SparseClassifierProblem(LinearClassifierProblem):
 
     @cached_property
     def _rows(self):
-        return SparseInputs(self.X, self.mean_x, _LIKE)
+        return SparseInputs(self.X, self.mean_x)
 
     @cached_property
     def _top(self):
@@ -120,10 +118,6 @@ class SparseClassifierProblem(LinearClassifierProblem):
         data_term = SparseSampleGradient(X, Y, shares, self.loss, self.fit_intercept)
         weights = [W.to(options.like) for W in start]
         return LinearClassifierDynamics(weights, data_term, self.weight_decay)
-
-    def validation(self, X, Y, shares):
-        """Other data less the mean of these inputs."""
-        return ValidationData(SparseInputs(X, self.mean_x, _LIKE), Y, shares, self.loss)
 
 
 def _needs_dense(names):

@@ -117,6 +117,20 @@ def test_small_sparse_data_are_filled_in():
     assert model.objective_ == pytest.approx(model.fit(X, y).objective_, rel=1e-12)
 
 
+@pytest.mark.parametrize("filled_in", [60, 40], ids=["training", "validation"])
+def test_validation_data_are_small_or_large(monkeypatch, filled_in):
+    """Whatever the training data are: each is filled in, or not, by its own size."""
+    X, y = sparse_data(2)
+    train, held_out = slice(60), slice(40, 80)
+    model = DeepLinearClassifier(2, 4, weight_decay=0.01, max_iter=5, tol=0)
+    dense = model.fit(X[train], y[train], None, X[held_out], y[held_out]).trajectory_
+    monkeypatch.setattr(_deep_linear_classifier, "is_filled_in", lambda X: X.shape[0] == filled_in)
+    sparse = scipy.sparse.csr_array(X)
+    run = model.fit(sparse[train], y[train], None, sparse[held_out], y[held_out]).trajectory_
+    # The start is known to the error of the largest eigenvalue of the inputs.
+    np.testing.assert_allclose(run.validation_loss, dense.validation_loss, rtol=5e-3)
+
+
 def test_memory_is_that_of_products():
     X = scipy.sparse.random(2000, 20_000, 1e-3, random_state=0, format="csr")
     y = X @ np.random.default_rng(0).normal(size=20_000) > 0

@@ -17,13 +17,15 @@ class SparseInputs:
         Inputs.
     mean : ndarray of shape (d,)
         What is taken out of every row.
-    like : tensor
-        Of the device and the precision of products; these are made by scipy, on the CPU.
+    like : tensor, optional
+        Of the device and the precision of products, which scipy makes on the CPU; None is float64
+        there.
     """
 
     ndim = 2
 
-    def __init__(self, X, mean, like):
+    def __init__(self, X, mean, like=None):
+        like = torch.empty(0, dtype=torch.float64) if like is None else like
         dtype = torch.empty(0, dtype=like.dtype).numpy().dtype
         self.X, self.mean, self.like = X.tocsr().astype(dtype), mean.astype(dtype), like
         self.shape = X.shape
