@@ -132,8 +132,8 @@ class NetworkRegressor(MultiOutputMixin, StreamedRegressor, WithMinimum, Trained
         options = RunOptions.of(self)
         if options.rows_of_a_step is not None:
             raise ValueError(
-                'solver must be "gd", "flow" or "analytic" in fit_moments, got '
-                f'"{self.solver}": mini-batches are made of samples, which moments do not hold.'
+                f'solver must not be "{self.solver}" in fit_moments: mini-batches are made of '
+                'samples, which moments do not hold. "gd", "lbfgs" and others need none.'
             )
         if self.early_stopping:
             raise ValueError(

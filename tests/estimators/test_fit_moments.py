@@ -112,7 +112,7 @@ def test_callbacks_follow_a_fit_to_moments():
 @pytest.mark.parametrize("cls", [DeepLinearRegressor, MultiPathwayRegressor])
 def test_mini_batches_need_samples(cls, solver):
     X, y, _ = data(1)
-    with pytest.raises(ValueError, match="solver must be"):
+    with pytest.raises(ValueError, match=f'solver must not be "{solver}" in fit_moments'):
         cls(solver=solver).fit_moments(SecondMoments.from_data(X, y))
 
 
