@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Self
 
 import numpy as np
+from sklearn.base import is_classifier
+
 from sklearn_deeplinear._all_or_nothing import all_or_nothing
 from sklearn_deeplinear._arrays import linear_map, read_data, read_inputs, read_weight
 from sklearn_deeplinear._compat import StrOptions, _fit_context
@@ -135,12 +137,13 @@ class HomogeneousMLP(TrainedNetwork):
         targets = self._targets(y)  # which tell the weights of classes
         X, targets, shares = with_weight(X, targets, self._shares(y, sample_weight))
         problem = self._problem_with(X, targets, shares, options)
-        check_units(problem, X, targets)
+        check_units(problem, X, targets, "X" if is_classifier(self) else "X and y")
         return problem
 
     def _problem_on(self, X, y, sample_weight, options):
-        data = with_weight(X, self._known_targets(y), self._shares(y, sample_weight))
-        return self._problem_with(*data, options)
+        targets = self._known_targets(y)
+        X, targets, shares = with_weight(X, targets, self._shares(y, sample_weight))
+        return self._problem_with(X, targets, shares, options)
 
     def _weighted(self, y, sample_weight):
         return self._as_matrix(y), self._shares(y, sample_weight)

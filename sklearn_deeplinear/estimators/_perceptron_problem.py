@@ -85,10 +85,11 @@ class PerceptronProblem:
 
     def advice(self, n_steps):
         """What to do about a run of `n_steps` that is not done."""
-        scale = self._root_mean_square(self.X)
+        scale, targets = map(self._root_mean_square, (self.X, self.Y))
         if not self.fit_bias:
             return network_advice(scale)
-        return network_advice(np.append(scale, 1.0), self._root_mean_square(self.Y).max())
+        # All of them together: indicators of many classes are small, a column at a time.
+        return network_advice(np.append(scale, 1.0), float(np.linalg.norm(targets)))
 
     def _root_mean_square(self, columns):
         return (self.shares @ columns.square()).sqrt().numpy(force=True)

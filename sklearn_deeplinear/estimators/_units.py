@@ -27,7 +27,7 @@ _LEAST = 1e-6
 _MARGIN = 20
 
 
-def check_units(problem, X, Y):
+def check_units(problem, X, Y, named="X and y"):
     """Raise a ValueError if a perceptron cannot be trained on data in their units.
 
     Parameters
@@ -36,6 +36,8 @@ def check_units(problem, X, Y):
         The objective.
     X, Y : arrays of shapes (n, d) and (n, m)
         Inputs and targets as they were given, perhaps in a precision of more numbers.
+    named : str, default="X and y"
+        What has units: of a classifier "X" alone.
     """
     loss, depth = LOSSES[problem.loss], len(problem.shapes)
     x = _size(problem.X, problem.shares)
@@ -46,13 +48,11 @@ def check_units(problem, X, Y):
     )
     if not vanished and not (x > 0 and y > 0):
         return  # zero is so in all units
-    regression = problem.loss == "squared_error"
-    named = "X and y" if regression else "X"
     check_numbers(0.0 if vanished else x, y, depth, problem.X.dtype, named)
     inputs = min(x, 2 ** (np.log2(y) - (np.log2(y) - np.log2(x)) / depth))
     if problem.fit_bias and inputs < _LEAST:
         how = "Standardise X (sklearn.preprocessing.StandardScaler)"
-        how += ", and scale y (sklearn.compose.TransformedTargetRegressor)" * regression
+        how += ", and scale y (sklearn.compose.TransformedTargetRegressor)" * (named != "X")
         raise ValueError(
             f"{named} must be in larger units, or fit_bias=False: with {_told(x, y)}, a layer gets "
             f"inputs of the size of {inputs:.1g} beside the constant 1 that biases multiply, and "

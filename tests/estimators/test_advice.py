@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 from sklearn import datasets
 from sklearn.base import clone
@@ -121,6 +122,15 @@ def test_perceptrons_are_told_what_makes_them_slow(name, change, word):
     if word == "on purpose":
         assert "StandardScaler" not in text
     assert warnings_of(clone(model).set_params(tol=0), scale(X), y) == []
+
+
+def test_classifiers_are_not_told_to_scale_targets():
+    """However small the share of each of many classes is."""
+    X, y = np.random.RandomState(0).standard_normal((256, 4)), np.arange(256) % 128
+    for loss in ("cross_entropy", "squared_error"):
+        model = HomogeneousMLPClassifier(width=10, loss=loss, max_iter=3, random_state=0)
+        (text,) = warnings_of(model, X, y)
+        assert "targets" not in text and "on purpose" in text
 
 
 @pytest.mark.parametrize("solver", ["gd", "flow", "sgd", "adam", "analytic"])

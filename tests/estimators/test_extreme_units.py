@@ -210,8 +210,9 @@ def test_units_beside_which_only_biases_would_move_are_refused(x_unit, y_unit):
         BatchedGridSearchCV(model, {"weight_decay": [0.0]}, cv=2, error_score="raise").fit(*data)
     assert clone(model).set_params(fit_bias=False).fit(*data).stop_reason_ == "max_iter"
     if y_unit == 1:
-        with pytest.raises(ValueError, match="^X must be in larger units"):
-            HomogeneousMLPClassifier(3, 4).fit(data[0], Y[:, 0] > 0)
+        for loss in ("cross_entropy", "squared_error"):
+            with pytest.raises(ValueError, match=r"^X must be in larger units(?!.*scale y)"):
+                HomogeneousMLPClassifier(3, 4, loss=loss).fit(data[0], Y[:, 0] > 0)
 
 
 def test_zeros_have_no_units():
