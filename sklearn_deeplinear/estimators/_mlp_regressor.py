@@ -57,9 +57,9 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
     tol : float, default=1e-6
         Stop at the first record where the norm of the gradient on all data is at most `tol`
         times its first value, or its rounding error where that is known. 0 makes all
-        `max_iter` steps. Where descent on all data does not get there it warns, unless the
-        objective is known to be within ``tol / 100`` of its minimum, relative to itself
-        (:ref:`unfinished-runs`).
+        `max_iter` steps, of "lbfgs" all that lead down. Where descent on all data does not get
+        there it warns, unless the objective is known to be within ``tol / 100`` of its minimum,
+        relative to itself (:ref:`unfinished-runs`).
     early_stopping : bool, default=False
         Stop when the loss on validation data has not fallen for `n_iter_no_change` records, and
         keep the weights of the record where it was least. The validation data are those that
@@ -139,8 +139,9 @@ class HomogeneousMLPRegressor(MultiOutputMixin, RegressorMixin, HomogeneousMLP):
     converged_ : bool
         Whether `tol` was reached, by the gradient or else by the objective.
     stop_reason_ : str
-        Why training ended: "converged", "max_iter", "early_stopping", "diverged", "interrupted"
-        or "callback". After divergence the last finite record is kept.
+        Why training ended: "converged", "max_iter", "early_stopping", "diverged", "interrupted",
+        "callback", or "stalled" where "lbfgs" finds no way down from a kink of the units. After
+        divergence the last finite record is kept.
     best_validation_loss_ : float or None
         Least of ``trajectory_.validation_loss``, with `early_stopping` that of `weights_`; None
         without validation data.

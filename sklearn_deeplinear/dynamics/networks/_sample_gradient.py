@@ -18,6 +18,7 @@ from sklearn_deeplinear.dynamics.networks._map_gradient import MapGradient
 from sklearn_deeplinear.dynamics.networks._stacks import chosen
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
+from sklearn_deeplinear.nn._norms import norms
 
 
 class SampleGradient(MapGradient):
@@ -103,7 +104,7 @@ class SampleGradient(MapGradient):
 
     def slope_size(self):
         """Mean norm of the inputs: slopes in the outputs are of the order of one."""
-        return (self.shares.squeeze(-1) * torch.linalg.vector_norm(self.X, dim=-1)).sum(-1)
+        return (self.shares.squeeze(-1) * norms(self.X)).sum(-1)
 
     def hessian_eigenvalues(self, weights, weight_decay, k, which):
         """Extreme eigenvalues of the Hessian of the objective of a single network."""

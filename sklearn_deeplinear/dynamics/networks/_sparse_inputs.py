@@ -46,9 +46,10 @@ class SparseInputs:
 
     def norms(self):
         """Norms of the rows, a tensor of shape (n,)."""
-        squares = self.X.multiply(self.X).sum(axis=1) + np.sum(self.mean**2)
-        squares = np.ravel(squares) - 2 * (self.X @ self.mean)
-        return self._tensor(np.sqrt(np.maximum(squares, 0.0)))
+        unit = float(abs(self.X).max()) or 1.0  # the squares of which may be no numbers
+        X, mean = self.X / unit, self.mean / unit
+        squares = np.ravel(X.multiply(X).sum(axis=1) + np.sum(mean**2)) - 2 * (X @ mean)
+        return self._tensor(unit * np.sqrt(np.maximum(squares, 0.0)))
 
     def _tensor(self, array):
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.like)

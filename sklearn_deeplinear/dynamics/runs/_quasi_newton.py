@@ -7,14 +7,18 @@ import scipy.optimize
 import torch
 
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
-from sklearn_deeplinear.dynamics.runs._descent import warn_of_ending
+from sklearn_deeplinear.dynamics.runs._descent import warn_of, warn_of_ending
 from sklearn_deeplinear.dynamics.runs._log import Log
 from sklearn_deeplinear.nn._norms import norms
 
 # Iterations without a decrease beyond rounding, in units of eps, after which there will be none.
-_STALLED, _ROUNDING = 20, 4
+_LAST, _ROUNDING = 20, 4
 # Between the least and the largest number.
 _DOUBLINGS = 2100
+_STALLS = (
+    "L-BFGS found no way down from a kink of the units, where the gradient is above tol. "
+    'solver="gd" or "adam", with warm_start=True, may go on; tol=0 stays there without a warning.'
+)
 # Pairs of steps and gradients that stand for the Hessian, and evaluations in a line search.
 _NO_LIMIT, _LARGE = 2**31 - 1, 1e100
 _OPTIONS = {"maxcor": 20, "maxls": 50, "ftol": 0.0, "gtol": 0.0}
@@ -37,8 +41,9 @@ def minimise(dynamics, iterations, *, meters=None, tol=0.0, record_weights=False
     Returns
     -------
     run : Run
-        `time` repeats `iteration`: the path follows no flow. A run that rounding errors keep
-        from going down any further has converged.
+        `time` repeats `iteration`: the path follows no flow. A run that finds no way down has
+        converged, for it is rounding errors that keep it; but where units have kinks these may
+        do so at any gradient, and it has "stalled", which warns unless `tol` is 0.
     """
     log = Log(dynamics, meters, tol, record_weights)
     log.begin()
@@ -50,6 +55,8 @@ def minimise(dynamics, iterations, *, meters=None, tol=0.0, record_weights=False
         search.reason = "interrupted"
     run = log.run(search.reason or "max_iter")
     warn_of_ending(run)
+    if run.stop_reason == "stalled" and tol > 0:
+        warn_of(run, _STALLS)
     return run
 
 
@@ -68,6 +75,7 @@ class _Search:
         self.lowest, self.lowest_iteration = np.inf, 0
         first, self.eps = log.parts[0], torch.finfo(dynamics.state.dtype).eps
         self.unit = float(first["objective"][0]) or 1.0
+        self.at_rest = "stalled" if hasattr(dynamics, "linearised") else "converged"
         self.enough = max(log.tol * float(first["gradient_norm"][0]), float(log.rounding))
         self._measure_size()
 
@@ -87,7 +95,7 @@ class _Search:
                 if self._leave_plateau():
                     self.iteration += 1
                 else:
-                    self.reason = "converged"
+                    self.reason = self.at_rest
         self._record()
 
     def _minimise(self):
@@ -105,7 +113,7 @@ class _Search:
     @property
     def stalled(self):
         """Whether only rounding errors have moved the objective for a while."""
-        return self.iteration - self.lowest_iteration >= _STALLED
+        return self.iteration - self.lowest_iteration >= _LAST
 
     def _is_lower(self, value):
         """Whether an objective is below the lowest one by more than rounding."""

@@ -64,6 +64,20 @@ def test_a_network_with_kinks_goes_down():
     assert model.score(inputs, classes) > 0.95
 
 
+def test_a_search_that_kinks_keep_does_not_say_that_it_has_converged():
+    rng = np.random.RandomState(1)
+    inputs, outputs = rng.standard_normal((30, 2)), rng.standard_normal(30)
+    model = HomogeneousMLPRegressor(2, 5, solver="lbfgs", random_state=0)
+    with pytest.warns(TrainingWarning, match="found no way down from a kink") as caught:
+        model.fit(inputs, outputs)
+    norms = model.trajectory_.gradient_norm
+    assert (model.stop_reason_, model.converged_) == ("stalled", False)
+    assert norms[-1] > 1e-2 * norms[0]
+    assert caught[0].message.gradient_ratio == norms[-1] / norms[0]
+    model.set_params(tol=0).fit(inputs, outputs)  # warnings are errors
+    assert (model.stop_reason_, model.converged_) == ("stalled", False)
+
+
 def test_a_smooth_perceptron_ends_where_no_direction_leads_down():
     network = HomogeneousMLPRegressor(
         2, 4, activation="identity", solver="lbfgs", weight_decay=0.05, random_state=0
