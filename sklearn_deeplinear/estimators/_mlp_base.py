@@ -140,6 +140,11 @@ class HomogeneousMLP(TrainedNetwork):
         check_units(problem, X, targets, "X" if is_classifier(self) else "X and y")
         return problem
 
+    def _problem_of_batch(self, X, y, sample_weight, options, first):
+        if not first and self.fit_bias != (self.biases_ is not None):
+            raise ValueError("fit_bias must be what it was in former calls.")
+        return super()._problem_of_batch(X, y, sample_weight, options, first)
+
     def _problem_on(self, X, y, sample_weight, options):
         targets = self._known_targets(y)
         X, targets, shares = with_weight(X, targets, self._shares(y, sample_weight))

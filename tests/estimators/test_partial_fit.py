@@ -217,6 +217,11 @@ def test_changed_parameters_are_those_of_the_next_batch():
         assert not np.array_equal(flat(decayed.weights_)[0], flat(plain.weights_)[0])
         with pytest.raises(ValueError, match="partial_fit.* must hold .* Keep the depth"):
             copied(model, width=7).partial_fit(X[second], y[second])
+    for name in ("perceptron", "perceptron, sgd", "classifier"):
+        estimator, y = STEPPED[name]
+        model = copied(estimator).partial_fit(X, y, **all_classes(y)).set_params(fit_bias=False)
+        with pytest.raises(ValueError, match="fit_bias must be what it was in former calls"):
+            model.partial_fit(X, y)
     model = DeepLinearClassifier(2, 6, weight_decay=0.1).fit(X, CLASSES)
     model.set_params(solver="adam", fit_intercept=False)
     with pytest.raises(ValueError, match="fit_intercept must be what it was"):
