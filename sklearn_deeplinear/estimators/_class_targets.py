@@ -115,7 +115,11 @@ class ClassTargets:
             totals = shares @ Y
             factors = 1 / np.where(totals > 0, totals, np.inf)
         else:
-            factors = compute_class_weight(self.class_weight, classes=on_host(self.classes_), y=y)
+            try:
+                classes = on_host(self.classes_)
+                factors = compute_class_weight(self.class_weight, classes=classes, y=y)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"class_weight must give labels numbers: {error}") from error
             if not (factors >= 0).all() or not np.isfinite(factors).all():
                 raise ValueError(
                     "class_weight must hold finite numbers that are not negative, got "

@@ -334,9 +334,12 @@ def test_class_weights_are_factors_on_sample_weights(loss, solver):
         assert_allclose(model.trajectory_.validation_loss, model.trajectory_.loss, rtol=1e-10)
 
 
-@pytest.mark.parametrize("class_weight", [{0: -1.0}, {0: np.nan}, {0: 0, 1: 0, 2: 0}, {"a": 1}])
+@pytest.mark.parametrize(
+    "class_weight",
+    [{0: -1.0}, {0: np.nan}, {0: 0, 1: 0, 2: 0}, {"a": 1}, {0: "a"}, {0: [1, 2]}, {0: None}],
+)
 def test_class_weights_that_are_none_are_named(class_weight):
-    with pytest.raises(ValueError, match="class_weight|classes"):
+    with pytest.raises(ValueError, match="class_weight must"):
         HomogeneousMLPClassifier(class_weight=class_weight).fit(*load_iris(return_X_y=True))
 
 
