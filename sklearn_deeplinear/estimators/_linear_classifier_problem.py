@@ -7,6 +7,7 @@ from functools import cached_property, reduce
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
 
 from sklearn_deeplinear.dynamics.networks._arrays import arrays
@@ -25,6 +26,7 @@ from sklearn_deeplinear.estimators._initial_weights import (
 )
 from sklearn_deeplinear.estimators._options import linear_batch_flops, step_flops
 from sklearn_deeplinear.estimators._problem import BatchNetwork
+from sklearn_deeplinear.estimators._units import check_inputs
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.nn._losses import LOSSES
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
@@ -140,6 +142,7 @@ class LinearClassifierProblem:
 
     def initial(self, options, generator):
         """Start as `init` and `init_scale` ask for it."""
+        check_inputs(*map(torch.from_numpy, (self.X, self.shares)), len(self.shapes), options.dtype)
         how = options.init, options.init_scale
         first_step = first_gradient_step(self.moments) / LOSSES[self.loss].curvature
         weights = initial_weights(*how, self.shapes, generator, first_step, noisy=False)

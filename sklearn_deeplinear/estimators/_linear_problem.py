@@ -37,6 +37,7 @@ from sklearn_deeplinear.estimators._problem import (
     check_attained,
 )
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
+from sklearn_deeplinear.estimators._units import check_moments
 from sklearn_deeplinear.nn._homogeneous import HomogeneousNetwork
 from sklearn_deeplinear.theory import GlobalMinimum, SecondMoments, global_minimum
 from sklearn_deeplinear.theory._certify import proven_bound
@@ -158,6 +159,7 @@ class LinearProblem:
                 'init must be "spectral" with sparse X of many features, got '
                 f"{options.init!r}: other weights leave the space in which these are known."
             )
+        check_moments(self.moments, self.depth, options.dtype, linear=True)
         first_step = first_gradient_step(self.moments)
         weights = initial_weights(*how, self.shapes, generator, first_step, self.noise.any())
         return sized_weights(*how, self._in_reach(weights, "init"), self.moments)

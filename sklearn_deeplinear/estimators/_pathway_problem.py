@@ -35,9 +35,8 @@ from sklearn_deeplinear.estimators._problem import (
     check_attained,
 )
 from sklearn_deeplinear.estimators._training_data import TrainingData, validation_data
-from sklearn_deeplinear.estimators._units import check_numbers
+from sklearn_deeplinear.estimators._units import check_moments
 from sklearn_deeplinear.nn._activations import ACTIVATIONS
-from sklearn_deeplinear.nn._norms import norms
 from sklearn_deeplinear.nn._parallel_pathways import ParallelPathways
 from sklearn_deeplinear.theory import PathwayMinimum, SecondMoments
 from sklearn_deeplinear.theory._known_weights import minimum_beside
@@ -164,11 +163,8 @@ class PathwayProblem:
 
     def initial(self, options, generator):
         """Start as `init` and `init_scale` ask for it."""
-        if not self.linear and ACTIVATIONS[self.activation].homogeneous:
-            factors = self.moments.input_factor, self.moments.output_factor
-            x, y = (float(norms(torch.from_numpy(R), dim=(0, 1))) for R in factors)
-            if x > 0 and y > 0:
-                check_numbers(x, y, max(self.depths), options.dtype)
+        if ACTIVATIONS[self.activation].homogeneous:
+            check_moments(self.moments, max(self.depths), options.dtype, self.linear)
         return pathway_initial_weights(options.init, options.init_scale, self, generator)
 
     def given(self, parameters, name):

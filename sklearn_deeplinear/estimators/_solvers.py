@@ -32,6 +32,9 @@ from sklearn_deeplinear.estimators._options import check_step_size, torch_genera
 from sklearn_deeplinear.estimators._run_key import run_key
 from sklearn_deeplinear.nn._norms import norms
 
+# Root mean square of the gradient beside the least entry whose square Adam has to keep, a 1e-3 of
+# it: 1e5 times smaller ones are below the `eps` that it adds.
+_KEPT_SHARE = 1e5 * 1e3**0.5
 # Size of weights below which a flow need not know them, in that of the largest weight.
 _SMALL_WEIGHT = 1e-3
 
@@ -243,7 +246,10 @@ def _check_squares(dynamics, options):
     """Raise a ValueError if squares of the first gradient overflow or vanish in PyTorch."""
     dynamics.evaluate()
     size, limits = float(norms(dynamics.gradient)), torch.finfo(dynamics.state.dtype)
-    if size and not limits.tiny**0.5 < size < limits.max**0.5:
+    least = limits.tiny**0.5
+    if OPTIMIZERS[options.solver].rescales:  # what is divided by nothing makes endless steps
+        least *= _KEPT_SHARE * dynamics.state.numel() ** 0.5
+    if size and not least < size < limits.max**0.5:
         raise ValueError(
             f'X and y must be in other units with solver="{options.solver}": the first gradient '
             f"is of the size of {size:.1g}, the square of which is no {dynamics.state.dtype} "

@@ -13,6 +13,7 @@ from sklearn_deeplinear.dynamics.networks._sparse_inputs import SparseInputs, Sp
 from sklearn_deeplinear.estimators._advice import LONGER
 from sklearn_deeplinear.estimators._initial_weights import initial_weights, sized_outputs
 from sklearn_deeplinear.estimators._linear_classifier_problem import LinearClassifierProblem
+from sklearn_deeplinear.estimators._units import check_inputs
 from sklearn_deeplinear.nn._losses import LOSSES
 
 # Sparse samples of so few numbers in all, 32 MB, are filled in: all that is exact is then known.
@@ -80,6 +81,8 @@ class SparseClassifierProblem(LinearClassifierProblem):
 
     def initial(self, options, generator):
         """Start as `init` and `init_scale` ask for it."""
+        sizes = self._rows.norms()[:, None]
+        check_inputs(sizes, torch.from_numpy(self.shares), len(self.shapes), options.dtype)
         how, shares = (options.init, options.init_scale), self.shares[:, None]
         Y = self.Y - shares.T @ self.Y if self.fit_intercept else self.Y
         cross = self._rows.back(torch.from_numpy(shares * Y)).numpy().T

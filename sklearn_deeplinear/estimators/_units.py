@@ -1,4 +1,4 @@
-"""Units of the data in which networks of rectifying units can be trained, or what is wrong.
+"""Units of the data in which networks can be trained, or what is wrong.
 
 Inputs of size x and targets of size y are fitted by L layers of the size c = (y / x)^(1/L). What
 a run computes is then of the sizes of x and y, of c and its square, and of
@@ -60,21 +60,44 @@ def check_units(problem, X, Y, named="X and y"):
         )
 
 
-def check_numbers(x, y, depth, dtype, named="X and y"):
-    """Raise a ValueError unless all that a run computes is within the numbers of a precision."""
+def check_numbers(x, y, depth, dtype, named="X and y", linear=False):
+    """Raise a ValueError unless all that a run computes is within the numbers of a precision.
+
+    Networks that are `linear` are trained on moments, in which samples and values of the layers
+    do not appear.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         log_x, log_y = np.log2([x, y])
         c = (log_y - log_x) / depth
-        slopes = log_y, log_y + (depth - 1) * c, log_y - c
         step = 2 * (c - log_y)
-        sizes = [log_x, c, 2 * log_y, step, -step, *slopes, *(step + slope for slope in slopes)]
+        sizes = [log_x, c, 2 * log_y, step, -step]
+        if linear:
+            sizes += [2 * log_x, log_x + log_y, 2 * log_y - c]
+        else:
+            slopes = log_y, log_y + (depth - 1) * c, log_y - c
+            sizes += [*slopes, *(step + slope for slope in slopes)]
     limits = torch.finfo(dtype)
     low, high = np.log2(limits.tiny) + _MARGIN, np.log2(limits.max) - _MARGIN
-    if not (low < min(sizes) and max(*sizes, 2 * c) < high):
+    if not (low < min(sizes) and max(sizes) < high and (linear or 2 * c < high)):
         raise ValueError(
             f"{named} must be in units nearer to 1: with {_told(x, y)}, gradients, steps or "
             f"squares on the way of training are no {dtype} numbers."
         )
+
+
+def check_moments(moments, depth, dtype, linear):
+    """:func:`check_numbers` of data of which the moments are known; zero is so in all units."""
+    factors = moments.input_factor, moments.output_factor
+    x, y = (float(norms(torch.from_numpy(R), dim=(0, 1))) for R in factors)
+    if x > 0 and y > 0:
+        check_numbers(x, y, depth, dtype, linear=linear)
+
+
+def check_inputs(X, shares, depth, dtype):
+    """:func:`check_numbers` of inputs whose outputs tell classes apart, and have the size of 1."""
+    x = _size(X, shares)
+    if x > 0:
+        check_numbers(x, 1.0, depth, dtype, "X")
 
 
 def _told(x, y):

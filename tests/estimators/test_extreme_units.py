@@ -240,6 +240,51 @@ def test_single_precision_has_fewer_units():
             clone(model).fit(X * 2.0**x, Y * 2.0**y)
 
 
+@pytest.mark.parametrize("solver", ["gd", "lbfgs", "flow", "adam"])
+def test_linear_networks_in_single_precision_do_not_take_units_of_no_numbers(solver):
+    """Where losses or gradients vanish they would be at rest, with weights that say nothing."""
+    X, Y = make_data()
+    options = {"solver": solver, "dtype": "float32", "max_iter": 8, "random_state": 0}
+    for kind in (DeepLinearRegressor, MultiPathwayRegressor):
+        model = kind(2, 4, init="spectral", **options)
+        plain = clone(model).fit(X, Y).predict(X)
+        for x, y in ((20, 0), (-20, 0), (20, 20), (0, -20)):
+            scaled = clone(model).fit(X * 2.0**x, Y * 2.0**y).predict(X * 2.0**x) / 2.0**y
+            assert_allclose(scaled, plain, rtol=1e-3, atol=1e-3)
+        for x, y in ((-100, -100), (0, -85), (100, 0), (0, 85)):
+            with pytest.raises(ValueError, match=SIZES):
+                clone(model).fit(X * 2.0**x, Y * 2.0**y)
+
+
+def test_adam_goes_down_or_says_that_squares_of_gradients_vanish():
+    X, Y = make_data()
+    model = DeepLinearRegressor(2, 4, solver="adam", dtype="float32", max_iter=20, tol=0)
+    told = 'X and y must be in other units with solver="adam"'
+    refused = set()
+    for power in range(-50, 10, 5):
+        run = attempt(clone(model).fit, X, Y * 2.0**power)
+        if isinstance(run, str):
+            assert told in run
+            refused.add(power)
+        else:
+            assert run.objective_ < run.trajectory_.objective[0]
+    assert -45 in refused and -20 not in refused
+
+
+@pytest.mark.parametrize(("dtype", "power"), [("float64", 530), ("float32", 66)])
+@pytest.mark.parametrize("solver", ["gd", "lbfgs", "flow", "sgd"])
+def test_linear_classifiers_do_not_take_units_of_no_numbers(solver, dtype, power):
+    X, Y = make_data()
+    model = DeepLinearClassifier(1, solver=solver, dtype=dtype, max_iter=8, random_state=0)
+    for sign in (-1, 1):
+        with pytest.raises(ValueError, match="^X must be in units nearer to 1"):
+            model.fit(X * 2.0 ** (sign * power), Y[:, 0] > 0)
+    large = DeepLinearClassifier(2, 4, solver=solver, dtype="float32", max_iter=8, tol=0)
+    plain = clone(large).fit(X, Y[:, 0] > 0).predict_proba(X)  # squares of rows are no numbers
+    scaled = large.fit(X * 2.0**66, Y[:, 0] > 0).predict_proba(X * 2.0**66)
+    assert_allclose(scaled, plain, atol=1e-4)
+
+
 def test_batches_and_validation_data_may_be_small():
     """Later batches, like validation data, are measured by the network that there is."""
     X, Y = make_data()
