@@ -142,7 +142,8 @@ class LinearClassifierProblem:
 
     def initial(self, options, generator):
         """Start as `init` and `init_scale` ask for it."""
-        check_inputs(*map(torch.from_numpy, (self.X, self.shares)), len(self.shapes), options.dtype)
+        X, shares = map(torch.from_numpy, (self.X, self.shares))
+        check_inputs(X, shares, len(self.shapes), options.dtype)
         how = options.init, options.init_scale
         first_step = first_gradient_step(self.moments) / LOSSES[self.loss].curvature
         weights = initial_weights(*how, self.shapes, generator, first_step, noisy=False)
