@@ -152,9 +152,8 @@ def _changed(node):
     return None
 
 
-def mutants(source):
-    """Each mutant of `source`: the line, what it was, what it is, and the text of the module."""
-    tree = ast.parse(source)
+def _places(tree):
+    """Each node of `tree` that has a wrong version, and that version."""
     hidden = {  # annotations change nothing
         id(part)
         for node in ast.walk(tree)
@@ -162,20 +161,28 @@ def mutants(source):
         if getattr(node, name, None) is not None
         for part in ast.walk(getattr(node, name))
     }
-    for node in list(ast.walk(tree)):
+    for node in ast.walk(tree):
         new = None if id(node) in hidden else _changed(node)
-        if new is None:
-            continue
-        was, saved = ast.unparse(node), dict(vars(node))
-        kind = type(node)
-        node.__class__ = type(new)
-        node.__dict__.clear()
-        node.__dict__.update(vars(new))
-        text = ast.unparse(ast.fix_missing_locations(tree))
-        yield saved["lineno"], was, ast.unparse(node), text
-        node.__class__ = kind
-        node.__dict__.clear()
-        node.__dict__.update(saved)
+        if new is not None:
+            yield node, new
+
+
+def mutants(source):
+    """The line, what it was, and what it is, of each mutant of `source`."""
+    return [
+        (node.lineno, ast.unparse(node), ast.unparse(new))
+        for node, new in _places(ast.parse(source))
+    ]
+
+
+def mutated(source, number):
+    """The text of the mutant of `source` of this number."""
+    tree = ast.parse(source)
+    node, new = list(_places(tree))[number]
+    node.__class__ = type(new)
+    vars(node).clear()
+    vars(node).update(vars(new))
+    return ast.unparse(tree)
 
 
 class Mutant(importlib.machinery.SourceFileLoader):
@@ -211,6 +218,10 @@ class Quickest:
 
     def pytest_runtest_logreport(self, report):
         self.measured[report.nodeid] = time.process_time() - self.began
+
+
+def _source(name):
+    return (ROOT / THEORY / f"{name}.py").read_text(encoding="utf-8")
 
 
 def files_of(name):
@@ -290,13 +301,13 @@ def outcomes(drawn):
     import torch  # noqa: F401
 
     seconds, known = {}, set()
-    for name, number, line, was, now, text in drawn:
+    for name, number, line, was, now in drawn:
         for path in files_of(name):
             if path not in known:
                 seconds |= seconds_of_tests(path)
                 known.add(path)
         row = {"module": name, "number": number, "line": line, "was": was, "now": now}
-        yield row, outcome(name, text, seconds)
+        yield row, outcome(name, mutated(_source(name), number), seconds)
 
 
 def main():
@@ -313,13 +324,11 @@ def main():
     drawn = [
         (module, number, *mutant)
         for module in ([arguments.only] if arguments.only else TESTS)
-        for number, mutant in enumerate(
-            mutants((ROOT / THEORY / f"{module}.py").read_text(encoding="utf-8"))
-        )
+        for number, mutant in enumerate(mutants(_source(module)))
     ]
     result = {"possible": len(drawn), "seed": arguments.seed, "modules": {}, "survivors": []}
     if arguments.survivors:  # what is noticed by now moves from one count to the other
-        drawn = [row for row in drawn if before.get((*row[:2], *row[3:5])) == ""]
+        drawn = [row for row in drawn if before.get((*row[:2], *row[3:])) == ""]
         result = saved | {"survivors": [row for row in saved["survivors"] if row["why"]]}
         for row in drawn:
             result["modules"][row[0]]["survived"] -= 1
