@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from sklearn_deeplinear.theory import _krylov_space
 from sklearn_deeplinear.theory._krylov_space import CentredRows, krylov_space
 
 
@@ -25,3 +26,28 @@ def test_a_space_that_is_whole_ends_with_nothing_beyond(k, deep):
     np.testing.assert_allclose(Z, X @ V / rows.unit / np.sqrt(30), atol=1e-12)
     # All that the inputs explain lies in their rows, which V spans.
     np.testing.assert_allclose(X @ V @ V.T, X, atol=1e-9)
+
+
+def slow_rows():
+    """Rows of which the minimum of least squares takes some twenty of a hundred directions."""
+    rng = np.random.default_rng(0)
+    Q = np.linalg.qr(rng.normal(size=(150, 100)))[0]
+    return Q * np.sqrt(np.linspace(1.0, 3.0, 100)), rng.normal(size=(150, 1))
+
+
+def test_without_decay_the_slope_that_is_left_tells_when_to_stop():
+    X, Y = slow_rows()
+    rows = CentredRows(scipy.sparse.csr_array(X), None, center=False)
+    V, Z, _ = krylov_space(rows, Y, 0.0)
+    residual = Y - Z @ np.linalg.lstsq(Z, Y)[0]
+    slope, first = (np.linalg.norm(X.T @ R) for R in (residual, Y))
+    assert V.shape[1] < 40 and slope <= 1e-7 * first
+
+
+@pytest.mark.parametrize("most", [1, 4, 7])
+def test_no_more_columns_than_there_may_be(monkeypatch, most):
+    monkeypatch.setattr(_krylov_space, "_MOST", most)
+    X, Y = slow_rows()
+    rows = CentredRows(scipy.sparse.csr_array(X), None, center=False)
+    V, _, beyond = krylov_space(rows, Y, 0.0)
+    assert V.shape[1] == most and beyond.shape == (1, 1)
