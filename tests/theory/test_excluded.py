@@ -7,7 +7,7 @@ from sklearn_deeplinear.theory._excluded import Excluded
 
 
 def least(A, s, c, depth, g):
-    """Least c - 2 s z + z A z + L g ||z||^(2 / L) on a fine grid of ridge solutions, and at zero."""
+    """Least c - 2 s z + z A z + L g ||z||^(2 / L) of zero and of ridge solutions, many."""
     a, Q = np.linalg.eigh(A)
     s = Q.T @ s
     z = s / (a + np.geomspace(1e-6, 1e4, 3_000)[:, None] * a[-1])
