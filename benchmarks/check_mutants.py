@@ -4,7 +4,7 @@ Changes one operator, comparison, constant or statement of a module at a time an
 of that module, the quickest first, until one fails: a mutant that passes them all has survived.
 Draws mutants at random and writes the counts and what survived to
 ``results/check_mutants.json``; the reason why a survivor changes nothing, written there by hand
-as its ``why``, is kept.
+as its ``why``, is kept, if it is of an earlier draw among the ``earlier`` ones.
 
 Each mutant runs in a fork of a process that has imported everything but the package, so this
 needs a system that forks.
@@ -333,12 +333,15 @@ def main():
     parser.add_argument("--longest", type=float, default=LONGEST, help="seconds of a test")
     arguments = parser.parse_args()
     saved = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-    before = {_key(row): row["why"] for row in saved.get("survivors", [])}
+    known = [*saved.get("survivors", []), *saved.get("earlier", [])]
+    before = {_key(row): row["why"] for row in known}
     drawn = [
         (module, number, *mutant)
         for module in ([arguments.only] if arguments.only else TESTS)
         for number, mutant in enumerate(mutants(_source(module)))
     ]
+    possible = {(*row[:2], *row[3:]) for row in drawn}
+    earlier = {_key(row): row for row in known if row["why"] and _key(row) in possible}
     result = {"possible": len(drawn), "seed": arguments.seed, "modules": {}, "survivors": []}
     if arguments.survivors:  # what is noticed by now moves from one count to the other
         drawn = [row for row in drawn if before.get((*row[:2], *row[3:])) == ""]
@@ -351,11 +354,13 @@ def main():
     for row, end in outcomes(drawn, arguments.longest):
         nothing = {"noticed": 0, "timed out": 0, "survived": 0}
         result["modules"].setdefault(row["module"], nothing)[end] += 1
+        earlier.pop(_key(row), None)
         if end == "survived":
             result["survivors"].append(row | {"why": before.get(_key(row), "")})
             print("{module}.py:{line}: {was}  ->  {now}".format(**row), flush=True)
         if not (arguments.quick or arguments.only or arguments.survivors):
-            _save(result)  # a run that is stopped leaves what it has found
+            # A run that is stopped leaves what it has found.
+            _save(result | {"earlier": list(earlier.values())})
     print(json.dumps(result["modules"], indent=1))
     if arguments.survivors:
         _save(result)
