@@ -10,6 +10,7 @@ from sklearn_deeplinear.theory._noise_relaxation import (
     added_curvature,
     inflated_minimum,
     shrunk_minimum,
+    taken_off,
 )
 from sklearn_deeplinear.theory._problem import Problem
 from tests.theory.brute_force import brute_force
@@ -51,6 +52,20 @@ def all_bounds(moments, widths, decay, noise, coef):
     options = (spectrum, problem.mean_log_decay, depth, problem.rank, kappa)
     B, inflated = inflated_minimum(*options)
     return [inflated, shrunk_minimum(*options, B)[1], proven_bound(problem, coef)]
+
+
+@pytest.mark.parametrize("kappa", [0.01, 0.3])
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_taken_off_bounds_the_noise_of_a_map_and_brings_the_targets_nearer(seed, kappa):
+    spectrum = random_moments(seed).spectrum
+    sigma, Y = spectrum.sigma[:, None], spectrum.targets
+    U, s, Vt = np.linalg.svd(Y, full_matrices=False)
+    N = 0.5 * s[0] * np.outer(U[:, 0], Vt[0])
+    E = taken_off(spectrum, np.log(0.1), 3, 1, kappa, N / sigma)
+    bound = 2 * np.sum(E * N) - np.linalg.norm(E, 2) ** 2 / kappa
+    assert_allclose(bound, kappa * np.linalg.norm(N, "nuc") ** 2, rtol=ROUNDING)
+    alone = kappa * np.linalg.norm(N, "nuc") * np.outer(U[:, 0], Vt[0])
+    assert np.linalg.norm(Y - N - E) < np.linalg.norm(Y - N - alone)
 
 
 EYE, TEACHER = np.eye(3), [[3, -2, 0], [0, 1, 0]]
