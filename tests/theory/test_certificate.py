@@ -17,6 +17,7 @@ from sklearn_deeplinear.theory import (
 from sklearn_deeplinear.theory._certificate import certificate
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_costs import Box, ModeCosts
+from sklearn_deeplinear.theory._parabolas import Parabolas
 from tests import structured
 from tests.theory.brute_force import brute_force
 
@@ -299,6 +300,16 @@ def costs_and_matrix(seed, n_modes=None):
     Lambda = certificate([costs], directions, p).Lambda
     strong = directions[:, : p // 2]
     return costs, Lambda + 10 ** -random.uniform(0, 12) * strong @ strong.T
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_parabolas_allow_for_the_rounding_of_the_largest_numbers(factor):
+    costs, Lambda = costs_and_matrix(0)
+    of_costs = np.linalg.norm(costs.at(np.array([-np.inf]))[0], 2)
+    size = max(np.linalg.norm(factor * Lambda, 2), of_costs)
+    # Eigenvalues of so large matrices are known to about so much; a hundred times that is idle.
+    unit = np.finfo(float).eps * size * costs.n_modes
+    assert unit <= Parabolas(costs, factor * Lambda).least_tolerance <= 100 * unit
 
 
 def compared(costs, Lambda, monkeypatch):

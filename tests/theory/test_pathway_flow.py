@@ -81,6 +81,17 @@ def test_imbalanced_race_is_gradient_flow_of_scalar_layers():
     assert_allclose(flow(times), products, rtol=1e-8)
 
 
+@pytest.mark.parametrize("lam", [1e4, 1e8])
+def test_pathways_of_much_imbalance_learn_like_linear_models(lam):
+    """With u^2 << lambda each strength is K = lambda u and moves by 2 lambda^2 (s - sum K)."""
+    s, a_0 = 2.0, np.array([0.1, -0.3])
+    t = np.array([0.0, 0.01, 0.3, 2.0]) / lam**2
+    risen = (s - a_0.sum()) * -np.expm1(-4 * lam**2 * t)
+    flow = pathway_flow(s, a_0, depths=(3, 3), imbalance=lam)
+    # What is left out is u^2 / lambda = (s / lambda)^2 / lambda, relatively.
+    assert_allclose(flow(t), a_0 + risen[:, None] / 2, rtol=1e-8)
+
+
 def test_one_pathway_is_the_flow_of_a_mode():
     t = [0.0, 0.2, 1.0, np.inf]
     for L in (1, 2, 4):
