@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_deeplinear.theory import (
     SecondMoments,
+    _mode_relaxation,
     _violation,
     certify,
     global_minimum,
@@ -300,6 +301,22 @@ def costs_and_matrix(seed, n_modes=None):
     Lambda = certificate([costs], directions, p).Lambda
     strong = directions[:, : p // 2]
     return costs, Lambda + 10 ** -random.uniform(0, 12) * strong @ strong.T
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_steps_of_the_relaxation_end_just_inside(seed):
+    random, (costs, _) = np.random.default_rng(seed), costs_and_matrix(seed)
+    p = costs.n_modes
+    x = np.append(-np.inf, np.linspace(costs.weakest(), costs.strongest(1.0), 9))
+    program = _mode_relaxation._Program.at(costs, (Box(-np.inf, np.inf, p),), [x])
+    at = program.inside(-program.size * np.eye(p), np.zeros(1))
+    step = random.normal(size=(p, p))
+    step, zero = 100 * program.size * (step + step.T), np.zeros(1)
+    t = program._longest(program._inverse_root(*at), step, zero)
+    least = [
+        np.linalg.eigvalsh(program.slacks(at[0] + u * step, at[1])).min() for u in (t, 1.1 * t)
+    ]
+    assert t < 1 and least[0] > 0 > least[1]
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])

@@ -1,13 +1,16 @@
 """Second moments: exact, mergeable, and no worse conditioned than the data."""
 
+import mmap
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 from scipy.linalg import lstsq
 
-from sklearn_deeplinear.theory import SecondMoments
+from sklearn_deeplinear.theory import SecondMoments, _batches
 
 
 def weighted_data(n=60, d=4, m=2, seed=0):
@@ -267,3 +270,16 @@ def test_variances_of_a_population_that_are_rounding_count_as_zero():
         3,
     )
     assert SecondMoments.from_moments([[1.0]], [[1.0]], 9.0).factor.shape == (2, 2)
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="the system lets nothing go")
+def test_what_has_been_read_of_a_memory_map_is_let_go(monkeypatch):
+    monkeypatch.setattr(_batches, "_MAPPED_BYTES", 100)
+    let_go, data = [], np.arange(60.0)
+    rows = _batches._Mapped(data, SimpleNamespace(madvise=let_go.append))
+    # Ten numbers are 80 bytes: at the third and the fifth reading 160 are there to be let go.
+    counts = []
+    for start in range(0, 60, 10):
+        assert_array_equal(rows[start : start + 10], data[start : start + 10])
+        counts.append(len(let_go))
+    assert counts == [0, 0, 1, 1, 2, 2] and set(let_go) == {mmap.MADV_DONTNEED}
