@@ -313,9 +313,8 @@ def test_steps_of_the_relaxation_end_just_inside(seed):
     step = random.normal(size=(p, p))
     step, zero = 100 * program.size * (step + step.T), np.zeros(1)
     t = program._longest(program._inverse_root(*at), step, zero)
-    least = [
-        np.linalg.eigvalsh(program.slacks(at[0] + u * step, at[1])).min() for u in (t, 1.1 * t)
-    ]
+    slacks = [program.slacks(at[0] + u * step, at[1]) for u in (t, 1.2 * t)]
+    least = [np.linalg.eigvalsh(slack).min() for slack in slacks]
     assert t < 1 and least[0] > 0 > least[1]
 
 
