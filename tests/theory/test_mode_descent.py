@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 from sklearn_deeplinear.theory import SecondMoments, deep_linear_path, global_minimum
 from sklearn_deeplinear.theory import _mode_descent as modes
 from sklearn_deeplinear.theory._likely_minimum import LikelySearch
+from sklearn_deeplinear.theory._local_minimum import newton
 from sklearn_deeplinear.theory._schatten import SchattenProblem, normalised
 from tests.theory.weight_descent import descended, objective
 
@@ -28,6 +29,15 @@ def data(kind):
         X, Y = np.vstack([np.eye(6), -np.eye(6)]), np.vstack([np.eye(6), -np.eye(6)])
         X = X * [1, 1, 1, 0.1, 0.1, 0.1]
     return SecondMoments.from_data(X, Y)
+
+
+def test_newton_takes_no_step_that_leaves_more_than_half_of_the_gradient():
+    start = np.array([1.0, -2.0])
+    # From any point its steps lead to the other side, with a gradient 0.8 or 1.3 times as large.
+    for power in (0.6, 1 / 3):
+        found = newton(lambda w, p=power: np.sign(w) * np.abs(w) ** p, start)
+        np.testing.assert_array_equal(found, start)
+    np.testing.assert_allclose(newton(lambda w: w**3 - 8, 3 + 0 * start), 2.0, rtol=1e-9)
 
 
 KINDS = ["plain", "equal inputs", "equal outputs", "wide", "symmetric"]

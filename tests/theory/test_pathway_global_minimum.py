@@ -43,6 +43,28 @@ def objective_of(weights, moments, decays):
     return moments.loss(coef) + penalty
 
 
+def mode_cost(target, depth, decay):
+    """Least excess of one mode of white inputs over leaving it out, on a grid of strengths."""
+    x = np.linspace(0, target, 100_001)
+    return np.min((x - target) ** 2 + depth * decay * x ** (2 / depth)) - target**2
+
+
+@pytest.mark.parametrize("decay", [0.1, 0.5])
+def test_each_mode_of_white_inputs_goes_where_it_is_cheapest(decay):
+    targets, depths = (4.0, 1.8, 0.9), (2, 3)
+    moments = SecondMoments.from_moments(np.eye(3), np.diag(targets), 22.0)
+    costs = np.array([[mode_cost(t, depth, decay) for t in targets] for depth in depths])
+    cheapest = 22.0 + costs.min(axis=0).sum()
+    wide = pathway_global_minimum(moments, depths=depths, weight_decay=decay)
+    assert wide.kind == "exact"
+    assert_allclose(wide.objective, cheapest, rtol=1e-8)
+    # Of pathways of one unit each takes a mode, and the bound is that of wide ones.
+    narrow = pathway_global_minimum(moments, depths=depths, widths=1, weight_decay=decay)
+    pairs = [costs[0, i] + costs[1, j] for i in range(3) for j in range(3) if i != j]
+    assert_allclose(narrow.objective, 22.0 + min(pairs), rtol=1e-8)
+    assert_allclose(narrow.lower_bound, cheapest, rtol=1e-8)
+
+
 EXACT = {
     "equal depths 2": (make_moments(3, 2), (2, 2), 3, 0.3),
     "equal depths 3, one output": (make_moments(3, 1), (3, 3), 2, 0.2),
