@@ -7,8 +7,10 @@ from numpy.testing import assert_allclose
 from sklearn_deeplinear.theory import SecondMoments, expected_loss, global_minimum, verify
 from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._noise_relaxation import (
+    Quiet,
     added_curvature,
     inflated_minimum,
+    shrunk,
     shrunk_minimum,
     taken_off,
 )
@@ -66,6 +68,18 @@ def test_what_is_taken_off_bounds_the_noise_of_a_map_and_brings_the_targets_near
     assert_allclose(bound, kappa * np.linalg.norm(N, "nuc") ** 2, rtol=ROUNDING)
     alone = kappa * np.linalg.norm(N, "nuc") * np.outer(U[:, 0], Vt[0])
     assert np.linalg.norm(Y - N - E) < np.linalg.norm(Y - N - alone)
+
+
+@pytest.mark.parametrize("size", [0.1, 10.0])
+def test_shrinking_targets_replaces_the_noise_by_a_tangent(size):
+    random, kappa, spectrum = np.random.RandomState(0), 0.3, random_moments(0).spectrum
+    Y = spectrum.targets
+    E, N = size * random.randn(*Y.shape), random.randn(*Y.shape)
+    moved = shrunk(Quiet(spectrum, 0.0, 1.0), kappa, E).spectrum
+    value = np.sum((N - moved.targets) ** 2) + moved.residual - spectrum.residual
+    tangent = 2 * np.sum(E * N) - np.linalg.norm(E, 2) ** 2 / kappa
+    assert_allclose(value, np.sum((N - Y) ** 2) + tangent, rtol=1e-11)
+    assert tangent <= kappa * np.linalg.norm(N, "nuc") ** 2
 
 
 EYE, TEACHER = np.eye(3), [[3, -2, 0], [0, 1, 0]]
