@@ -1,6 +1,7 @@
 """Bounds from maps: below every objective, attained at minima, and equivariant."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from sklearn_deeplinear.theory import (
     pathway_global_minimum,
     verify,
 )
+from sklearn_deeplinear.theory._branch_and_bound import directions_of
 from sklearn_deeplinear.theory._certificate import certificate
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_costs import Box, ModeCosts
@@ -316,6 +318,34 @@ def test_steps_of_the_relaxation_end_just_inside(seed):
     slacks = [program.slacks(at[0] + u * step, at[1]) for u in (t, 1.2 * t)]
     least = [np.linalg.eigvalsh(slack).min() for slack in slacks]
     assert t < 1 and least[0] > 0 > least[1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_newton_finds_weights_that_share_every_direction_and_every_count(seed):
+    costs, _ = costs_and_matrix(seed, n_modes=4)
+    x = np.linspace(costs.weakest(), costs.strongest(1.0), 10)
+    boxes = Box(-np.inf, x[4], 1), Box(x[5], np.inf, 3)
+    program = _mode_relaxation._Program.at(costs, boxes, [x[:5], x[5:]])
+    at = program.inside(-program.size * np.eye(4), np.zeros(2))
+    for _ in range(40):
+        root = program._inverse_root(*at)
+        inverse = np.swapaxes(root, 1, 2) @ root
+        step, decrement = program._newton(inverse, 0.1 * program.size)
+        t = program._longest(root, *step) / (1 + np.sqrt(decrement))  # damped: it converges
+        at = [value + t * change for value, change in zip(at, step, strict=True)]
+    weights = 0.1 * program.size * inverse
+    assert_allclose(weights.sum(axis=0), np.eye(4), atol=1e-6)
+    traces = np.trace(weights, axis1=1, axis2=2)
+    assert_allclose([traces[:5].sum(), traces[5:].sum()], [1, 3], atol=1e-6)
+
+
+def test_directions_of_a_relaxation_are_ordered_by_their_strength():
+    costs, _ = costs_and_matrix(0, n_modes=4)
+    U = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
+    weights = np.stack([np.outer(u, u) for u in U.T])
+    relaxation = SimpleNamespace(x=np.array([-1.0, -4.0, 0.0, -2.0]), weights=weights)
+    found = directions_of(costs, relaxation)
+    assert_allclose(np.abs(U.T @ found), np.eye(4)[:, [2, 0, 3, 1]], atol=1e-10)
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])

@@ -92,6 +92,12 @@ def test_pathways_of_much_imbalance_learn_like_linear_models(lam):
     assert_allclose(flow(t), a_0 + risen[:, None] / 2, rtol=1e-8)
 
 
+def test_balanced_strengths_begin_with_all_their_digits():
+    a_0 = np.array([1e-200, 3e-100, -7e-5])
+    flow = pathway_flow(2.0, a_0, depths=(3, 4, 2))
+    assert_allclose(flow(0.0), a_0, rtol=2e-16, atol=0)
+
+
 def test_one_pathway_is_the_flow_of_a_mode():
     t = [0.0, 0.2, 1.0, np.inf]
     for L in (1, 2, 4):
