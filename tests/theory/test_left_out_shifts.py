@@ -210,3 +210,15 @@ def test_zero_wins_from_the_collapse_without_the_sample_on(calm, monkeypatch):
             (residuals,) = leave_one_out(rows, [(depth, log_decay, 0.0)])
             zero = residuals[:, i] == rows.residual_of_zero[i]
             assert zero.tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("center", [True, False])
+def test_rows_take_another_target(center):
+    X, y = narrow(n=30, d=4)
+    z, weight = y**2 - 7, np.linspace(0, 3, 30)
+    moments = SecondMoments.from_data(X, z, weight, center=center)
+    taken = rows_of(X, y, weight, center).with_target(moments, z)
+    made = LeftOutRows.of(moments, X, z, weight)
+    for name in ("u", "y", "share", "target", "residual_of_zero"):
+        assert_allclose(getattr(taken, name), getattr(made, name), rtol=1e-12, err_msg=name)
+    assert_allclose(taken.residuals_of_least_squares(), made.residuals_of_least_squares())

@@ -7,7 +7,7 @@ from sklearn.datasets import load_diabetes, load_linnerud
 from sklearn.preprocessing import scale
 
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
-from sklearn_deeplinear.theory._schatten import SchattenProblem
+from sklearn_deeplinear.theory._schatten import SchattenProblem, chord_decay
 from tests.theory.brute_force import brute_force
 from tests.theory.scalar_scan import scanned_minimum
 from tests.theory.weight_descent import descended, objective
@@ -212,3 +212,18 @@ def test_symmetric_problems_keep_the_modes_that_gain_most(name):
     reference, _ = brute_force(moments, widths, decay, restarts=15, scale=0.7)
     assert minimum.objective <= reference * (1 + 1e-9)
     assert minimum.lower_bound <= reference * (1 + 1e-12)
+
+
+@pytest.mark.parametrize(
+    "costs", [[(2, 0.3)], [(3, 0.1)], [(2, 0.5), (5, 0.02), (3, 0.3)]], ids=str
+)
+def test_a_chord_lies_below_what_modes_cost_and_touches_it_at_its_end(costs):
+    value = 2.0
+    # The largest strength that a pathway can have for so much, and all below.
+    ends = [(value / (L * g)) ** (L / 2) for L, g in costs]
+    for most in (max(ends), 0.1 * max(ends)):
+        strength = np.linspace(0, most, 200)
+        cheapest = np.min([L * g * strength ** (2 / L) for L, g in costs], axis=0)
+        nuclear = 2 * chord_decay(value, costs, np.log(most)) * strength
+        assert np.all(nuclear <= cheapest * (1 + 1e-12))
+        assert nuclear[-1] == pytest.approx(cheapest[-1], rel=1e-12)
