@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_deeplinear.theory import (
     SecondMoments,
+    _certify,
     _mode_relaxation,
     _violation,
     certify,
@@ -21,6 +22,7 @@ from sklearn_deeplinear.theory._certificate import certificate
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_costs import Box, ModeCosts
 from sklearn_deeplinear.theory._parabolas import Parabolas
+from sklearn_deeplinear.theory._problem import Problem
 from tests import structured
 from tests.theory.brute_force import brute_force
 
@@ -318,6 +320,21 @@ def test_steps_of_the_relaxation_end_just_inside(seed):
     slacks = [program.slacks(at[0] + u * step, at[1]) for u in (t, 1.2 * t)]
     least = [np.linalg.eigvalsh(slack).min() for slack in slacks]
     assert t < 1 and least[0] > 0 > least[1]
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1e3])
+def test_branching_works_in_the_units_of_the_targets(unit, monkeypatch):
+    given = []
+    monkeypatch.setattr(_certify, "closed", lambda _, rank, *numbers: given.append(numbers) or 0.0)
+    own = random_moments(3)
+    c = unit**2 * own.output_moment
+    others = SecondMoments.from_moments(own.input_moment, unit * own.cross_moment, c)
+    for moments, scale in ((own, 1.0), (others, unit)):
+        decay, M = decay_of(moments, 0.05, 3), 0.5 * scale * own.cross_moment
+        problem = Problem.checked(moments, 3, None, decay, 0.0)
+        _certify.proven_bound(problem, M, objective(M, moments, 3, decay))
+    for here, there in zip(given[0][:3], given[1][:3], strict=True):  # residual, value and bound
+        assert_allclose(here, there, rtol=1e-8)
 
 
 @pytest.mark.parametrize("seed", range(3))
