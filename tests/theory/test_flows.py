@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
 from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._balanced_equation import _graded_svd
 from sklearn_deeplinear.theory._flows import end_to_end_flow
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_flow import mode_flow
@@ -316,3 +318,16 @@ def test_rounding_errors_of_the_start_start_no_mode(depth):
     moments = SecondMoments.from_moments(np.eye(3), (U * [3.0, 2.0, 1.0]) @ V.T, 100.0)
     flow = end_to_end_flow(moments, (U * [0.5, 0.0, 0.1]) @ V.T, depth=depth)
     np.testing.assert_allclose(U.T @ flow(np.inf) @ V, np.diag([3.0, 0.0, 1.0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)], ids=str)
+@pytest.mark.parametrize("step", [1e-5, 1e-20, 1e-60])
+def test_singular_values_of_graded_columns_have_all_their_digits(step, order):
+    rows = np.array([[1.0, 0.0, 0.0], [0.5, 2.0, 0.0], [-1.5, 1.0, 3.0]])
+    U, sigma = _graded_svd((rows * [1.0, step, step**2])[:, list(order)])
+    # Areas and the volume of the columns, which differ by step^2 from products of singular values.
+    a, b = rows[:, 0], rows[:, 1]
+    area, volume = np.linalg.norm(np.cross(a, b)), 6.0
+    sizes = np.array([np.linalg.norm(a), area / np.linalg.norm(a), volume / area])
+    assert_allclose(sigma, sizes * [1.0, step, step**2], rtol=1e-14 + 10 * step**2)
+    assert_allclose(U.T @ U, np.eye(3), atol=1e-14)

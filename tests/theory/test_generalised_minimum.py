@@ -194,6 +194,15 @@ def test_one_path_serves_all_settings(cancer):
             assert_allclose(shared.coef, alone.coef, rtol=1e-7, atol=1e-9)
 
 
+def test_points_know_how_they_change_along_the_path():
+    X, y = data("log_loss")
+    path, tau, h = RidgePath(X, y, "log_loss"), 0.1, 1e-4
+    point, below, above = (path.at(tau * np.exp(step)) for step in (0.0, -h, h))
+    assert_allclose(point.change, (above.theta - below.theta) / (2 * h), rtol=1e-6, atol=1e-8)
+    elasticity = np.log(above.radius / below.radius) / (2 * h)
+    assert point.elasticity == pytest.approx(elasticity, rel=1e-6)
+
+
 @pytest.mark.parametrize("loss", GLM_LOSSES)
 @pytest.mark.parametrize("fit_intercept", [True, False])
 def test_lines_of_maps_that_are_not_optimal_are_bounds_all_the_same(loss, fit_intercept):
