@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -191,7 +191,7 @@ class GlobalMinimum(Minimum):
     weight_decay: np.ndarray
     noise: np.ndarray
     candidates: tuple = ()
-    _factors: list | None = field(default=None, repr=False)
+    _factors: list | None = None
 
     def __repr__(self):
         return minimum_line(self)

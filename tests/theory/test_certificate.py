@@ -17,7 +17,7 @@ from sklearn_deeplinear.theory import (
     pathway_global_minimum,
     verify,
 )
-from sklearn_deeplinear.theory._branch_and_bound import directions_of
+from sklearn_deeplinear.theory._branch_and_bound import _Node, _split, directions_of
 from sklearn_deeplinear.theory._certificate import certificate
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_costs import Box, ModeCosts
@@ -313,8 +313,8 @@ def test_steps_of_the_relaxation_end_just_inside(seed):
     p = costs.n_modes
     x = np.append(-np.inf, np.linspace(costs.weakest(), costs.strongest(1.0), 9))
     program = _mode_relaxation._Program.at(costs, (Box(-np.inf, np.inf, p),), [x])
-    at = program.inside(-program.size * np.eye(p), np.zeros(1))
-    step = random.normal(size=(p, p))
+    v, step = random.normal(size=p), random.normal(size=(p, p))
+    at = program.inside(-program.size * (np.eye(p) + 10 * np.outer(v, v)), np.zeros(1))
     step, zero = 100 * program.size * (step + step.T), np.zeros(1)
     t = program._longest(program._inverse_root(*at), step, zero)
     slacks = [program.slacks(at[0] + u * step, at[1]) for u in (t, 1.2 * t)]
@@ -363,6 +363,22 @@ def test_directions_of_a_relaxation_are_ordered_by_their_strength():
     relaxation = SimpleNamespace(x=np.array([-1.0, -4.0, 0.0, -2.0]), weights=weights)
     found = directions_of(costs, relaxation)
     assert_allclose(np.abs(U.T @ found), np.eye(4)[:, [2, 0, 3, 1]], atol=1e-10)
+
+
+def test_a_box_is_split_into_all_that_its_modes_can_do():
+    costs, _ = costs_and_matrix(0, n_modes=4)
+    x, weights = np.array([-6.0, -2.0]), np.stack([2.5 / 4 * np.eye(4), 1.5 / 4 * np.eye(4)])
+    multipliers = SimpleNamespace(Lambda=np.zeros((4, 4)), points=[x])
+    where = np.zeros(2, dtype=int)
+    relaxation = SimpleNamespace(x=x, weights=weights, box=where, multipliers=multipliers)
+    node = _Node(0.0, 0, (Box(-np.inf, np.inf, 4),), [x], relaxation)
+    numbers, ends = [], set()
+    for boxes, points in _split(costs, node):
+        assert len(boxes) == len(points) and sum(box.count for box in boxes) == 4
+        numbers.append(sum(box.count for box in boxes if box.upper == np.inf))
+        ends |= {box.lower for box in boxes} | {box.upper for box in boxes}
+    (middle,) = ends - {-np.inf, np.inf}
+    assert x[0] < middle < x[1] and sorted(numbers) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
