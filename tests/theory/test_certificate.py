@@ -381,6 +381,21 @@ def test_a_box_is_split_into_all_that_its_modes_can_do():
     assert x[0] < middle < x[1] and sorted(numbers) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_no_parabola_proves_more_than_is_true(seed):
+    """The least tolerance that is proven on an interval, against the excess on a grid of it."""
+    costs, Lambda = costs_and_matrix(seed)
+    lower, upper = costs.weakest(), costs.strongest(1.0)
+    x = np.linspace(lower, upper, 2001)
+    Lambda = Lambda + 0.1 * np.linalg.norm(Lambda, 2) * np.eye(costs.n_modes)
+    for low, high in zip(x[:-1:400], x[400::400], strict=True):
+        inside = x[(x >= low) & (x <= high)]
+        excess = -np.linalg.eigvalsh(costs.at(inside) - Lambda)[:, 0].min()
+        parabolas = Parabolas(costs, Lambda)
+        for share in (0.5, 0.9, 0.99, 0.999) if excess > 1e-9 else ():
+            assert not parabolas.below(low, high, share * excess)[2]
+
+
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
 def test_parabolas_allow_for_the_rounding_of_the_largest_numbers(factor):
     costs, Lambda = costs_and_matrix(0)

@@ -31,6 +31,21 @@ def data(kind):
     return SecondMoments.from_data(X, Y)
 
 
+def test_quasi_newton_steps_know_a_quadratic_after_conjugate_ones():
+    """Between conjugate steps L-BFGS is BFGS: after as many as unknowns the minimum is next."""
+    rng = np.random.default_rng(0)
+    root = rng.normal(size=(5, 5))
+    H, w = root @ root.T, 0.1 * rng.normal(size=5)
+    directions = np.linalg.inv(np.linalg.cholesky(H)).T  # u_i H u_j = 0
+    memory, curvature = modes._QuasiNewton(5), np.full(5, 2.0)
+    for u in directions.T:
+        slope = H @ w
+        memory.step(slope, curvature)
+        memory.moved(0.1 * u, slope)
+        w = w + 0.1 * u
+    np.testing.assert_allclose(memory.step(H @ w, curvature), -w, rtol=1e-8, atol=1e-12)
+
+
 def test_newton_takes_no_step_that_leaves_more_than_half_of_the_gradient():
     start = np.array([1.0, -2.0])
     # From any point its steps lead to the other side, with a gradient 0.8 or 1.3 times as large.
