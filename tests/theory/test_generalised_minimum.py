@@ -8,7 +8,12 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from sklearn_deeplinear.theory import SecondMoments, generalised_minimum, global_minimum
+from sklearn_deeplinear.theory import (
+    SecondMoments,
+    _ridge_path,
+    generalised_minimum,
+    global_minimum,
+)
 from sklearn_deeplinear.theory._generalised_minimum import minimum_on_path
 from sklearn_deeplinear.theory._glm_losses import GLM_LOSSES
 from sklearn_deeplinear.theory._ridge_path import RidgePath
@@ -192,6 +197,16 @@ def test_one_path_serves_all_settings(cancer):
             assert shared.kind == alone.kind in ("exact", "certified")
             assert shared.objective == pytest.approx(alone.objective, rel=1e-12)
             assert_allclose(shared.coef, alone.coef, rtol=1e-7, atol=1e-9)
+
+
+def test_an_intercept_that_is_not_balanced_bounds_nothing(monkeypatch):
+    path = RidgePath(*data("log_loss"), "log_loss")
+    theta = path.at(0.1).theta.copy()
+    theta[-1] += 3.0
+    assert path._balanced(theta)[1]
+    monkeypatch.setattr(_ridge_path, "_MAX_ITERATIONS", 1)
+    point = path._point(0.1, theta, np.zeros_like(theta))
+    assert not path._balanced(theta)[1] and point.level == point.slope == 0.0
 
 
 def test_points_know_how_they_change_along_the_path():

@@ -7,7 +7,7 @@ from sklearn.datasets import load_diabetes, load_linnerud
 from sklearn.preprocessing import scale
 
 from sklearn_deeplinear.theory import SecondMoments, global_minimum
-from sklearn_deeplinear.theory._schatten import SchattenProblem, chord_decay
+from sklearn_deeplinear.theory._schatten import SchattenProblem, chord_decay, descended_map
 from tests.theory.brute_force import brute_force
 from tests.theory.scalar_scan import scanned_minimum
 from tests.theory.weight_descent import descended, objective
@@ -212,6 +212,22 @@ def test_symmetric_problems_keep_the_modes_that_gain_most(name):
     reference, _ = brute_force(moments, widths, decay, restarts=15, scale=0.7)
     assert minimum.objective <= reference * (1 + 1e-9)
     assert minimum.lower_bound <= reference * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("depth", [2, 3])
+def test_descent_from_a_map_ends_lower_and_where_it_stays(depth):
+    moments, g = several_targets(), 0.3
+    spectrum, start = moments.spectrum, 0.5 * moments.spectrum.targets
+
+    def value(B):
+        loss = np.sum((spectrum.sigma[:, None] * B - spectrum.targets) ** 2)
+        s = np.linalg.svd(B, compute_uv=False)
+        return loss + depth * g * np.sum(s ** (2 / depth))
+
+    found = descended_map(spectrum, np.log(g), depth, 3, start)
+    again = descended_map(spectrum, np.log(g), depth, 3, found)
+    assert value(found) < value(start)
+    assert value(again) == pytest.approx(value(found), rel=1e-9)
 
 
 @pytest.mark.parametrize(
