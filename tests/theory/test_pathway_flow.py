@@ -92,6 +92,11 @@ def test_pathways_of_much_imbalance_learn_like_linear_models(lam):
     assert_allclose(flow(t), a_0 + risen[:, None] / 2, rtol=1e-8)
 
 
+def test_a_pathway_of_one_layer_joins_from_zero():
+    end = pathway_flow(2.0, [0.1, 0.0], depths=(2, 1))(np.inf)
+    assert end[1] > 0.1 and end.sum() == pytest.approx(2.0, rel=1e-9)
+
+
 def test_balanced_strengths_begin_with_all_their_digits():
     a_0 = np.array([1e-200, 3e-100, -7e-5])
     flow = pathway_flow(2.0, a_0, depths=(3, 4, 2))

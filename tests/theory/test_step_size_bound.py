@@ -150,3 +150,9 @@ def test_arguments_are_checked():
             flow_step_size_bound(weights, moments, **arguments)
     with pytest.raises(ValueError, match="weights_0 must map"):
         flow_step_size_bound([np.ones((1, 2))], moments, time=1.0, eps=0.1)
+
+
+def test_a_tube_has_a_radius():
+    moments = SecondMoments.from_moments([[1.0]], [[1.0]], 2.0)
+    with pytest.raises(ValueError, match="eps"):
+        flow_step_size_bound([np.ones((1, 1))], moments, time=1.0, eps=0.0)
