@@ -13,6 +13,8 @@ from sklearn.base import clone
 from sklearn_deeplinear import DeepLinearRegressor, MultiPathwayRegressor
 from sklearn_deeplinear._warnings import ContradictedMinimumWarning
 from sklearn_deeplinear.estimators import _linear_problem, _pathway_problem
+from sklearn_deeplinear.theory import SecondMoments, global_minimum
+from sklearn_deeplinear.theory._known_weights import minimum_beside
 
 # Fits end after a fixed number of steps, wherever they are.
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -27,6 +29,19 @@ def data(m=3):
     random = np.random.RandomState(0)
     X = random.randn(60, 5) * np.geomspace(2, 0.3, 5)
     return X, X @ random.randn(5, m) + 0.2 * random.randn(60, m)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1.0, 1e6])
+def test_what_the_search_missed_is_found_from_weights_in_any_units(unit):
+    X, Y = data()
+    moments = SecondMoments.from_data(X, unit * Y)
+    options = {"depth": 2, "weight_decay": 0.05 * unit}
+    true = global_minimum(moments, **options)
+    missed = replace(true, objective=1.5 * true.objective, lower_bound=0.0, kind="stationary")
+    missed = replace(missed, coef=0 * true.coef)
+    found = minimum_beside(missed, moments, true.weights(), 1.01 * true.objective)
+    np.testing.assert_allclose(found.objective, true.objective, rtol=1e-7)
+    np.testing.assert_allclose(found.coef, true.coef, atol=1e-3 * np.abs(true.coef).max())
 
 
 MODELS = {

@@ -311,13 +311,14 @@ def costs_and_matrix(seed, n_modes=None):
 def test_steps_of_the_relaxation_end_just_inside(seed):
     random, (costs, _) = np.random.default_rng(seed), costs_and_matrix(seed)
     p = costs.n_modes
-    x = np.append(-np.inf, np.linspace(costs.weakest(), costs.strongest(1.0), 9))
-    program = _mode_relaxation._Program.at(costs, (Box(-np.inf, np.inf, p),), [x])
+    x = np.linspace(costs.weakest(), costs.strongest(1.0), 10)
+    boxes = Box(-np.inf, x[4], 1), Box(x[5], np.inf, p - 1)
+    program = _mode_relaxation._Program.at(costs, boxes, [x[:5], x[5:]])
     v, step = random.normal(size=p), random.normal(size=(p, p))
-    at = program.inside(-program.size * (np.eye(p) + 10 * np.outer(v, v)), np.zeros(1))
-    step, zero = 100 * program.size * (step + step.T), np.zeros(1)
-    t = program._longest(program._inverse_root(*at), step, zero)
-    slacks = [program.slacks(at[0] + u * step, at[1]) for u in (t, 1.2 * t)]
+    at = program.inside(-program.size * (np.eye(p) + 10 * np.outer(v, v)), np.zeros(2))
+    step = 100 * program.size * (step + step.T), 500 * program.size * np.array([0.0, 1.0])
+    t = program._longest(program._inverse_root(*at), *step)
+    slacks = [program.slacks(at[0] + u * step[0], at[1] + u * step[1]) for u in (t, 1.2 * t)]
     least = [np.linalg.eigvalsh(slack).min() for slack in slacks]
     assert t < 1 and least[0] > 0 > least[1]
 

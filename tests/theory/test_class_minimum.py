@@ -190,3 +190,12 @@ def test_a_minimum_with_hardly_any_doubt_is_attained():
     chances = softmax(minimum.decision_function(X - X.mean()), axis=1)
     assert chances.min() < 1e-6 and minimum.kind == "exact"
     assert np.abs((chances - np.eye(3)[codes]).T @ np.c_[X / 1e4, np.ones(7)]).max() < 1e-10
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_bounds_from_points_that_are_no_minima_hold_all_the_same(depth):
+    rng, problem = np.random.default_rng(0), posed(*drawn(), depth, 0.05)
+    least, _, _, matrices = solved(problem)
+    for size in (0.01, 0.1, 0.5, 2.0):
+        moved = [W + size * rng.normal(size=W.shape) for W in matrices]
+        assert problem.lower_bound(moved) <= least * (1 + 1e-12)
