@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 from scipy.integrate import solve_ivp
 
 from sklearn_deeplinear.theory._balance import balanced_factors
-from sklearn_deeplinear.theory._balanced_equation import _graded_svd
+from sklearn_deeplinear.theory._balanced_equation import _divided_powers, _graded_svd
 from sklearn_deeplinear.theory._flows import end_to_end_flow
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_flow import mode_flow
@@ -318,6 +318,16 @@ def test_rounding_errors_of_the_start_start_no_mode(depth):
     moments = SecondMoments.from_moments(np.eye(3), (U * [3.0, 2.0, 1.0]) @ V.T, 100.0)
     flow = end_to_end_flow(moments, (U * [0.5, 0.0, 0.1]) @ V.T, depth=depth)
     np.testing.assert_allclose(U.T @ flow(np.inf) @ V, np.diag([3.0, 0.0, 1.0]), atol=1e-12)
+
+
+@pytest.mark.parametrize("depth", [2, 3, 5])
+def test_divided_differences_of_powers(depth):
+    D, p = np.array([3.0, 1.0, 0.2]), (depth - 2) / 2
+    c = D**2
+    expected = np.diag(p * c**p)  # the limit of equal ones
+    for i, j in zip(*np.nonzero(~np.eye(3, dtype=bool)), strict=True):
+        expected[i, j] = c[i] * (c[i] ** p - c[j] ** p) / (c[i] - c[j])
+    assert_allclose(_divided_powers(D, depth), expected, rtol=1e-13, atol=1e-15)
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)], ids=str)

@@ -6,6 +6,7 @@ from numpy.testing import assert_allclose
 
 from sklearn_deeplinear.theory import SecondMoments, expected_loss, global_minimum, verify
 from sklearn_deeplinear.theory._certify import proven_bound
+from sklearn_deeplinear.theory._moments import Spectrum
 from sklearn_deeplinear.theory._noise_relaxation import (
     Quiet,
     added_curvature,
@@ -80,6 +81,24 @@ def test_shrinking_targets_replaces_the_noise_by_a_tangent(size):
     tangent = 2 * np.sum(E * N) - np.linalg.norm(E, 2) ** 2 / kappa
     assert_allclose(value, np.sum((N - Y) ** 2) + tangent, rtol=1e-11)
     assert tangent <= kappa * np.linalg.norm(N, "nuc") ** 2
+
+
+@pytest.mark.parametrize("weakest", [0.5, 1.2])
+def test_what_is_taken_off_two_layers_loses_nothing_at_the_minimum(weakest):
+    """min ||N - Y||^2 + kappa ||N||_*^2 + 2 g ||N||_* of white inputs, and its tangent there."""
+    y, kappa, g = np.array([3.0, 2.0, weakest]), 0.2, 0.3
+    norm = 0.0
+    for _ in range(200):  # a contraction
+        n = np.maximum(y - g - kappa * norm, 0)
+        norm = 0.5 * norm + 0.5 * n.sum()
+    least = np.sum((n - y) ** 2) + kappa * norm**2 + 2 * g * norm
+    spectrum = Spectrum(np.ones(3), np.eye(3), np.diag(y), 0.0)
+    E = taken_off(spectrum, np.log(g), 2, 3, kappa, np.diag(n))
+    e = np.diag(E)
+    assert_allclose(E, np.diag(e), atol=1e-12)
+    n = np.maximum(y - e - g, 0)
+    bound = np.sum((n - y) ** 2) + 2 * e @ n - e.max() ** 2 / kappa + 2 * g * n.sum()
+    assert_allclose(bound, least, rtol=1e-10)
 
 
 EYE, TEACHER = np.eye(3), [[3, -2, 0], [0, 1, 0]]
