@@ -46,6 +46,18 @@ def test_quasi_newton_steps_know_a_quadratic_after_conjugate_ones():
     np.testing.assert_allclose(memory.step(H @ w, curvature), -w, rtol=1e-8, atol=1e-12)
 
 
+def test_what_quasi_newton_steps_remember_is_symmetric_and_positive():
+    rng, memory = np.random.default_rng(0), modes._QuasiNewton(5)
+    for _ in range(3):
+        step = rng.normal(size=5)
+        changed = step + 0.3 * rng.normal(size=5)
+        memory.pairs.append((step, changed, 1 / (step @ changed)))
+    inverse = np.array([memory._solved(e, np.full(5, 2.0)) for e in np.eye(5)])
+    np.testing.assert_allclose(inverse, inverse.T, atol=1e-12)
+    assert np.linalg.eigvalsh(inverse)[0] > 0
+    np.testing.assert_allclose(inverse @ changed, step, rtol=1e-10)
+
+
 def test_newton_takes_no_step_that_leaves_more_than_half_of_the_gradient():
     start = np.array([1.0, -2.0])
     # From any point its steps lead to the other side, with a gradient 0.8 or 1.3 times as large.
