@@ -149,6 +149,17 @@ def test_weights_repeat_and_ranks_bind():
     assert bound <= solved(posed(X, codes, 2, 0.005))[0] < J
 
 
+@pytest.mark.parametrize("width", [2, 3])
+def test_as_many_units_as_contrasts_are_no_bottleneck_without_decay(width):
+    """Outputs of three classes matter up to a common shift, which two units can do without."""
+    X, codes = drawn(60)
+    data = X - X.mean(axis=0), np.eye(3)[codes], np.full(60, 1 / 60)
+    one = class_minimum(*data, width=(), gamma=np.zeros(1), free_intercept=True)
+    two = class_minimum(*data, width=(width,), gamma=np.zeros(2), free_intercept=True)
+    assert one.kind == two.kind == "exact"
+    assert two.objective == pytest.approx(one.objective, rel=1e-12)
+
+
 def test_large_decay_leaves_the_shares_of_the_classes():
     X, codes = drawn()
     shares = np.bincount(codes) / len(codes)

@@ -212,6 +212,22 @@ def test_zero_wins_from_the_collapse_without_the_sample_on(calm, monkeypatch):
             assert zero.tolist() == [False, False, True]
 
 
+@pytest.mark.parametrize("difference", [1e-4, 1e-7, 1e-10])
+def test_ridge_with_weights_that_are_nearly_equal(difference):
+    """All samples have nearly one penalty, of which small shifts count as well."""
+    X, y = narrow()
+    weight = 1 + difference * np.random.RandomState(1).uniform(size=len(y))
+    rows, decays = rows_of(X, y, weight, center=False), np.array([1e-3, 1.0, 30.0])
+    found = leave_one_out(rows, [(1, np.log(decays), 0.0)])[0]
+    for gamma, residuals in zip(decays, found, strict=True):
+        for i in range(0, len(y), 10):
+            share = np.where(np.arange(len(y)) == i, 0.0, weight)
+            share /= share.sum()
+            A = X.T @ (share[:, None] * X) + gamma * np.eye(X.shape[1])
+            expected = y[i] - X[i] @ np.linalg.solve(A, X.T @ (share * y))
+            assert_allclose(residuals[i], expected, rtol=0, atol=1e-12 * np.abs(y).max())
+
+
 @pytest.mark.parametrize("center", [True, False])
 def test_rows_take_another_target(center):
     X, y = narrow(n=30, d=4)

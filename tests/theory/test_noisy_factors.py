@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sklearn_deeplinear.theory import SecondMoments, expected_loss, global_minimum
-from sklearn_deeplinear.theory._noisy_factors import spread_copies, unit_copies
+from sklearn_deeplinear.theory._noisy_factors import NoisyProblem, spread_copies, unit_copies
 from tests.theory.brute_force import brute_force
 
 
@@ -17,6 +17,25 @@ def two_targets():
 def minimum_of(width, moments=None, **parameters):
     parameters = {"depth": 2, "weight_decay": 0.02, "noise": 3.0, **parameters}
     return global_minimum(moments or two_targets(), width=width, **parameters)
+
+
+@pytest.mark.parametrize("widths", [(3,), (4, 3)])
+def test_gradients_are_those_of_differences(widths):
+    """Also of the first layer, which is the best one for the others."""
+    rng = np.random.default_rng(0)
+    noise = [rng.uniform(0.1, 1, width) for width in widths]
+    sigma, targets = rng.uniform(0.5, 2, 5), rng.standard_normal((5, 2))
+    problem = NoisyProblem(sigma, targets, widths, 0.1, noise)
+    upper = [rng.standard_normal(shape) for shape in zip((*widths[1:], 2), widths, strict=True)]
+    _, gradients = problem.objective(upper)
+    for layer, gradient in enumerate(gradients):
+        along, step = rng.standard_normal(gradient.shape), 1e-5
+        ends = []
+        for sign in (1, -1):
+            moved = [*upper]
+            moved[layer] = upper[layer] + sign * step * along
+            ends.append(problem.objective(moved)[0])
+        assert np.sum(gradient * along) == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-7)
 
 
 @pytest.mark.parametrize(("width", "n_units"), [(5, 5), (33, 32), (37, 32), (101, 32), (7, 1)])
