@@ -184,9 +184,8 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
         Whether `tol` was reached, by the gradient or else by the objective, or the solver is
         analytic.
     stop_reason_ : str
-        Why training ended: "converged", "max_iter", "early_stopping", "diverged", "interrupted",
-        "callback", or "stalled" where "lbfgs" finds no way down from a kink of the units. After
-        divergence the last finite record is kept.
+        Why training ended: "converged", "max_iter", "early_stopping", "diverged", "interrupted"
+        or "callback". After divergence the last finite record is kept.
     best_validation_loss_ : float or None
         Least of ``trajectory_.validation_loss``, with `early_stopping` that of `weights_`; None
         without validation data.

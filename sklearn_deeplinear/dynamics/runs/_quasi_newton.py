@@ -6,6 +6,7 @@ import numpy as np
 import scipy.optimize
 import torch
 
+from sklearn_deeplinear.dynamics.networks._protocol import KinkedDynamics
 from sklearn_deeplinear.dynamics.runs._denormals import flushed_denormals
 from sklearn_deeplinear.dynamics.runs._descent import warn_of, warn_of_ending
 from sklearn_deeplinear.dynamics.runs._log import Log
@@ -75,7 +76,7 @@ class _Search:
         self.lowest, self.lowest_iteration = np.inf, 0
         first, self.eps = log.parts[0], torch.finfo(dynamics.state.dtype).eps
         self.unit = float(first["objective"][0]) or 1.0
-        self.at_rest = "stalled" if hasattr(dynamics, "linearised") else "converged"
+        self.at_rest = "stalled" if isinstance(dynamics, KinkedDynamics) else "converged"
         self.enough = max(log.tol * float(first["gradient_norm"][0]), float(log.rounding))
         self._measure_size()
 
