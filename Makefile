@@ -56,7 +56,7 @@ docs: $(VENV)/.stamp-docs  ## build the documentation into docs/_build/html
 	$(PY) -m sphinx -W --keep-going -b html docs docs/_build/html
 
 # Of torchvision, which pyscnn asks for, it imports nothing.
-bench: $(VENV)/.stamp-bench  ## run the benchmarks, short ones in full (25 minutes), and make their tables
+bench: $(VENV)/.stamp-bench  ## run the benchmarks, short ones in full (26 minutes), and make their tables
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps -c $(PINS) pyscnn linalg-backends
 	$(PY) benchmarks/run.py; status=$$?; $(PY) docs/_claims.py && exit $$status
 

@@ -43,7 +43,7 @@ PLAN = {
     "bench_classifier": Entry(6, 0.8),
     "bench_real_data": Entry(15, 0.1),
     "bench_minibatch": Entry(1.3, 0.2),
-    "bench_homogeneous": Entry(5, 0.2),
+    "bench_homogeneous": Entry(1, 0.2),
     "bench_pathways": Entry(0.6, 0.2),
     "bench_batch": Entry(8, 0.4),
     "bench_flow_protocol": Entry(8, 0.4),
