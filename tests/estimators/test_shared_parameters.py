@@ -24,6 +24,7 @@ ESTIMATORS = (
 )
 PATHWAYS = [(MultiPathwayRegressor,)]
 CLASSIFIER = [(DeepLinearClassifier,)]
+LINEAR = [(DeepLinearRegressor, DeepLinearClassifier)]
 PERCEPTRONS = [(HomogeneousMLPRegressor, HomogeneousMLPClassifier)]
 
 # Who has a text of their own, and why: one text for each group, one for all the others.
@@ -42,6 +43,7 @@ EXCEPTIONS = {
     "n_iter_": (PERCEPTRONS, ANALYTIC),
     "step_size_": (PERCEPTRONS, ANALYTIC),
     "converged_": (PERCEPTRONS, ANALYTIC),
+    "stop_reason_": (LINEAR, "linear networks have no kinks to stall at"),
     "coef_": (PATHWAYS + CLASSIFIER, IF_LINEAR + "; classes have rows"),
     "intercept_": (CLASSIFIER, "classes have entries"),
     "global_minimum_": (PATHWAYS + CLASSIFIER, IF_LINEAR + "; of classes on data"),
