@@ -24,6 +24,8 @@ import numpy as np
 import scipy
 from scipy.linalg import lapack
 
+from sklearn_deeplinear.theory._decompositions import eigh, svd
+
 # Distance from the end, relative to the size of the map, at which the flow counts as there.
 _AT_REST = 1e-12
 # A mode that shrinks, and is this small against the largest it has been, goes to zero:
@@ -56,7 +58,7 @@ class BalancedProblem:
     """
 
     def __init__(self, A, S, size_0, depth):
-        values, vectors = np.linalg.eigh(A / np.abs(A).max())
+        values, vectors = eigh(A / np.abs(A).max())
         alpha = values[-1] * np.abs(A).max()
         self.depth, self.unit = depth, max(np.abs(S).max() / alpha, size_0)
         self.A, self.S = A / alpha, S / alpha / self.unit
@@ -273,7 +275,7 @@ def _graded_svd(B):
         return np.ones((1, 1)), np.abs(B[0])
     sigma, U, _, scale, _, info = lapack.dgejsv(B, joba=0, jobu=0, jobv=3)
     if info != 0:  # pragma: no cover
-        return np.linalg.svd(B)[:2]
+        return svd(B)[:2]
     return U, sigma * (scale[0] / scale[1])
 
 

@@ -14,6 +14,7 @@ from itertools import count
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import eigh
 from sklearn_deeplinear.theory._mode_costs import Box
 from sklearn_deeplinear.theory._mode_relaxation import Relaxation, relax
 
@@ -89,7 +90,7 @@ def directions_of(costs, relaxation):
     """Output directions of the map that the relaxed solution stands for, by their strength."""
     strength = costs.penalty(relaxation.x)
     total = np.tensordot(strength, relaxation.weights, axes=1)
-    return np.linalg.eigh(total)[1][:, ::-1]
+    return eigh(total)[1][:, ::-1]
 
 
 def _split(costs, node):

@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_deeplinear.theory._branch_and_bound import branch
 from sklearn_deeplinear.theory._certificate import certificate, safely_below
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._mode_costs import everything
 from sklearn_deeplinear.theory._mode_descent import lower_and_lower, settled_modes
 
@@ -76,7 +77,7 @@ class CertifiedSearch:
     def _look(self):
         """What the output directions of the best point prove."""
         natural = self.problem.natural_directions
-        directions = np.linalg.svd(self.W)[0] if self.W.size else natural()[0]
+        directions = svd(self.W)[0] if self.W.size else natural()[0]
         found = certificate([self.costs], directions, self.rank)
         self._raise(found.bound)
         self._points = found.points

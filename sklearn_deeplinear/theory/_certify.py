@@ -6,6 +6,7 @@ import numpy as np
 
 from sklearn_deeplinear.theory._certificate import certificate, safely_below
 from sklearn_deeplinear.theory._certified_search import TARGET, closed
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._krylov_moments import KrylovMoments
 from sklearn_deeplinear.theory._layers import check_weights, end_to_end
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
@@ -152,7 +153,7 @@ def excess_bound(spectrum, networks, rank, B, value=None):
     ]
     rank = min(rank, len(s))
     size = np.abs(B).max(initial=0.0) or 1.0
-    found = certificate(costs, np.linalg.svd((B / size @ basis).T)[0], rank)
+    found = certificate(costs, svd((B / size @ basis).T)[0], rank)
     bound = min(safely_below(each, found.bound) for each in costs)
     if value is not None and len(costs) == 1:
         residual, value = spectrum.residual / unit**2, value / unit**2

@@ -23,6 +23,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import entr, log_softmax, softmax
 
 from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._generalised_minimum_result import (
     CERTIFIED_GAP,
     GeneralisedMinimum,
@@ -69,7 +70,7 @@ class ClassProblem:
         seen = shares > 0
         self.Y, self.shares, self.depth = Y[seen], shares[seen][:, None], depth
         root = np.sqrt(self.shares)
-        U, sigma, self.directions = np.linalg.svd(root * X[seen], full_matrices=False)
+        U, sigma, self.directions = svd(root * X[seen], full_matrices=False)
         keep = sigma > _ROUNDING * sigma[0] if sigma.any() else np.zeros(len(sigma), bool)
         self.unit = sigma[0] if keep.any() else 1.0
         self.directions = self.directions[keep]
@@ -156,7 +157,7 @@ class ClassProblem:
 
 
 def _truncated(M, r):
-    U, sigma, Vt = np.linalg.svd(M, full_matrices=False)
+    U, sigma, Vt = svd(M, full_matrices=False)
     return (U[:, :r] * sigma[:r]) @ Vt[:r]
 
 

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import eigh
+
 # The logarithm of numbers near the largest ones.
 _LARGEST_LOG = 700.0
 # The ridge penalties tried, up to so many times the largest eigenvalue; from which share of that
@@ -35,7 +37,7 @@ class Excluded:
     """
 
     def __init__(self, H, S, beyond, c):
-        self.eigenvalues, Q = np.linalg.eigh(H)
+        self.eigenvalues, Q = eigh(H)
         self.s, self.last, self.beyond, self.c = Q.T @ S[:, 0], Q[-1], float(beyond[0, 0]), c
         # Rounding errors below zero do not make ridge solutions singular.
         self.eigenvalues = np.maximum(self.eigenvalues, 0.0)

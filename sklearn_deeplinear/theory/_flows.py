@@ -12,6 +12,7 @@ import numpy as np
 from sklearn_deeplinear._parameters import check_depth
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balanced_equation import BalancedChart, BalancedProblem
+from sklearn_deeplinear.theory._decompositions import eigh, svd
 from sklearn_deeplinear.theory._lazy_solution import LazySolution, check_time
 from sklearn_deeplinear.theory._mode_flow import ModeFlow, exponential
 from sklearn_deeplinear.theory._moments import check_moments
@@ -137,7 +138,7 @@ def _solution(A, S, M_0, depth):
 
 def _one_layer(A, S, M_0):
     """M(t) = M_0 e^(-2At) + S int_0^t 2 e^(-2Au) du in the eigenbasis of A."""
-    values, V = np.linalg.eigh(A)
+    values, V = eigh(A)
     values[values <= _rounding(A.shape) * values[-1]] = 0.0
     start, target = M_0 @ V, S @ V
     return lambda t: exponential(t[:, None, None], target, start, values) @ V.T
@@ -150,7 +151,7 @@ def _separate_modes(A, S, M_0):
     has the singular vectors that they share.
     """
     size_S, size_M = np.abs(S).max() or 1.0, np.abs(M_0).max()
-    U, _, Vt = np.linalg.svd(S / size_S + _GENERIC * M_0 / size_M, full_matrices=False)
+    U, _, Vt = svd(S / size_S + _GENERIC * M_0 / size_M, full_matrices=False)
     V = Vt.T
     s, a_0 = (np.sum((U.T @ P) * V.T, axis=1) for P in (S / size_S, M_0 / size_M))
     a = np.sum(V * (A @ V), axis=0)

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from sklearn_deeplinear.theory._batches import check_batch
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._excluded import Excluded, exp, log_decay, log_least_ridge
 from sklearn_deeplinear.theory._factor import tall_factor
 from sklearn_deeplinear.theory._krylov_space import (
@@ -187,7 +188,7 @@ def needs_krylov(X):
 
 def _spectrum(coordinates, V):
     k = V.shape[1]
-    U, sigma, Wt = np.linalg.svd(coordinates[:, :k], full_matrices=False)
+    U, sigma, Wt = svd(coordinates[:, :k], full_matrices=False)
     kept = sigma > max(coordinates.shape) * np.finfo(float).eps * sigma.max(initial=0.0)
     U, targets = U[:, kept], U[:, kept].T @ coordinates[:, k:]
     residual = float(np.sum((coordinates[:, k:] - U @ targets) ** 2))

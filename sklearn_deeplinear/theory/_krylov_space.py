@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._excluded import Excluded
 from sklearn_deeplinear.theory._location import Location, weighed
 
@@ -128,7 +129,7 @@ def _qr(columns):
 def _orthonormal(columns, size):
     """Orthonormal basis (d, b) of columns, those left out that are rounding errors of `size`."""
     Q, R = _qr(columns)
-    P, s, Wt = np.linalg.svd(R)
+    P, s, Wt = svd(R)
     kept = s > _ROUNDING * size
     return Q @ P[:, kept], s[kept, None] * Wt[kept]
 

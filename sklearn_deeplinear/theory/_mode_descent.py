@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._local_minimum import newton
 from sklearn_deeplinear.theory._singular_modes import leading_modes
 
@@ -111,7 +112,7 @@ def alive(W):
 
 
 def _descend(problem, W, ftol):
-    U, root, _ = np.linalg.svd(W)
+    U, root, _ = svd(W)
     w = np.zeros(len(W))
     w[: len(root)] = root
     at, memory, small = _point(problem, U, w), _QuasiNewton(len(W)), 0

@@ -16,6 +16,7 @@ import numpy as np
 
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._batches import block_rows
+from sklearn_deeplinear.theory._decompositions import eigh
 from sklearn_deeplinear.theory._factor import tall_factor
 from sklearn_deeplinear.theory._location import Location
 from sklearn_deeplinear.theory._sparse_rows import sparse_moments
@@ -214,7 +215,7 @@ class SecondMoments:
             raise ValueError("input_moment, cross_moment and output_moment must be finite.")
         if not np.allclose(A, A.T, rtol=_GIVEN, atol=1e-2 * _GIVEN * np.abs(A).max()):
             raise ValueError("input_moment must be symmetric.")
-        eigenvalues, V = np.linalg.eigh((A + A.T) / 2)
+        eigenvalues, V = eigh((A + A.T) / 2)
         top = max(eigenvalues[-1], 0.0)
         keep = eigenvalues > d * np.finfo(float).eps * top
         if eigenvalues[0] < -_GIVEN * top:

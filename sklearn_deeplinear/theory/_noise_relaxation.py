@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._moments import Spectrum
 from sklearn_deeplinear.theory._scalar_family import log_shrinkage
@@ -164,5 +165,5 @@ def _proximal(T, kappa):
 
 def _cut(M, largest):
     """M with its singular values cut off."""
-    U, s, Vt = np.linalg.svd(M, full_matrices=False)
+    U, s, Vt = svd(M, full_matrices=False)
     return (U * np.minimum(s, largest)) @ Vt

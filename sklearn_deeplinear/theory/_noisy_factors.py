@@ -18,6 +18,7 @@ import numpy as np
 import scipy
 
 from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._decompositions import eigh
 from sklearn_deeplinear.theory._least_squares import reduced_rank_ridge
 from sklearn_deeplinear.theory._local_minimum import (
     best_local_minimum,
@@ -108,7 +109,7 @@ class NoisyProblem:
 
     def _first_layer(self, K, back):
         """Columns w_i of W_1, with (sigma_i^2 K + g I) w_i = column i of N^T S."""
-        kappa, Q = np.linalg.eigh(K)
+        kappa, Q = eigh(K)
         scale = np.maximum(kappa, 0.0)[:, None] * self.sigma**2 + self.g
         # Without decay a unit without outgoing weights needs no incoming ones.
         dead = scale <= np.finfo(float).eps * kappa[-1] * self.sigma**2

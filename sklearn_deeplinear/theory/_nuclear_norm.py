@@ -15,6 +15,8 @@ from collections import deque
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import eigh
+
 # Steps between two looks at the duality gap, which costs about as much as a step, and looks
 # without progress after which rounding errors are what is left.
 _STEPS, _STALLED = 4, 3
@@ -113,7 +115,7 @@ class _Extrapolation:
 def shrunk(M, threshold):
     """M with the threshold, or all, taken off its singular values."""
     tall = M.shape[0] >= M.shape[1]
-    squares, V = np.linalg.eigh(M.T @ M if tall else M @ M.T)
+    squares, V = eigh(M.T @ M if tall else M @ M.T)
     live = squares > threshold**2
     V = V[:, live]
     kept = V * (1 - threshold / np.sqrt(squares[live]))

@@ -23,6 +23,8 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
+from sklearn_deeplinear.theory._decompositions import eigh
+
 # Newton steps to the strength near which the least eigenvalue is least.
 _STEPS = 2
 
@@ -79,7 +81,7 @@ class Parabolas:
         x = (lower + upper) / 2
         for step in range(_STEPS + 1):
             E_0, E_1 = self.costs.expansion(x)
-            e, U = np.linalg.eigh(E_0 - self.Lambda)
+            e, U = eigh(E_0 - self.Lambda)
             if step == _STEPS:
                 break
             v = U[:, 0]

@@ -13,6 +13,7 @@ from itertools import islice, permutations
 import numpy as np
 
 from sklearn_deeplinear.theory._balance import balanced_factors
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._layers import chain_gradients, end_to_end, partial_products
 from sklearn_deeplinear.theory._local_minimum import best_local_minimum
 from sklearn_deeplinear.theory._singular_modes import leading_modes
@@ -84,6 +85,6 @@ def _factors(M, group):
 
 
 def _without_dead_modes(M):
-    U, s, Vt = np.linalg.svd(M, full_matrices=False)
+    U, s, Vt = svd(M, full_matrices=False)
     alive = s > _DEAD * max(s[0], 1.0)
     return (U[:, alive] * s[alive]) @ Vt[alive]

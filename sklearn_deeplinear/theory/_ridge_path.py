@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._glm_losses import GLM_LOSSES
 from sklearn_deeplinear.theory._newton_steps import ROUNDING, Line, solver
 
@@ -122,7 +123,7 @@ class RidgePath:
         rows = np.sqrt(w)[:, None] * (X / size)
         if len(rows) > X.shape[1]:
             rows = np.linalg.qr(rows, mode="r")
-        _, s, Vt = np.linalg.svd(rows, full_matrices=False)
+        _, s, Vt = svd(rows, full_matrices=False)
         kept = s > max(X.shape) * np.finfo(float).eps * s[0]
         self.axes = Vt[kept].T
         self.unit_x = float(size * s[0]) if kept.any() else 1.0

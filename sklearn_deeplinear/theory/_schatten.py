@@ -24,6 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sklearn_deeplinear.theory._certified_search import CertifiedSearch
+from sklearn_deeplinear.theory._decompositions import eigh, svd
 from sklearn_deeplinear.theory._least_squares import excess_loss, reduced_rank_ridge
 from sklearn_deeplinear.theory._mode_costs import ModeCosts
 from sklearn_deeplinear.theory._mode_descent import settled_modes
@@ -78,7 +79,7 @@ class SchattenProblem:
 
     def coordinates(self, W):
         """The map B (k, p) with the best first layer for W, of no more modes than W (p, r)."""
-        U, root, _ = np.linalg.svd(W, full_matrices=False)
+        U, root, _ = svd(W, full_matrices=False)
         power = root ** (2 * (self.depth - 1))
         kept = 1 / (self.sigma[:, None] ** 2 * power + self.g)
         return self.sigma[:, None] * (self.Y @ U) * kept * power @ U.T
@@ -97,7 +98,7 @@ class SchattenProblem:
     def natural_directions(self):
         """Output directions of the data, ordered by what they vary and by what they gain."""
         targets = self.Y, self.sigma[:, None] * self.Y
-        return [np.linalg.svd(T, full_matrices=False)[2].T for T in targets]
+        return [svd(T, full_matrices=False)[2].T for T in targets]
 
     def value(self, W):
         """Objective, g F(W), in units of ||Y||_F^2."""
@@ -118,7 +119,7 @@ class SchattenProblem:
 
     def _modes(self, W):
         """Eigenvectors of W W^T, 1 / (sigma_i^2 s_j^D + g), and Y in that basis."""
-        s, U = np.linalg.eigh(W @ W.T)
+        s, U = eigh(W @ W.T)
         power = np.clip(s, 0.0, None) ** (self.depth - 1)
         return U, 1 / (self.sigma[:, None] ** 2 * power + self.g), self.Y @ U
 
@@ -239,7 +240,7 @@ def _nuclear(problem, B=None):
 
 def seeded(W):
     """W (p, p) with small modes where it has none: what is missing at the start stays so."""
-    U, s, _ = np.linalg.svd(np.hstack([W, _SEED * np.linalg.norm(W, 2) * np.eye(len(W))]))
+    U, s, _ = svd(np.hstack([W, _SEED * np.linalg.norm(W, 2) * np.eye(len(W))]))
     return U * s
 
 

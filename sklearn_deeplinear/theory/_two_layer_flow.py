@@ -26,6 +26,7 @@ import scipy
 from scipy.linalg import solve_triangular
 
 from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._layers import check_weights
 from sklearn_deeplinear.theory._lazy_solution import check_time
 from sklearn_deeplinear.theory._singular_modes import leading_modes
@@ -180,7 +181,7 @@ def _eigen(S, lam):
     From the singular vectors of S, which keeps pairs of opposite sign and null directions.
     """
     m, d = S.shape
-    U, s, Vt = np.linalg.svd(S)
+    U, s, Vt = svd(S)
     k = len(s)
     half, size = np.arctan2(2 * s, lam) / 2, np.hypot(s, lam / 2)
     u, v = np.vstack([np.zeros((d, m)), U]), np.vstack([Vt.T, np.zeros((m, d))])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.linalg import svd
+import scipy.linalg
+
+from sklearn_deeplinear.theory._decompositions import svd
 
 # Of fewer entries LAPACK's decomposition takes milliseconds either way; with fewer columns a row
 # nothing is gained. 1,000 x 20,000 entries took 3.5 s transposed, 4.9 to 5.7 s as they are.
@@ -34,7 +35,8 @@ def thin_svd(R):
     """
     if is_wide(R):
         # In columns a C-contiguous R is R^T in rows, which LAPACK needs not copy.
-        V, sigma, Ut = svd(R.T, full_matrices=False, overwrite_a=True, check_finite=False)
+        options = {"full_matrices": False, "overwrite_a": True, "check_finite": False}
+        V, sigma, Ut = scipy.linalg.svd(R.T, **options)
         return Ut.T, sigma, V
-    U, sigma, Vt = np.linalg.svd(R, full_matrices=False)
+    U, sigma, Vt = svd(R, full_matrices=False)
     return U, sigma, Vt.T

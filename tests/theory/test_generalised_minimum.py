@@ -395,7 +395,8 @@ def test_parabolas_and_lines_have_a_minimum_in_flat_directions_too(loss):
     free = generalised_minimum(X, y, loss=loss, depth=1, delta=0.5)
     assert free.kind == "exact"
     slope = GLM_LOSSES[loss].slope(free.decision_function(X), y, 0.5)
-    assert_allclose(np.c_[X, np.ones(len(y))].T @ slope, 0, atol=1e-10)
+    # Newton's last step leaves the objective right to rounding, and slopes to the root of that.
+    assert_allclose(np.c_[X, np.ones(len(y))].T @ slope, 0, atol=1e-7)
     for depth, gamma in ((10, 1e-5), (3, 1e-12)):
         minimum = generalised_minimum(X, y, loss=loss, depth=depth, delta=0.5, weight_decay=gamma)
         assert minimum.kind == "certified" and minimum.lower_bound > free.objective * (1 - 1e-12)

@@ -14,8 +14,8 @@ from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 
 DEPTHS = (1, 2, 3, 4, 7)
 
-# Shifts are right to 1e-11 of the targets, roots of the table likewise.
-TOLERANCE = 1e-9
+# Shifts are right to 1e-11 of the targets; the table has lost digits within 1e-4 of the collapse.
+TOLERANCE, OF_TABLE = 1e-9, 1e-8
 
 
 def narrow(seed=0, n=120, d=20):
@@ -86,7 +86,7 @@ def test_shifts_are_what_the_table_finds(make, center, monkeypatch):
     for found, expected in zip(
         leave_one_out(rows, settings), by_table(monkeypatch, rows, settings), strict=True
     ):
-        assert_allclose(found, expected, atol=TOLERANCE * np.abs(y).max(), rtol=0)
+        assert_allclose(found, expected, atol=OF_TABLE * np.abs(y).max(), rtol=0)
 
 
 def test_with_weights_and_noise(monkeypatch):
@@ -98,7 +98,7 @@ def test_with_weights_and_noise(monkeypatch):
     for found, expected in zip(
         leave_one_out(rows, settings), by_table(monkeypatch, rows, settings), strict=True
     ):
-        assert_allclose(found, expected, atol=TOLERANCE * np.abs(y).max(), rtol=0)
+        assert_allclose(found, expected, atol=OF_TABLE * np.abs(y).max(), rtol=0)
 
 
 @pytest.mark.parametrize("make", [narrow, wide, integers])
@@ -140,8 +140,8 @@ def test_many_decays_at_once_are_interpolated_to_the_last_digits(make):
         log_decay = np.log(log_decay) if depth == 1 else log_decay
         (together,) = leave_one_out(rows, [(depth, log_decay, 0.0)])
         alone = [leave_one_out(rows, [(depth, one, 0.0)])[0][0] for one in log_decay[:, None]]
-        # The table of samples of large influence has lost some digits within 1e-4 of the collapse.
-        assert_allclose(together, alone, rtol=0, atol=1e-8 * np.abs(y).max())
+        # Samples of large influence are in the table.
+        assert_allclose(together, alone, rtol=0, atol=OF_TABLE * np.abs(y).max())
         calm = rows.leverage < 0.1
         assert_allclose(
             together[:30, calm], np.array(alone)[:30, calm], rtol=0, atol=1e-10 * np.abs(y).max()

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from sklearn_deeplinear.dynamics.networks._curvature import check_number
+from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._row_space import in_row_space
 from sklearn_deeplinear.theory._wide_factor import is_wide
 
@@ -109,7 +110,7 @@ def narrowed(weights, moments):
     elif 2 * (V.shape[1] + len(W)) > len(V) > _FEW:
         return None, None, None
     else:
-        _, sizes, Qt = np.linalg.svd(outside, full_matrices=False)
+        _, sizes, Qt = svd(outside, full_matrices=False)
         Q = Qt[sizes > rounding].T
         Q = np.linalg.qr(Q - V @ (V.T @ Q))[0]  # small rows are not yet orthogonal to V
     basis = np.hstack([V, Q]) if Q.size else V

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_deeplinear.theory._decompositions import eigh
+
 # Random vectors beyond k, so that k of them have a fair share of each eigenspace.
 _SPARE = 2
 # Ritz vectors kept by a restart, and size of the space that is restarted, in blocks: with six
@@ -54,7 +56,7 @@ def block_lanczos(product, n, k, which, tol, max_products=None):
     space = _Space(product, n, min(max(_LARGEST * block, _SMALLEST_SPACE), n))
     space.add(np.random.RandomState(0).standard_normal((n, block)))
     while True:
-        theta, Z = np.linalg.eigh(space.projected)
+        theta, Z = eigh(space.projected)
         order = ORDER[which](theta)
         new = _open_residuals(space, theta, Z, order[:k], which, tol)
         if new.shape[1] == 0 or space.size == n:

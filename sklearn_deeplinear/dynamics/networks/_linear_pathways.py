@@ -21,6 +21,7 @@ from sklearn_deeplinear.dynamics.networks._stacks import (
     stacked,
     stacked_factors,
 )
+from sklearn_deeplinear.theory._decompositions import svd
 
 
 class LinearPathways:
@@ -155,7 +156,7 @@ class LinearPathways:
 def singular_modes(moments):
     """Singular vectors U (m, r) and V (d, r) of S, modes of rounding error left out."""
     S = moments.cross_moment
-    U, s, Vt = np.linalg.svd(S, full_matrices=False)
+    U, s, Vt = svd(S, full_matrices=False)
     size = np.linalg.norm(moments.input_factor, 2) * np.linalg.norm(moments.output_factor, 2)
     rank = int(np.sum(s > max(S.shape) * np.finfo(float).eps * size))
     return U[:, :rank], Vt[:rank].T
