@@ -365,7 +365,10 @@ class DeepLinearClassifier(ClassTargets, ClassifierMixin, WithMinimum, TrainedNe
             )
         sparse = issparse(X)
         X, Y, shares = with_weight(X, Y, shares)
-        X = X.astype(np.float64, copy=False)
+        if sparse:
+            X = X.astype(np.float64, copy=False)
+        else:  # in rows, however they came in: sums in another order round to other numbers
+            X = np.ascontiguousarray(X, dtype=np.float64)
         mean_x = X.T @ shares if self.fit_intercept else np.zeros(X.shape[1])
         kind = SparseClassifierProblem if sparse else LinearClassifierProblem
         return kind(

@@ -31,9 +31,14 @@ def as_float64(array):
 
 
 def less(array, mean):
-    """Rows less their mean, a NumPy array, in double precision."""
+    """Rows less their mean, a NumPy array, in double precision and one after another in memory.
+
+    However they came in: sums in another order round to other numbers.
+    """
     rows = as_float64(array)
-    return rows - (rows.new_tensor(mean) if is_tensor(rows) else mean)
+    if is_tensor(rows):
+        return (rows - rows.new_tensor(mean)).contiguous()
+    return np.subtract(rows, mean, order="C")
 
 
 def like(part, tensor):

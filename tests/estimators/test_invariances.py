@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
-from sklearn_deeplinear import DeepLinearRegressor, HomogeneousMLPRegressor, MultiPathwayRegressor
+from sklearn_deeplinear import (
+    DeepLinearClassifier,
+    DeepLinearRegressor,
+    HomogeneousMLPClassifier,
+    HomogeneousMLPRegressor,
+    MultiPathwayRegressor,
+)
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -118,3 +124,39 @@ def test_order_of_features_of_units_and_of_pathways(name, depth, decay, seed):
     moved = moved[::-1] if "pathways" in name else moved
     wanted = trained(name, depth, decay, X, Y, start)
     assert_same(trained(name, depth, decay, X[:, features], Y, moved), wanted, Y)
+
+
+LAYOUTS = {
+    "columns": np.asfortranarray,
+    "every other number": lambda X: np.repeat(np.repeat(X, 2, axis=0), 2, axis=1)[::2, ::2],
+    "backwards": lambda X: np.ascontiguousarray(X[::-1, ::-1])[::-1, ::-1],
+}
+TRAINED = {
+    **MODELS,
+    "linear classifier": (DeepLinearClassifier, {}),
+    "perceptron classifier": (HomogeneousMLPClassifier, {}),
+}
+
+
+@pytest.mark.parametrize("solver", ["gd", "adam"])
+@pytest.mark.parametrize("name", TRAINED)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_where_numbers_lie_in_memory(name, solver, layout):
+    """To the last bit: Adam makes much of rounding where the gradient is nothing else."""
+    rng = np.random.RandomState(0)
+    X = rng.standard_normal((50, 7)) * np.geomspace(1, 30, 7) + 3
+    y = X @ rng.standard_normal(7)
+    if "classifier" in name:
+        y = np.digitize(y, np.quantile(y, [0.3, 0.7]))
+    Model, options = TRAINED[name]
+    options = {**STEPS, **options, "solver": solver, "random_state": 0}
+    model, wanted = (Model(**options).fit(there, y) for there in (LAYOUTS[layout](X), X))
+    assert_array_equal(model.predict(X), wanted.predict(X))
+    assert_array_equal(model.trajectory_.objective, wanted.trajectory_.objective)
+    for part, same in zip(flat(model.weights_), flat(wanted.weights_), strict=True):
+        assert_array_equal(part, same)
+
+
+def flat(weights):
+    """The layers of all pathways, or of one network."""
+    return sum(weights, []) if isinstance(weights[0], list) else weights
