@@ -26,6 +26,7 @@ from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.runs._descent import is_unfinished, warn_unfinished
 from sklearn_deeplinear.dynamics.runs._threads import suitable_threads
+from sklearn_deeplinear.estimators._absent import absent_where_unknown
 from sklearn_deeplinear.estimators._advice import is_nearly_minimal
 from sklearn_deeplinear.estimators._callbacks import FitListener
 from sklearn_deeplinear.estimators._options import own_random_state
@@ -274,6 +275,7 @@ class WithMinimum:
     objective_: float
 
     @property
+    @absent_where_unknown
     def global_minimum_(self) -> GlobalMinimum:
         """Exact minimum of the training objective, computed on first access."""
         return self._minimum_beside_fit()

@@ -20,6 +20,7 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import BalanceHistory
+from sklearn_deeplinear.estimators._absent import absent_where_unknown
 from sklearn_deeplinear.estimators._constraints import NOT_NEGATIVE, WITH_MINIMUM
 from sklearn_deeplinear.estimators._linear_problem import LinearProblem
 from sklearn_deeplinear.estimators._network_regressor import NetworkRegressor
@@ -289,6 +290,7 @@ class DeepLinearRegressor(NetworkRegressor):
         self.verbose = verbose
 
     @property
+    @absent_where_unknown
     def optimality_certificate_(self) -> float:
         """Lower bound on the objective of all networks, from the fitted map alone."""
         check_is_fitted(self)

@@ -15,6 +15,7 @@ from sklearn_deeplinear._compat import StrOptions, _fit_context
 from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear._results import BalanceHistory
 from sklearn_deeplinear.dynamics.networks._active_pathways import predict_active
+from sklearn_deeplinear.estimators._absent import absent_where_unknown
 from sklearn_deeplinear.estimators._constraints import (
     NOT_NEGATIVE,
     POSITIVE_INTEGER,
@@ -423,6 +424,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         return y.to(X.device)
 
     @property
+    @absent_where_unknown
     def global_minimum_(self) -> PathwayMinimum:  # type: ignore[override]
         """Exact minimum of the training objective, computed on first access."""
         check_is_fitted(self)
@@ -431,6 +433,7 @@ class MultiPathwayRegressor(NetworkRegressor):
         return self._minimum_beside_fit()
 
     @property
+    @absent_where_unknown
     def optimality_certificate_(self) -> float:
         """Lower bound on the objective of all such pathways, from the fitted maps alone."""
         check_is_fitted(self)

@@ -173,12 +173,7 @@ class OptimalityDisplay:
 
     @classmethod
     def _of_fits(cls, values, estimators, param):
-        for estimator in estimators:
-            if not hasattr(estimator, "global_minimum_"):
-                raise TypeError(
-                    f"estimators must have a global_minimum_; {type(estimator).__name__} has none."
-                )
-        minima = [estimator.global_minimum_ for estimator in estimators]
+        minima = [_minimum_of(estimator) for estimator in estimators]
         return cls(
             np.array(values),
             np.array([estimator.objective_ for estimator in estimators]),
@@ -230,6 +225,15 @@ class OptimalityDisplay:
             self.ax_.xaxis.get_major_locator().set_params(integer=True)
         legend_above(self.ax_)
         return self
+
+
+def _minimum_of(estimator):
+    try:
+        return estimator.global_minimum_
+    except AttributeError as error:
+        raise TypeError(
+            f"estimators must have a global_minimum_; {type(estimator).__name__} has none."
+        ) from error
 
 
 def _number(estimator, param):

@@ -51,9 +51,10 @@ def fitted(estimator, attribute, display):
     from sklearn.utils.validation import check_is_fitted
 
     check_is_fitted(estimator)
-    if not hasattr(estimator, attribute):
+    try:
+        return getattr(estimator, attribute)
+    except AttributeError as error:
         raise TypeError(
             f"estimator must have the fitted attribute {attribute} for a {display}; "
             f"{type(estimator).__name__} has none."
-        )
-    return getattr(estimator, attribute)
+        ) from error

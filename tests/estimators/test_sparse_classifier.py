@@ -105,9 +105,10 @@ def test_what_is_refused(by_products):
         with pytest.raises(error, match="X must be dense"):
             DeepLinearClassifier(**parameters, weight_decay=0.1).fit(X, y)
     model = DeepLinearClassifier(weight_decay=0.1).fit(X, y)
-    with pytest.raises(ValueError, match="global_minimum_"):
-        model.global_minimum_  # noqa: B018
-    assert "global_minimum_" not in dir(model)
+    for name in ("global_minimum_", "optimality_gap_"):
+        with pytest.raises(AttributeError, match=f"X must be dense for .*{name}"):
+            getattr(model, name)
+        assert not hasattr(model, name) and name not in dir(model)
 
 
 def test_small_sparse_data_are_filled_in():
