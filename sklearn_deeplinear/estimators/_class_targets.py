@@ -22,6 +22,7 @@ class ClassTargets:
 
     classes_: np.ndarray
     class_weight: dict | str | None
+    warm_start: bool
     _partial_fit: Callable
     _announced: np.ndarray | None = None  # classes, by a first call of partial_fit
 
@@ -82,9 +83,20 @@ class ClassTargets:
 
     def _learn_classes(self, y):
         check_classification_targets(y)
-        self.classes_ = np.unique(y) if self._announced is None else self._announced
-        if len(self.classes_) < 2:
+        classes = np.unique(y) if self._announced is None else self._announced
+        if len(classes) < 2:
             raise ValueError(f"y must hold at least two classes, got one class: {y[0]!r}.")
+        if self.warm_start and hasattr(self, "weights_"):
+            self._check_former(classes)
+        self.classes_ = classes
+
+    def _check_former(self, classes):
+        known = on_host(self.classes_)
+        if not np.array_equal(classes, known):
+            raise ValueError(
+                "y must hold the classes of the previous fit, whose outputs they are, with "
+                f"warm_start=True: {known!r}, got {classes!r}. Set warm_start=False to start anew."
+            )
 
     def _strata(self, y):
         check_classification_targets(y)
