@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sklearn_deeplinear._warnings import warn_user
 from sklearn_deeplinear.model_selection._candidates import Candidates
 from sklearn_deeplinear.model_selection._scores import results_table
 
@@ -57,6 +58,13 @@ def choose(groups, validation):
     group = groups[int(np.searchsorted(ends, index, side="right"))]
     decay = settings[index]["weight_decay"]
     return Choice(table, index, group.only(decay), group.end_reached(decay))
+
+
+def warn_of_scores(choices):
+    """Warn if settings have no finite score, in the words of scikit-learn's searches."""
+    means = np.concatenate([choice.table["mean_test_score"] for choice in choices])
+    if not np.isfinite(means).all():
+        warn_user(UserWarning(f"One or more of the test scores are non-finite: {means}"))
 
 
 def message_of(choices):

@@ -34,7 +34,7 @@ from sklearn_deeplinear._documentation import Documented
 from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._streamed import StreamedRegressor
 from sklearn_deeplinear.model_selection._candidates import candidates, check_step_sizes
-from sklearn_deeplinear.model_selection._choice import choose, message_of
+from sklearn_deeplinear.model_selection._choice import choose, message_of, warn_of_scores
 from sklearn_deeplinear.model_selection._data import data_of
 from sklearn_deeplinear.model_selection._held_out import HeldOutModels
 from sklearn_deeplinear.model_selection._row_space import in_fewer_inputs
@@ -483,6 +483,7 @@ class DeepLinearRegressorCV(
         self.best_index_ = first.index if one else np.array([c.index for c in choices])
         self.best_score_ = first.score if one else np.array([c.score for c in choices])
         self.message_ = message_of(choices)
+        warn_of_scores(choices)
 
     def _network(self, row):
         """The network of a row of `cv_results_`, not fitted yet."""

@@ -52,7 +52,8 @@ def spread(scores, axis=0):
     size = np.abs(scores).max(axis=axis, keepdims=True)
     size = np.where(np.isfinite(size), size, 1.0)
     unit = np.ldexp(1.0, np.frexp(size)[1] - 1)  # a power of two rounds nothing
-    return np.std(scores / unit, axis=axis) * np.take(unit, 0, axis=axis)
+    with np.errstate(invalid="ignore"):  # infinite scores have none
+        return np.std(scores / unit, axis=axis) * np.take(unit, 0, axis=axis)
 
 
 def losses_from_moments(moments, coefs, intercepts):

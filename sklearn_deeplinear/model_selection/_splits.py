@@ -91,7 +91,8 @@ class SplitValidation:
             np.concatenate([self._scores_of_split(i, group) for group in groups])
             for i in range(self.n_splits)
         ]
-        return splits, np.mean(splits, axis=0), spread(splits)
+        with np.errstate(invalid="ignore"):  # of scores that are infinite both ways
+            return splits, np.mean(splits, axis=0), spread(splits)
 
     def _scores_of_split(self, i, group):
         path = self.paths(self.train[i], group)

@@ -158,6 +158,20 @@ def test_candidates_that_diverge_or_fail_harm_no_neighbour():
         BatchedGridSearchCV(model, {"width": [[2, 3, 4]]}, cv=3, error_score="raise").fit(X, Y)
 
 
+@pytest.mark.parametrize("worst", [0.01, 0.3])
+def test_scores_that_are_no_numbers_are_ranked_last_and_told(worst):
+    def scoring(fit, X, y):
+        return np.nan if fit.weight_decay > worst else -fit.weight_decay
+
+    grid = {"weight_decay": [0.5, 0.2, 0.1]}
+    with pytest.warns(UserWarning, match="One or more of the test scores are non-finite") as told:
+        found = both(DeepLinearRegressor(2, 6, **RUN), grid, X, Y, scoring=scoring)
+    assert sum("One or more" in str(warning.message) for warning in told) == 2  # of each search
+    for name in ("mean_test_score", "rank_test_score"):
+        assert_allclose(*(search.cv_results_[name] for search in found))
+    assert found[0].best_params_ == found[1].best_params_
+
+
 @pytest.mark.parametrize(
     ("estimator", "grid", "reason"),
     [

@@ -180,6 +180,44 @@ def test_a_scorer_gets_all_left_out_predictions():
     assert np.isnan(model.cv_results_["std_test_score"]).all()
 
 
+SCORES = {
+    "all nan": lambda size: np.nan,
+    "all infinite": lambda size: -np.inf,
+    "small ones nan": lambda size: np.nan if size < 0.6 else -size,
+    "large ones nan": lambda size: np.nan if size > 0.6 else -size,
+    "small ones infinite": lambda size: -np.inf if size < 0.6 else -size,
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_that_are_no_numbers_are_ranked_and_told_as_in_a_grid_search(name):
+    X, y = data()
+
+    def scoring(fit, X, y):
+        return SCORES[name](fit.predict(X).std())
+
+    with pytest.warns(UserWarning, match="One or more of the test scores are non-finite") as told:
+        model = DeepLinearRegressorCV(DECAYS, [1], cv=3, scoring=scoring).fit(X, y)
+    assert len(told) == 1
+    with (
+        np.errstate(invalid="ignore"),
+        pytest.warns(UserWarning, match="One or more of the test scores are non-finite"),
+    ):
+        search = searched(X, y, 1, 3, scoring)
+    for column in ("mean_test_score", "rank_test_score"):
+        assert_allclose(model.cv_results_[column], search.cv_results_[column], rtol=EXACT)
+    assert model.best_index_ == search.best_index_
+
+
+@pytest.mark.parametrize("per_target", [False, True, "setting"])
+def test_no_score_of_left_out_predictions_is_told_once(per_target):
+    X, Y = data(m=2)
+    options = {"scoring": lambda fit, X, y: np.nan, "per_target": per_target}
+    with pytest.warns(UserWarning, match="One or more of the test scores") as told:
+        DeepLinearRegressorCV(DECAYS, [1], **options).fit(X, Y)
+    assert len(told) == 1
+
+
 def test_networks_with_noise_and_bottlenecks():
     X, y = data()
     grid = {"widths": [2, (3, 5)], "noises": [0.1, (0.2, 0.0)]}

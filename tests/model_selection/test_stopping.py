@@ -123,6 +123,7 @@ def test_early_stopping_of_many_outputs_that_overfit():
     assert mean[model.stopping_path_.best[0]] > mean[-1]
 
 
+@pytest.mark.filterwarnings("ignore:One or more of the test scores:UserWarning")
 @pytest.mark.parametrize("stopping", ["cv", None])
 @pytest.mark.parametrize("unit", [1.0, 1e12])
 def test_step_sizes_that_diverge_are_not_chosen(stopping, unit):
