@@ -48,6 +48,7 @@ TESTS = {
     "_class_minimum": ["test_class_minimum"],
     "_curvature_bounds": ["test_curvature_bounds", "test_step_size_bound"],
     "_distributed": ["test_distributed"],
+    "_decompositions": ["test_decompositions"],
     "_excluded": ["test_excluded", "test_krylov_space", "estimators/test_sparse_inputs"],
     "_factor": ["test_factor", "test_moments"],
     "_flows": ["test_flows"],

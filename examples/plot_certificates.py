@@ -84,5 +84,5 @@ print(verify(minimum, moments))
 # %%
 # **What was learnt.** From the ordinary start Adam reached 4.94389926, and the weights themselves
 # prove that no network is lower: training is done. From a start near zero it ended at 5.01, above
-# the certificate of 4.93, and the gap was the hint that a better network exists; the global
+# the certificate of 4.94, and the gap was the hint that a better network exists; the global
 # minimum is 4.944.

@@ -68,5 +68,5 @@ plt.show()
 # %%
 # **What was learnt.** Steps of 0.22 converged, with a sharpness of 7.8 at the end, below their
 # limit of 9.0. With steps of 0.32 the sharpness grew past the limit of 6.2, the loss jumped up
-# after 600 steps, and from then on the sharpness stayed about the limit: the loss ended 3e-4 above
+# within 700 steps, and from then on the sharpness stayed about the limit: the loss ended 3e-4 above
 # the minimum instead of 2e-7.
