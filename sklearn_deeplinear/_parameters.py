@@ -58,6 +58,18 @@ def _per_layer(value, n_layers, name, count):
     return np.full(n_layers, values)
 
 
+def as_array(value, name):
+    """Return `value` as a float64 array, itself if it is one; its shape is not checked."""
+    try:
+        array = np.asarray(value)
+        # NumPy drops imaginary parts, and takes dates for numbers of days.
+        if array.dtype.kind not in "cmM":
+            return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    raise ValueError(f"{name} must be an array of real numbers, got {type(value).__name__}.")
+
+
 def check_real(value, name, *, low=0.0, closed=True):
     """Return `value` as a finite float above `low` (or equal to it, if `closed`)."""
     if isinstance(value, bool) or not isinstance(value, Real):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear._parameters import as_array, check_real
 from sklearn_deeplinear._results import Trajectory
 from sklearn_deeplinear.dynamics.networks._module import attached
 from sklearn_deeplinear.dynamics.runs._flow import flow
@@ -122,7 +122,7 @@ def gradient_flow(
 def _check_times(times, end):
     if times is None:
         return np.linspace(0.0, end, _DEFAULT_RECORDS) if end > 0 else np.zeros(1)
-    times = np.asarray(times, dtype=np.float64)
+    times = as_array(times, "times")
     if times.ndim != 1 or times.size == 0 or not np.isfinite(times).all():
         raise ValueError(f"times must be a list of finite times, got shape {times.shape}.")
     if (np.diff(times) < 0).any() or times[0] < 0 or times[-1] > end:

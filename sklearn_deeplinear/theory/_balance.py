@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_deeplinear._parameters import check_depth, check_weight_decay, check_width
+from sklearn_deeplinear._parameters import as_array, check_depth, check_weight_decay, check_width
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._layers import check_weights
 from sklearn_deeplinear.theory._singular_modes import leading_modes
@@ -130,7 +130,7 @@ def balanced_factors(coef, width=None, *, depth=None, weight_decay=None) -> list
     (array([[0., 2.],
            [0., 0.]]), array([[0., 8.]]))
     """
-    coef = np.atleast_2d(np.array(coef, dtype=np.float64))
+    coef = np.atleast_2d(as_array(coef, "coef")).copy()
     if coef.ndim != 2 or coef.size == 0 or not np.isfinite(coef).all():
         raise ValueError(
             f"coef must be a finite (m, d) or (d,) array, got an array of shape {coef.shape}."

@@ -6,6 +6,8 @@ import mmap
 
 import numpy as np
 
+from sklearn_deeplinear._parameters import as_array
+
 # A block of rows is copied to float64 and centred: what fits into the cache of a processor
 # core is read once from memory. Merging a block must take less time than its products.
 _BLOCK_BYTES = 2**22
@@ -108,7 +110,7 @@ class _Mapped:
 
 
 def _check_sample_weight(sample_weight, n_samples):
-    weight = np.asarray(sample_weight, dtype=np.float64)
+    weight = as_array(sample_weight, "sample_weight")
     if weight.shape != (n_samples,):
         raise ValueError(f"sample_weight must have shape ({n_samples},), got {weight.shape}.")
     if not np.isfinite(weight).all() or (weight < 0).any():

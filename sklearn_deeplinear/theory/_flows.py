@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear._parameters import check_depth
+from sklearn_deeplinear._parameters import as_array, check_depth
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._balanced_equation import BalancedChart, BalancedProblem
 from sklearn_deeplinear.theory._decompositions import eigh, svd
@@ -97,7 +97,7 @@ class EndToEndFlow:
 
     def __init__(self, moments, coef_0, depth):
         shape = (moments.n_outputs, moments.n_inputs)
-        self.depth, self.coef_0 = depth, np.atleast_2d(np.array(coef_0, dtype=np.float64))
+        self.depth, self.coef_0 = depth, np.atleast_2d(as_array(coef_0, "coef_0")).copy()
         if self.coef_0.shape != shape or not np.isfinite(self.coef_0).all():
             raise ValueError(
                 f"coef_0 must be finite and of shape {shape} as the moments ask for, got an "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_deeplinear._parameters import (
+    as_array,
     check_depth,
     check_real,
     check_weight_decay,
@@ -192,7 +193,7 @@ def _check_data(X, y, sample_weight, loss, fit_intercept):
     X, y, sample_weight = check_batch(X, y, sample_weight)
     if hasattr(X, "tocsr"):
         raise ValueError("X must be dense, got a sparse matrix.")
-    X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    X, y = as_array(X[:], "X"), as_array(y[:], "y")  # of frames and memory maps, too
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1:

@@ -13,6 +13,7 @@ from sklearn_deeplinear._parameters import (
     check_width,
 )
 from sklearn_deeplinear._results import one_line
+from sklearn_deeplinear.theory._moments import check_moments
 from sklearn_deeplinear.theory._problem import Problem
 from sklearn_deeplinear.theory._scalar_family import ScalarFamily, log_shrinkage
 
@@ -189,6 +190,7 @@ def zero_hessian(moments, *, depth, width=None, weight_decay=0.0) -> ZeroHessian
     >>> zero_hessian(moments, depth=3, width=3, weight_decay=0.01).is_strict_minimum
     True
     """
+    check_moments(moments)
     depth = check_depth(depth)
     if width is None and depth > 1:
         raise ValueError("width must be given when depth is greater than 1.")

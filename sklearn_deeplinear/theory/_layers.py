@@ -6,6 +6,7 @@ from functools import reduce
 
 import numpy as np
 
+from sklearn_deeplinear._parameters import as_array
 from sklearn_deeplinear.theory._moments import check_moments
 
 
@@ -14,7 +15,9 @@ def check_weights(weights, name="weights", moments=None):
 
     They must fit `moments`, too, if these are given.
     """
-    layers = [np.asarray(W, dtype=np.float64) for W in weights]
+    if isinstance(weights, (str, bytes)) or not np.iterable(weights):
+        raise TypeError(f"{name} must be a list of matrices, got {weights!r}.")
+    layers = [as_array(W, name) for W in weights]
     if not layers:
         raise ValueError(f"{name} must hold at least one matrix, got none.")
     for W in layers:

@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 import scipy
 
+from sklearn_deeplinear._parameters import as_array
+
 _RTOL = 1e-13  # errors per step; unknowns are logarithms or of the size of one
 _STIFF_RTOL = 1e-10  # Radau's estimate is of third order, its solution of fifth
 _MAX_STEPS = 100_000
@@ -145,7 +147,7 @@ def _is_at_the_edge(solver, before):
 
 def check_time(t):
     """Return the times `t` as a float array, none of them before time 0."""
-    t = np.asarray(t, dtype=np.float64)
+    t = as_array(t, "t")
     if np.isnan(t).any() or (t < 0).any():
         raise ValueError("t must be at least 0: the flow starts at time 0.")
     return t

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sklearn_deeplinear._parameters import check_depth, check_real
+from sklearn_deeplinear._parameters import as_array, check_depth, check_real
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._lazy_solution import check_time
 from sklearn_deeplinear.theory._pathway_flow import PathwayFlow
@@ -73,10 +73,15 @@ class ModeFlow:
     """
 
     def __init__(self, s, a_0, depth, input_moment):
-        s, a_0 = np.asarray(s, dtype=np.float64), np.asarray(a_0, dtype=np.float64)
+        s, a_0 = as_array(s, "s"), as_array(a_0, "a_0")
         if not (np.isfinite(s).all() and np.isfinite(a_0).all()):
             raise ValueError("s and a_0 must be finite.")
-        self.s, self.a_0 = np.broadcast_arrays(s, a_0)
+        try:
+            self.s, self.a_0 = np.broadcast_arrays(s, a_0)
+        except ValueError:
+            raise ValueError(
+                f"s and a_0 must have shapes that broadcast, got {s.shape} and {a_0.shape}."
+            ) from None
         self.depth, self.input_moment = depth, input_moment
 
     def __repr__(self):

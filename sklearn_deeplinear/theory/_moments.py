@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from sklearn_deeplinear._parameters import as_array
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._batches import block_rows
 from sklearn_deeplinear.theory._decompositions import eigh
@@ -203,10 +204,15 @@ class SecondMoments:
         ValueError
             If the matrices do not fit each other or are moments of no distribution.
         """
-        A = np.atleast_2d(np.asarray(input_moment, dtype=np.float64))
-        S = np.atleast_2d(np.asarray(cross_moment, dtype=np.float64))
-        c = float(output_moment)
-        m, d = S.shape
+        A = np.atleast_2d(as_array(input_moment, "input_moment"))
+        S = np.atleast_2d(as_array(cross_moment, "cross_moment"))
+        c = as_array(output_moment, "output_moment")
+        if S.ndim != 2 or c.ndim:
+            raise ValueError(
+                "cross_moment must have shape (m, d) and output_moment be a number, got shapes "
+                f"{S.shape} and {c.shape}."
+            )
+        c, (m, d) = float(c), S.shape
         if A.shape != (d, d):
             raise ValueError(
                 f"input_moment must have shape ({d}, {d}) to match cross_moment, got {A.shape}."
@@ -411,7 +417,7 @@ class SecondMoments:
 
     def _shift(self, coef, intercept):
         """What an intercept costs that is not the best one."""
-        b = np.asarray(intercept, dtype=np.float64)
+        b = as_array(intercept, "intercept")
         if b.shape != (self.n_outputs,) and (b.ndim or self.n_outputs > 1):
             raise ValueError(f"intercept must have shape ({self.n_outputs},), got {b.shape}.")
         if not self.centered and b.any():
@@ -423,7 +429,7 @@ class SecondMoments:
 
     def as_map(self, coef):
         """`coef` as an array of shape (m, d), if it is one or, for one output, (d,)."""
-        coef, shape = np.asarray(coef, dtype=np.float64), (self.n_outputs, self.n_inputs)
+        coef, shape = as_array(coef, "coef"), (self.n_outputs, self.n_inputs)
         if coef.shape != shape and (coef.shape != shape[1:] or shape[0] > 1):
             raise ValueError(f"coef must have shape {shape}, got {coef.shape}.")
         return coef.reshape(shape)

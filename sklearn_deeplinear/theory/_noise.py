@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from sklearn_deeplinear._parameters import check_noise
+from sklearn_deeplinear._parameters import as_array, check_noise
 from sklearn_deeplinear.theory._layers import check_weights, end_to_end
+from sklearn_deeplinear.theory._moments import check_moments
 
 # Activities of a wide layer are computed for blocks of samples of this many numbers.
 _BLOCK_SIZE = 2**22
@@ -62,6 +63,7 @@ def expected_loss(weights, moments, noise=0.0) -> float:
     >>> expected_loss([[[1.0]], [[1.0]]], moments, noise=0.5)
     0.5
     """
+    check_moments(moments)
     weights = check_weights(weights, moments=moments)
     return noisy_loss(weights, moments, check_noise(noise, len(weights)))
 
@@ -109,7 +111,7 @@ def predictive_variance(weights, X, noise=0.0) -> np.ndarray:
     array([[2.]])
     """
     weights = check_weights(weights)
-    X = np.asarray(X, dtype=np.float64)
+    X = as_array(X, "X")
     if X.ndim != 2 or X.shape[1] != weights[0].shape[1]:
         raise ValueError(f"X must have shape (n_samples, {weights[0].shape[1]}), got {X.shape}.")
     m = weights[-1].shape[0]

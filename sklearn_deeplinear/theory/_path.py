@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_deeplinear._parameters import check_depth, check_weight_decay
+from sklearn_deeplinear._parameters import as_array, check_depth, check_weight_decay
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._global_minimum import (
     Problem,
@@ -128,7 +128,7 @@ def _moments(X, y, sample_weight, fit_intercept):
 
 def _check_weight_decays(weight_decays, depth):
     """The decays as an array of shape (n_decays, L)."""
-    gammas = np.asarray(weight_decays, dtype=np.float64)
+    gammas = as_array(weight_decays, "weight_decays")
     if gammas.ndim not in (1, 2) or gammas.size == 0 or gammas.shape[1:] not in ((), (depth,)):
         raise ValueError(
             "weight_decays must have shape (n_decays,) or (n_decays, depth), with at least one "

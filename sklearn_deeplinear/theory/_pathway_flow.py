@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import scipy
 
-from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear._parameters import as_array, check_real
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._lazy_solution import check_time
 from sklearn_deeplinear.theory._pathway_parameters import check_depths
@@ -91,7 +91,7 @@ class PathwayFlow:
     """
 
     def __init__(self, s, a_0, depths, imbalance):
-        self.s, self.a_0 = np.asarray(s, dtype=np.float64), np.array(a_0, dtype=np.float64)
+        self.s, self.a_0 = as_array(s, "s"), as_array(a_0, "a_0").copy()
         self.depths, self.imbalance = check_depths(depths, None, "depths"), imbalance
         shape = (len(self.depths), *self.s.shape)
         if self.a_0.shape != shape:
@@ -118,8 +118,9 @@ class PathwayFlow:
     def _states(self, t):
         """Weights and strengths at time `t`."""
         t = check_time(t)
-        states = np.stack([race(t.ravel()) for race in self._races], axis=-1)
-        return np.moveaxis(states, 1, 0).reshape(2, *t.shape, *self.a_0.shape)
+        states = np.array([race(t.ravel()) for race in self._races])
+        states = states.reshape(len(self._races), t.size, 2, len(self.depths))
+        return states.transpose(2, 1, 3, 0).reshape(2, *t.shape, *self.a_0.shape)
 
     def invariants(self, t) -> np.ndarray:
         """Conserved H_p - H_1 of pathways p = 2, 3, ... at time `t`, relative to time 0.
@@ -129,7 +130,7 @@ class PathwayFlow:
         change : ndarray of shape (*t.shape, n_pathways - 1, ...)
             Zero up to the error of integration, divided by the larger of the two H.
         """
-        t = np.asarray(t, dtype=np.float64)
+        t = check_time(t)
         u, lam = np.moveaxis(self.weights(np.append(0.0, t)), 1, 0), self.imbalance
         H = np.array([_potential(x, L, lam) for x, L in zip(u, self.depths, strict=True)])
         gaps, sizes = H[1:] - H[0], np.maximum(np.abs(H[1:, 0]), np.abs(H[0, 0]))

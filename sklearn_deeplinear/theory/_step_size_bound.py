@@ -22,6 +22,7 @@ from sklearn_deeplinear._parameters import check_real, check_weight_decay
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._curvature_bounds import CURVATURE_BOUNDS, gradient, objective
 from sklearn_deeplinear.theory._layers import check_weights, packed, unpacked
+from sklearn_deeplinear.theory._moments import check_moments
 
 # Part of eps that the flow may cover within one interval: smaller is tighter and slower.
 _MOVE = 0.25
@@ -118,10 +119,12 @@ def flow_step_size_bound(
     >>> 0 < crude.step_size < fine.step_size
     True
     """
+    check_moments(moments)
     weights_0 = check_weights(weights_0, "weights_0", moments)
     gamma = check_weight_decay(weight_decay, len(weights_0))
     time = check_real(time, "time", closed=False)
     eps = check_real(eps, "eps", closed=False)
+    rtol = check_real(rtol, "rtol", closed=False)
     if curvature not in CURVATURE_BOUNDS:
         raise ValueError(f'curvature must be "bound" or "measured", got {curvature!r}.')
     times, moves, centres = _intervals(weights_0, moments, gamma, time, eps, rtol)

@@ -25,10 +25,12 @@ import numpy as np
 import scipy
 from scipy.linalg import solve_triangular
 
+from sklearn_deeplinear._parameters import check_real
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._decompositions import svd
 from sklearn_deeplinear.theory._layers import check_weights
 from sklearn_deeplinear.theory._lazy_solution import check_time
+from sklearn_deeplinear.theory._moments import check_moments
 from sklearn_deeplinear.theory._singular_modes import leading_modes
 
 # From here on, times the largest rate, rates that differ by one rounding error have been
@@ -80,8 +82,8 @@ def two_layer_flow(weights_0, moments, *, rtol=1e-8) -> TwoLayerFlow:
     Raises
     ------
     ValueError
-        If there are not two layers that fit the moments, A is not the identity, or the
-        weights are not lambda-balanced.
+        If there are not two layers that fit the moments, A is not the identity, the
+        weights are not lambda-balanced, or `rtol` is negative or not finite.
 
     Notes
     -----
@@ -108,6 +110,8 @@ def two_layer_flow(weights_0, moments, *, rtol=1e-8) -> TwoLayerFlow:
     >>> flow([0.0, 0.5, float("inf")]).coef.round(4).ravel()
     array([0.01 , 1.723, 3.   ])
     """
+    check_moments(moments)
+    rtol = check_real(rtol, "rtol")
     weights_0 = check_weights(weights_0, "weights_0")
     if len(weights_0) != 2:
         raise ValueError(f"weights_0 must hold two matrices, got {len(weights_0)}.")

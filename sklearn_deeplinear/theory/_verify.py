@@ -11,6 +11,8 @@ import numpy as np
 from sklearn_deeplinear._results import one_line
 from sklearn_deeplinear.theory._certify import proven_bound
 from sklearn_deeplinear.theory._layers import end_to_end
+from sklearn_deeplinear.theory._minimum_result import GlobalMinimum
+from sklearn_deeplinear.theory._moments import check_moments
 from sklearn_deeplinear.theory._noise import noisy_loss
 from sklearn_deeplinear.theory._pathway_global_minimum import Race, proven_pathway_bound
 from sklearn_deeplinear.theory._pathway_minimum_result import PathwayMinimum
@@ -80,6 +82,11 @@ def verify(minimum, moments) -> Verification:
     >>> report.ok, report.objective
     (True, 2.75)
     """
+    check_moments(moments)
+    if not isinstance(minimum, (GlobalMinimum, PathwayMinimum)):
+        raise TypeError(
+            f"minimum must be a GlobalMinimum or a PathwayMinimum, got {type(minimum).__name__}."
+        )
     shape = (moments.n_outputs, moments.n_inputs)
     if minimum.coef.shape != shape or not np.isfinite(minimum.coef).all():
         return Verification(False, np.inf, np.inf, 0.0, (f"coef is no finite map {shape}",))

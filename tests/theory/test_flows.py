@@ -9,6 +9,7 @@ from sklearn_deeplinear.theory._flows import end_to_end_flow
 from sklearn_deeplinear.theory._layers import end_to_end
 from sklearn_deeplinear.theory._mode_flow import mode_flow
 from sklearn_deeplinear.theory._moments import SecondMoments
+from sklearn_deeplinear.theory._pathway_flow import pathway_flow
 from sklearn_deeplinear.theory._two_layer_flow import two_layer_flow
 
 TIMES = np.array([0.0, 1e-6, 0.1, 0.5, 2.0, 10.0])
@@ -205,6 +206,15 @@ def test_arguments_are_checked():
         mode_flow(np.inf, 0.1, depth=2)
     with pytest.raises(ValueError, match="input_moment must be"):
         mode_flow(1.0, 0.1, depth=2, input_moment=0.0)
+    with pytest.raises(ValueError, match="s and a_0 must have shapes that broadcast"):
+        mode_flow([1.0, 2.0], [0.1, 0.1, 0.1], depth=2)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_there_may_be_no_modes_and_no_times(depth):
+    assert mode_flow([], 0.1, depth=depth)([0.0, 1.0]).shape == (2, 0)
+    assert mode_flow([1.0, 2.0], 0.1, depth=depth)([]).shape == (0, 2)
+    assert pathway_flow([], np.zeros((2, 0)), depths=(depth, 2))(1.0).shape == (2, 0)
 
 
 def _white(S):

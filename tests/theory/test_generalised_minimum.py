@@ -1,6 +1,7 @@
 """Deep generalised linear models: known estimators, brute force, bounds, symmetries, limits."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy.optimize import minimize
@@ -414,6 +415,27 @@ def test_constant_inputs_and_targets():
             np.eye(6), np.full(6, 3.0), loss="huber", depth=depth, weight_decay=0.1
         )
         assert flat.is_zero and flat.objective == 0 and flat.intercept[0] == 3
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "memory map", "objects", "lists"])
+def test_data_may_come_in_any_container(kind, tmp_path):
+    """Frames and memory maps are read in slices elsewhere; here they are needed whole."""
+    X, y = data("log_loss")
+    path = tmp_path / "X.npy"
+    np.save(path, X)
+    inputs, targets = {
+        "pandas": lambda: (pd.DataFrame(X), pd.DataFrame({"y": y})),
+        "polars": lambda: (pytest.importorskip("polars").DataFrame(X), y),
+        "memory map": lambda: (np.load(path, mmap_mode="r"), y),
+        "objects": lambda: (X.astype(object), y.astype(object)),
+        "lists": lambda: (X.tolist(), y.tolist()),
+    }[kind]()
+    found, expected = (
+        generalised_minimum(*given, depth=2, weight_decay=0.01)
+        for given in ((inputs, targets), (X, y))
+    )
+    assert_allclose(found.coef, expected.coef, rtol=1e-12)
+    assert_allclose(found.decision_function(inputs), expected.decision_function(X), rtol=1e-12)
 
 
 def test_errors():
