@@ -74,7 +74,7 @@ class GeneralisedMinimum:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, d)
+        X : array-like or sparse matrix of shape (n_samples, d)
             Inputs.
 
         Returns

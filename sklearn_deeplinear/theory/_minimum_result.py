@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sklearn_deeplinear._parameters import check_width
+from sklearn_deeplinear._parameters import as_array, check_width
 from sklearn_deeplinear._results import html_table, one_line
 from sklearn_deeplinear.theory._balance import balanced_factors
 from sklearn_deeplinear.theory._noisy_factors import spread_copies
@@ -102,7 +102,7 @@ class Minimum:
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, d)
+        X : array-like or sparse matrix of shape (n_samples, d)
             Inputs.
 
         Returns
@@ -127,7 +127,7 @@ class Minimum:
 
 def outputs_of(coef, intercept, X):
     """Outputs (n_samples, m) of a map and its intercept; a ValueError if X does not suit."""
-    X = np.asarray(X, dtype=np.float64)
+    X = X.tocsr() if hasattr(X, "tocsr") else as_array(X, "X")
     if X.ndim != 2 or X.shape[1] != coef.shape[1]:
         raise ValueError(f"X must have shape (n_samples, {coef.shape[1]}), got {X.shape}.")
     return X @ coef.T + intercept

@@ -152,6 +152,19 @@ def test_few_columns_are_exact():
     np.testing.assert_allclose(model.coef_, model.fit(X, y).coef_, atol=1e-9)
 
 
+@pytest.mark.parametrize("kind", ["csr", "csc", "coo", "bsr"])
+@pytest.mark.parametrize("m", [1, 2])
+def test_the_minimum_predicts_for_sparse_inputs_as_the_model_does(kind, m):
+    X, Y = sparse_data(m=m)
+    sparse = scipy.sparse.csr_array(X).asformat(kind)
+    model = DeepLinearRegressor(solver="analytic", weight_decay=0.1).fit(sparse, Y)
+    found = model.global_minimum_.predict(sparse)
+    np.testing.assert_allclose(found, model.predict(sparse), rtol=1e-9)
+    np.testing.assert_allclose(found, model.predict(X), rtol=1e-9)
+    with pytest.raises(ValueError, match="X must have shape"):
+        model.global_minimum_.predict(sparse.tocsr()[:, :3])
+
+
 def test_what_is_refused(by_products):
     X, y = sparse_data()
     sparse = scipy.sparse.csr_array(X)
