@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklearn_deeplinear._parameters import check_integer
+from sklearn_deeplinear._parameters import as_array, check_integer
 from sklearn_deeplinear.inspection._plotting import (
     COLORS,
     axes_and_figure,
@@ -177,9 +177,11 @@ class LandscapeDisplay:
         minimum = global_minimum(moments, depth=depth, width=width, weight_decay=weight_decay)
         if scales is None:
             scales = default_scales(family, minimum.candidates)
-        scales = np.asarray(scales, dtype=float)
-        rows = np.asarray(X, dtype=float) - moments.mean_x
-        targets = np.ravel(np.asarray(y, dtype=float)) - moments.mean_y[0]
+        scales = as_array(scales, "scales")
+        if scales.ndim != 1:
+            raise ValueError(f"scales must have shape (n_scales,), got {scales.shape}.")
+        rows = as_array(X, "X") - moments.mean_x
+        targets = np.ravel(as_array(y, "y")) - moments.mean_y[0]
         curves = {
             _NAMES.get(name, name): family.objectives(scales, name, rows, targets, sample_weight)
             for name in activations

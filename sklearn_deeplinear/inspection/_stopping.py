@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sklearn_deeplinear._parameters import check_integer
 from sklearn_deeplinear.inspection._plotting import (
     COLORS,
     abscissa_label,
@@ -80,10 +81,16 @@ class StoppingDisplay:
         Returns
         -------
         display : StoppingDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `setting` is no row of `cv_results_`.
         """
         path = fitted(estimator, "stopping_path_", cls.__name__)
         setting = estimator.best_index_ if setting is None else setting
-        return cls(path, setting=int(setting)).plot(ax=ax, **plot_options)
+        setting = check_integer(setting, "setting")
+        return cls(path, setting=setting).plot(ax=ax, **plot_options)
 
     def plot(self, ax=None, *, against="iteration", line_kw=None, spread_kw=None, stop_kw=None):
         """Draw the mean squared error along training.

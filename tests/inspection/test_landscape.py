@@ -278,6 +278,9 @@ def test_bad_input_is_named():
     for activations in (["gelu"], []):
         with pytest.raises(ValueError, match="activations must be some of"):
             make(X, y, activations=activations)
+    for scales, message in ((1.0, "shape"), ([[0.1]], "shape"), (["a"], "be an array of real")):
+        with pytest.raises(ValueError, match=f"scales must (have )?{message}"):
+            make(X, y, scales=scales)
     slice_of = LandscapeDisplay.from_estimator
     with pytest.raises(NotFittedError):
         slice_of(DeepLinearRegressor(), X, y)

@@ -69,6 +69,9 @@ def test_short_runs_have_a_linear_axis():
 def test_bad_input_is_named(model):
     with pytest.raises(ValueError, match="setting must be from 0 to 1"):
         StoppingDisplay.from_estimator(model, setting=2)
+    for setting in (0.7, "first"):
+        with pytest.raises(TypeError, match="setting must be an int"):
+            StoppingDisplay.from_estimator(model, setting=setting)
     with pytest.raises(ValueError, match="against must be"):
         StoppingDisplay.from_estimator(model, against="epoch")
     with pytest.raises(NotFittedError):

@@ -204,7 +204,7 @@ def _mover(log, step, together):
 _ENDINGS = {
     "diverged": (
         "Gradient descent diverged: the weights of the last finite record are kept. Take a "
-        'smaller step_size, or step_size="auto".'
+        'smaller step_size; estimators find one with step_size="auto".'
     ),
     "interrupted": "Training was interrupted: the weights of the last record are kept.",
 }
