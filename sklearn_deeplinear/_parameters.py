@@ -45,7 +45,7 @@ def _per_layer(value, n_layers, name, count):
     try:
         if isinstance(value, (bool, str, bytes)) or value is None:
             raise TypeError
-        values = np.array(value, dtype=np.float64)
+        values = as_array(value, name)
     except (TypeError, ValueError):
         raise TypeError(f"{name} must be a float or {count} floats, got {value!r}.") from None
     if not np.all(np.isfinite(values)) or np.any(values < 0):

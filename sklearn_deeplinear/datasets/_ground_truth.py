@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sklearn_deeplinear._parameters import as_array
+
 if TYPE_CHECKING:
     from sklearn_deeplinear.datasets._deep_linear_module import DeepLinearModule
 
@@ -64,11 +66,20 @@ class GroundTruthProblem:
         -------
         module : torch.nn.Module
             Its ``loss()`` is what is to be lowered.
+
+        Raises
+        ------
+        ValueError
+            If the weights are no arrays of the shapes of `minimiser`.
         """
         # Torch is loaded by those who train only.
         from sklearn_deeplinear.datasets._deep_linear_module import DeepLinearModule
 
         weights = self._initial_weights(0) if weights is None else weights
+        weights = [as_array(W, "weights") for W in weights]
+        shapes, wanted = ([W.shape for W in each] for each in (weights, self.minimiser))
+        if shapes != wanted:
+            raise ValueError(f"weights must be arrays of shapes {wanted}, got {shapes}.")
         return DeepLinearModule(weights, self._X, self._y, self.weight_decay)
 
     def initial_state(self, seed=0) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sklearn_deeplinear._parameters import check_real
+from sklearn_deeplinear._parameters import as_array, check_real
 from sklearn_deeplinear.dynamics.step_sizes._perceptron_step_size import size_factor
 from sklearn_deeplinear.nn._initialisers import INITIALISERS, spread_spectral
 
@@ -85,10 +85,7 @@ def given_weights(weights, shapes, name):
         )
     tensors = []
     for layer, (W, shape) in enumerate(zip(weights, shapes, strict=True), start=1):
-        try:
-            W = np.array(W, dtype=np.float64)
-        except (TypeError, ValueError):
-            raise ValueError(f"{name} must hold numbers; W_{layer} does not.") from None
+        W = as_array(W, f"W_{layer} of {name}").copy()
         if W.shape != shape:
             raise ValueError(
                 f"{name} must hold W_{layer} of shape {shape}, got {W.shape}."

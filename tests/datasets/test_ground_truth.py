@@ -113,6 +113,15 @@ def test_an_optimiser_of_torch_closes_the_gap():
     assert -1e-12 < gap < 1e-10
 
 
+@pytest.mark.parametrize(
+    "weights", [[np.ones((2, 4))], [np.ones((3, 2)), np.ones((1, 3))], [[["a"]]]]
+)
+def test_weights_of_another_network_are_refused(weights):
+    (problem,) = ground_truth_problems("two_layers")
+    with pytest.raises(ValueError, match="weights must be a"):
+        problem.module(weights)
+
+
 def test_an_unknown_problem_is_an_error_that_names_those_there_are():
     with pytest.raises(ValueError, match="names must be among .*'ridge'.*got 'rosenbrock'"):
         ground_truth_problems(["ridge", "rosenbrock"])

@@ -81,6 +81,18 @@ def test_a_bad_scale_per_layer_is_named(scale, init):
         DeepLinearRegressor(width=4, init=init, init_scale=scale).fit(X, Y)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("init", [np.ones((4, X.shape[1])), 1j * np.ones((1, 4))]),
+        ("weight_decay", np.array([0.1, 1j])),
+    ],
+)
+def test_imaginary_parts_are_not_dropped(name, value):
+    with pytest.raises((ValueError, TypeError), match=name):
+        DeepLinearRegressor(width=4, **{name: value}).fit(X, Y)
+
+
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match=r"(?s)(?=.*'gd')(?=.*'analytic')"):
         DeepLinearRegressor(solver="newton").fit(X, Y)
