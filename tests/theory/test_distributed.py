@@ -132,9 +132,9 @@ def unknown(*arrays):
 def test_chunks_that_do_not_match_are_named():
     X, y, weight = data()
     X, other = da.from_array(X, chunks=(20, 4)), da.from_array(y, chunks=(13, 2))
-    with pytest.raises(ValueError, match="y must have 60 rows"):
+    with pytest.raises(ValueError, match="y must have 60 rows as X has, got 50"):
         SecondMoments.from_data(X, other[:50])
-    with pytest.raises(ValueError, match="sample_weight must have 60 rows"):
+    with pytest.raises(ValueError, match="sample_weight must have 60 rows as X has, got 59"):
         SecondMoments.from_data(X, other, weight[1:])
     with pytest.raises(ValueError, match="y must be a dask collection with the chunks of X"):
         SecondMoments.from_data(*unknown(X, other))
